@@ -1,0 +1,337 @@
+/* config.c - see config.h. */
+#include "core/config.h"
+
+#include "core/log.h"
+#include "platform/file.h"
+#include "platform/host.h"
+
+#include <string.h>
+
+#define THRESHOLD_DEFAULT (128 * KIB) /* glibc's initial M_MMAP_THRESHOLD: what libc maps separately, too */
+
+/* What the parsing of one variable came to. */
+enum outcome {
+    TAKEN,
+    BAD,       /* not understood: the default is used */
+    ADJUSTED,  /* understood, but something near it is used */
+    NOT_BUILT, /* a setting whose feature this version does not have */
+};
+
+struct setting {
+    const char *name; /* without GHOSTMEM_ */
+    enum outcome (*parse)(struct config *config, const char *value);
+    const char *accepted;
+    const char *instead; /* what BAD, ADJUSTED or NOT_BUILT leads to */
+};
+
+static bool parse_u64(const char *text, const char **end, uint64_t *value)
+{
+    const char *c = text;
+    uint64_t v = 0;
+
+    for (; *c >= '0' && *c <= '9'; c++) {
+        uint64_t digit = (uint64_t)(*c - '0');
+
+        if (v > (UINT64_MAX - digit) / 10)
+            return false;
+        v = v * 10 + digit;
+    }
+    *end = c;
+    *value = v;
+    return c != text;
+}
+
+bool config_parse_size(const char *text, uint64_t *bytes)
+{
+    static const char suffixes[] = "kmgt";
+    const char *end;
+    unsigned shift = 0;
+    uint64_t value;
+
+    if (!parse_u64(text, &end, &value))
+        return false;
+    if (*end != '\0' && *end != 'b' && *end != 'B') {
+        char lower = (char)(*end | 0x20);
+        const char *suffix = strchr(suffixes, lower);
+
+        if (suffix == NULL)
+            return false;
+        shift = 10 * (unsigned)(suffix - suffixes + 1);
+        end++;
+    }
+    if (*end == 'b' || *end == 'B')
+        end++;
+    if (*end != '\0' || value > UINT64_MAX >> shift)
+        return false;
+    *bytes = value << shift;
+    return true;
+}
+
+static enum outcome take_limit(struct config *config, uint64_t pages)
+{
+    config->limit_percent = 0;
+    config->limit_pages = pages;
+    if (pages == 0 || pages >= CONFIG_MIN_LIMIT_PAGES)
+        return TAKEN;
+    config->limit_pages = CONFIG_MIN_LIMIT_PAGES;
+    return ADJUSTED;
+}
+
+static enum outcome parse_max_pages(struct config *config, const char *value)
+{
+    const char *end;
+    uint64_t pages;
+
+    if (!parse_u64(value, &end, &pages) || *end != '\0' || pages > UINT64_MAX >> PAGE_SHIFT)
+        return BAD;
+    return take_limit(config, pages);
+}
+
+static enum outcome parse_max_memory(struct config *config, const char *value)
+{
+    const char *end;
+    uint64_t bytes;
+    uint64_t percent;
+
+    if (parse_u64(value, &end, &percent) && strcmp(end, "%") == 0) {
+        if (percent < 1 || percent > 100)
+            return BAD;
+        config->limit_percent = (unsigned)percent;
+        return TAKEN;
+    }
+    if (!config_parse_size(value, &bytes) || bytes == 0)
+        return BAD;
+    return take_limit(config, max_size(bytes >> PAGE_SHIFT, 1));
+}
+
+static enum outcome parse_threshold(struct config *config, const char *value)
+{
+    uint64_t bytes;
+
+    if (!config_parse_size(value, &bytes))
+        return BAD;
+    config->threshold_bytes = bytes < PAGE_BYTES ? PAGE_BYTES : bytes;
+    return bytes < PAGE_BYTES ? ADJUSTED : TAKEN;
+}
+
+static enum outcome parse_pool(struct config *config, const char *value)
+{
+    uint64_t bytes;
+
+    if (!config_parse_size(value, &bytes) || bytes == 0)
+        return BAD;
+    config->pool_bytes = bytes;
+    return TAKEN;
+}
+
+static enum outcome parse_swap(struct config *config, const char *value)
+{
+    (void)config;
+    return value[0] == '\0' ? TAKEN : NOT_BUILT;
+}
+
+static enum outcome parse_compress(struct config *config, const char *value)
+{
+    (void)config;
+    if (strcmp(value, "1") == 0)
+        return TAKEN;
+    return strcmp(value, "0") == 0 ? NOT_BUILT : BAD;
+}
+
+static enum outcome parse_faults(struct config *config, const char *value)
+{
+    if (strcmp(value, "auto") == 0 || strcmp(value, "thread") == 0) {
+        config->faults = value[0] == 'a' ? CONFIG_FAULTS_AUTO : CONFIG_FAULTS_THREAD;
+        return TAKEN;
+    }
+    return strcmp(value, "signal") == 0 || strcmp(value, "segv") == 0 ? NOT_BUILT : BAD;
+}
+
+static enum outcome parse_bool(const char *value, bool *flag)
+{
+    if ((value[0] != '0' && value[0] != '1') || value[1] != '\0')
+        return BAD;
+    *flag = value[0] == '1';
+    return TAKEN;
+}
+
+static enum outcome parse_disable(struct config *config, const char *value)
+{
+    return parse_bool(value, &config->disable);
+}
+
+static enum outcome parse_strict(struct config *config, const char *value)
+{
+    return parse_bool(value, &config->strict);
+}
+
+static enum outcome parse_verbose(struct config *config, const char *value)
+{
+    if (value[0] < '0' || value[0] > '2' || value[1] != '\0')
+        return BAD;
+    config->verbose = (unsigned)(value[0] - '0');
+    return TAKEN;
+}
+
+static enum outcome parse_stats(struct config *config, const char *value)
+{
+    config->stats = value[0] == '\0' || strcmp(value, "0") == 0 ? NULL : value;
+    return TAKEN;
+}
+
+static enum outcome parse_log(struct config *config, const char *value)
+{
+    config->log = value[0] == '\0' ? NULL : value;
+    return TAKEN;
+}
+
+static enum outcome parse_programs(struct config *config, const char *value)
+{
+    config->programs = value[0] == '\0' ? NULL : value;
+    return TAKEN;
+}
+
+static const struct setting settings[] = {
+    {"MAX_PAGES", parse_max_pages, "a number of 4096-byte pages, at least 5, or 0 for the default",
+     "the default, or 5 for a smaller number"},
+    {"MAX_MEMORY", parse_max_memory, "a size of at least 20K such as 512M or 2G, or a share from 1% to 100%",
+     "the default, or 20K for a smaller size"},
+    {"THRESHOLD", parse_threshold, "a size such as 128K",
+     "128K; below 4096, one page: smaller blocks are not ghost memory yet"},
+    {"SWAP", parse_swap, "nothing: this version has no swap file yet", "RAM alone"},
+    {"COMPRESS", parse_compress, "1: this version has no swap file yet", "1"},
+    {"POOL", parse_pool, "a size such as 1G", "no bound"},
+    {"FAULTS", parse_faults, "auto or thread: this version has no other backend yet", "auto"},
+    {"PROGRAMS", parse_programs, "names separated by colons", "all"},
+    {"STATS", parse_stats, "0, 1 or a path", "0"},
+    {"VERBOSE", parse_verbose, "0, 1 or 2", "0"},
+    {"LOG", parse_log, "a path", "stderr"},
+    {"STRICT", parse_strict, "0 or 1", "0"},
+    {"DISABLE", parse_disable, "0 or 1", "0"},
+};
+#define N_SETTINGS (sizeof settings / sizeof settings[0])
+
+static const struct setting *find_setting(const char *name, size_t length)
+{
+    for (size_t i = 0; i < N_SETTINGS; i++)
+        if (strlen(settings[i].name) == length && memcmp(settings[i].name, name, length) == 0)
+            return &settings[i];
+    return NULL;
+}
+
+static void say_unknown(const char *variable, size_t length)
+{
+    char names[LOG_LINE_BYTES / 2];
+    size_t n = 0;
+    char name[64];
+
+    length = min_size(length, sizeof name - 1);
+    memcpy(name, variable, length);
+    name[length] = '\0';
+    for (size_t i = 0; i < N_SETTINGS; i++)
+        n = log_format(names, sizeof names, n, " %s", settings[i].name);
+    log_line(LOG_ERROR, "%s: no such setting; accepted after GHOSTMEM_ are%s; it is ignored", name, names);
+}
+
+static void say_refused(const struct setting *setting, const char *value, enum outcome outcome)
+{
+    const char *why = outcome == NOT_BUILT ? "not built yet" : outcome == ADJUSTED ? "too small" : "not understood";
+
+    log_line(LOG_ERROR, "GHOSTMEM_%s=%s: %s; accepted: %s; used instead: %s", setting->name, value, why,
+             setting->accepted, setting->instead);
+}
+
+static void parse_all(struct config *config, char *const *environment, bool say)
+{
+    static const char prefix[] = "GHOSTMEM_";
+    const size_t prefix_length = sizeof prefix - 1;
+
+    for (; *environment != NULL; environment++) {
+        const char *equals = strchr(*environment, '=');
+        const struct setting *setting;
+        enum outcome outcome;
+
+        if (strncmp(*environment, prefix, prefix_length) != 0 || equals == NULL)
+            continue;
+        setting = find_setting(*environment + prefix_length, (size_t)(equals - *environment) - prefix_length);
+        if (setting == NULL) {
+            config->n_errors++;
+            if (say)
+                say_unknown(*environment, (size_t)(equals - *environment));
+            continue;
+        }
+        outcome = setting->parse(config, equals + 1);
+        if (outcome == TAKEN)
+            continue;
+        config->n_errors++;
+        if (say)
+            say_refused(setting, equals + 1, outcome);
+    }
+}
+
+void config_read(struct config *config, char *const *environment)
+{
+    *config = (struct config){
+        .threshold_bytes = THRESHOLD_DEFAULT,
+        .pool_bytes = UINT64_MAX,
+    };
+    if (environment != NULL)
+        parse_all(config, environment, false);
+}
+
+void config_complain(const struct config *config, char *const *environment)
+{
+    struct config scratch = *config;
+
+    if (environment != NULL && config->n_errors > 0)
+        parse_all(&scratch, environment, true);
+}
+
+uint64_t config_limit_pages(const struct config *config)
+{
+    uint64_t pages = config->limit_pages;
+
+    if (config->limit_percent > 0)
+        pages = os_usable_ram_bytes() / 100 * config->limit_percent >> PAGE_SHIFT;
+    else if (pages == 0)
+        pages = os_usable_ram_bytes() / 2 >> PAGE_SHIFT;
+    return pages < CONFIG_MIN_LIMIT_PAGES ? CONFIG_MIN_LIMIT_PAGES : pages;
+}
+
+bool config_names_program(const struct config *config, const char *name)
+{
+    const char *list = config->programs;
+    size_t length = strlen(name);
+
+    if (list == NULL)
+        return true;
+    for (;;) {
+        size_t n = strcspn(list, ":");
+
+        if (n == length && memcmp(list, name, n) == 0)
+            return true;
+        if (list[n] == '\0')
+            return false;
+        list += n + 1;
+    }
+}
+
+bool config_expand_path(const char *pattern, char *path, size_t bytes)
+{
+    size_t length = 0;
+
+    for (const char *c = pattern; *c != '\0'; c++) {
+        if (length + 1 >= bytes)
+            return false;
+        if (*c != '%' || (c[1] != 'p' && c[1] != '%')) {
+            path[length++] = *c;
+            continue;
+        }
+        if (*++c == '%')
+            path[length++] = '%';
+        else
+            length = log_format(path, bytes, length, "%d", os_process_id());
+    }
+    path[length] = '\0';
+    return length + 1 < bytes;
+}

@@ -1,0 +1,55 @@
+/*
+ * config.h - the settings, read once from the environment.
+ *
+ * Calls: log, host.  Locks: none, it runs before any thread of ours.  Memory: the struct; strings stay in environ.
+ */
+#ifndef GHOSTMEM_CORE_CONFIG_H
+#define GHOSTMEM_CORE_CONFIG_H
+
+#include "core/base.h"
+
+/* An instruction can need four pages at once (a move between two unaligned places); one more is in transit. */
+#define CONFIG_MIN_LIMIT_PAGES 5
+
+enum config_faults {
+    CONFIG_FAULTS_AUTO,
+    CONFIG_FAULTS_THREAD,
+};
+
+struct config {
+    uint64_t limit_pages;     /* 0: the default, see config_limit_pages() */
+    unsigned limit_percent;   /* of the usable RAM, when > 0 */
+    size_t threshold_bytes;   /* allocations of at least this size become ghost memory */
+    uint64_t pool_bytes;      /* most RAM for images; UINT64_MAX: no bound */
+    const char *stats;        /* NULL: none; "1": the report; else a path with %p for the process id */
+    const char *log;          /* NULL: stderr; else a path with %p */
+    const char *programs;     /* NULL: all; else names separated by colons */
+    unsigned verbose;         /* 0 .. 2 */
+    enum config_faults faults;
+    bool disable;
+    bool strict;
+    unsigned n_errors;        /* bad or unknown settings seen */
+};
+
+/*
+ * Read every GHOSTMEM_ variable of @environment (NULL: all defaults). One line for each that is bad, unknown, or not
+ * built yet; the run goes on with what the line says.
+ */
+void config_read(struct config *config, char *const *environment);
+
+/* Write the lines that config_read() kept back, now that log_open() has been called. */
+void config_complain(const struct config *config, char *const *environment);
+
+/* The limit in pages, at least CONFIG_MIN_LIMIT_PAGES; looks at the machine where a share or nothing was given. */
+uint64_t config_limit_pages(const struct config *config);
+
+/* Does GHOSTMEM_PROGRAMS (or its absence) let this program in? @name: the executable's last path component. */
+bool config_names_program(const struct config *config, const char *name);
+
+/* "512M", "2G", "4096", "128k": a number with an optional suffix B, K, M, G, T (1024), in either case. */
+bool config_parse_size(const char *text, uint64_t *bytes);
+
+/* Expand %p (the process id) and %% of @pattern. False: it does not fit. */
+bool config_expand_path(const char *pattern, char *path, size_t bytes);
+
+#endif

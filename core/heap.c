@@ -1,0 +1,504 @@
+/* heap.c - see heap.h. */
+#include "core/heap.h"
+
+#include "core/log.h"
+#include "platform/file.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Commit in steps: three system calls for each 64 MiB of blocks. */
+#define COMMIT_STEP_PAGES ((size_t)(64 * MIB / PAGE_BYTES))
+
+/*
+ * A tag stands at the first page of every span, and at the last page of free ones, so that a freed block finds its
+ * neighbours. 0 everywhere else.
+ */
+enum tag_kind {
+    TAG_NONE,
+    TAG_USED,
+    TAG_FREE,
+    TAG_LEAVING, /* freed, its RAM is being returned; or it could not be, and the span is retired */
+};
+#define TAG_KIND_SHIFT 30
+
+static uint32_t make_tag(enum tag_kind kind, size_t n_pages)
+{
+    return (uint32_t)kind << TAG_KIND_SHIFT | (uint32_t)n_pages;
+}
+
+static enum tag_kind kind_of(uint32_t tag)
+{
+    return (enum tag_kind)(tag >> TAG_KIND_SHIFT);
+}
+
+static size_t pages_of(uint32_t tag)
+{
+    return tag & (((uint32_t)1 << TAG_KIND_SHIFT) - 1);
+}
+
+static void *address_of(const struct heap *heap, page_number number)
+{
+    return (void *)(heap->base + ((uintptr_t)number << PAGE_SHIFT));
+}
+
+static page_number number_of(const struct heap *heap, const void *p)
+{
+    return (page_number)(((uintptr_t)p - heap->base) >> PAGE_SHIFT);
+}
+
+/* ---- setting up ---- */
+
+static int reserve_tables(struct heap *heap)
+{
+    size_t tags_bytes = round_up(heap->n_pages * sizeof heap->tags[0], PAGE_BYTES);
+    int error = os_mem_reserve(tags_bytes, (void **)&heap->tags);
+
+    if (error != 0)
+        return error;
+    error = os_mem_reserve(round_up(heap->n_pages * sizeof heap->links[0], PAGE_BYTES), (void **)&heap->links);
+    if (error != 0)
+        os_mem_unmap(heap->tags, tags_bytes);
+    return error;
+}
+
+int heap_init(struct heap *heap, size_t max_bytes, size_t limit, struct pager *pager)
+{
+    /* Whole groups of the page table, and PAGE_NONE is no page. */
+    size_t n_pages = min_size(max_bytes / PAGE_BYTES, (size_t)PAGE_NONE) / PAGETABLE_GROUP_PAGES * PAGETABLE_GROUP_PAGES;
+
+    heap->limit = limit;
+    heap->pager = pager;
+    for (size_t i = 0; i < HEAP_BINS; i++)
+        heap->bins[i] = PAGE_NONE;
+    for (; n_pages >= PAGETABLE_GROUP_PAGES; n_pages = n_pages / 2 / PAGETABLE_GROUP_PAGES * PAGETABLE_GROUP_PAGES) {
+        void *space;
+
+        if (os_mem_reserve(n_pages * PAGE_BYTES, &space) != 0)
+            continue;
+        heap->n_pages = n_pages;
+        if (reserve_tables(heap) != 0) {
+            os_mem_unmap(space, n_pages * PAGE_BYTES);
+            continue;
+        }
+        heap->base = (uintptr_t)space;
+        return 0;
+    }
+    return -ENOMEM;
+}
+
+void heap_open(struct heap *heap)
+{
+    __atomic_store_n(&heap->bytes, heap->n_pages * PAGE_BYTES, __ATOMIC_RELEASE);
+}
+
+/* ---- free spans by size ---- */
+
+/* 1 .. 15 pages have a bin each, then eight bins to a power of two. */
+static unsigned bin_of(size_t n_pages)
+{
+    unsigned power;
+
+    if (n_pages < 16)
+        return (unsigned)n_pages;
+    power = 63u - (unsigned)__builtin_clzll(n_pages);
+    return 16u + (power - 4u) * 8u + (unsigned)(n_pages >> (power - 3u) & 7u);
+}
+
+static void bin_insert(struct heap *heap, page_number first, size_t n_pages)
+{
+    unsigned bin = bin_of(n_pages);
+    page_number next = heap->bins[bin];
+
+    heap->links[first] = (struct span_links){.next = next, .prev = PAGE_NONE};
+    if (next != PAGE_NONE)
+        heap->links[next].prev = first;
+    heap->bins[bin] = first;
+    heap->nonempty[bin / 64] |= (uint64_t)1 << bin % 64;
+}
+
+static void bin_remove(struct heap *heap, page_number first, size_t n_pages)
+{
+    unsigned bin = bin_of(n_pages);
+    struct span_links links = heap->links[first];
+
+    if (links.next != PAGE_NONE)
+        heap->links[links.next].prev = links.prev;
+    if (links.prev != PAGE_NONE)
+        heap->links[links.prev].next = links.next;
+    else
+        heap->bins[bin] = links.next;
+    if (heap->bins[bin] == PAGE_NONE)
+        heap->nonempty[bin / 64] &= ~((uint64_t)1 << bin % 64);
+}
+
+/* The first bin from @bin on that has a span; HEAP_BINS if none. */
+static unsigned bin_search(const struct heap *heap, unsigned bin)
+{
+    for (unsigned word = bin / 64; word < sizeof heap->nonempty / sizeof heap->nonempty[0]; word++) {
+        uint64_t bits = heap->nonempty[word];
+
+        if (word == bin / 64)
+            bits &= ~(uint64_t)0 << bin % 64;
+        if (bits != 0)
+            return word * 64 + (unsigned)__builtin_ctzll(bits);
+    }
+    return HEAP_BINS;
+}
+
+static void tag_free_span(struct heap *heap, page_number first, size_t n_pages)
+{
+    heap->tags[first] = heap->tags[first + n_pages - 1] = make_tag(TAG_FREE, n_pages);
+    bin_insert(heap, first, n_pages);
+}
+
+static void untag_free_span(struct heap *heap, page_number first, size_t n_pages)
+{
+    bin_remove(heap, first, n_pages);
+    heap->tags[first] = heap->tags[first + n_pages - 1] = 0;
+}
+
+/* Join the pages with free neighbours. What borders on the top goes back behind it. */
+static void free_span_locked(struct heap *heap, page_number first, size_t n_pages)
+{
+    uint32_t tag = first > 0 ? heap->tags[first - 1] : 0;
+
+    heap->tags[first] = 0;
+    if (kind_of(tag) == TAG_FREE) {
+        first -= (page_number)pages_of(tag);
+        untag_free_span(heap, first, pages_of(tag));
+        n_pages += pages_of(tag);
+    }
+    tag = first + n_pages < heap->top ? heap->tags[first + n_pages] : 0;
+    if (kind_of(tag) == TAG_FREE) {
+        untag_free_span(heap, (page_number)(first + n_pages), pages_of(tag));
+        n_pages += pages_of(tag);
+    }
+    if (first + n_pages == heap->top)
+        heap->top = first;
+    else
+        tag_free_span(heap, first, n_pages);
+}
+
+/* ---- taking pages ---- */
+
+/* Make pages [0, @n) accessible. */
+static int commit_locked(struct heap *heap, size_t n)
+{
+    size_t from = heap->committed;
+    size_t to = min_size(round_up(n, COMMIT_STEP_PAGES), heap->n_pages);
+    size_t tags_from = round_up(from * sizeof heap->tags[0], PAGE_BYTES);
+    size_t links_from = round_up(from * sizeof heap->links[0], PAGE_BYTES);
+    int error;
+
+    if (n <= from)
+        return 0;
+    error = os_mem_commit((char *)heap->tags + tags_from,
+                          round_up(to * sizeof heap->tags[0], PAGE_BYTES) - tags_from);
+    if (error == 0)
+        error = os_mem_commit((char *)heap->links + links_from,
+                              round_up(to * sizeof heap->links[0], PAGE_BYTES) - links_from);
+    if (error == 0)
+        error = pager_commit(heap->pager, to);
+    if (error == 0)
+        error = os_mem_commit(address_of(heap, (page_number)from), (to - from) * PAGE_BYTES);
+    if (error == 0)
+        heap->committed = to;
+    return error;
+}
+
+/* A span of exactly @n_pages that no one else knows of; PAGE_NONE when there is no room. */
+static page_number take_span_locked(struct heap *heap, size_t n_pages)
+{
+    unsigned bin = bin_of(n_pages);
+    page_number first = heap->bins[bin];
+    size_t length;
+
+    /* A span of the same class may be too short; one of any larger class is long enough. */
+    if (first == PAGE_NONE || pages_of(heap->tags[first]) < n_pages) {
+        bin = bin_search(heap, bin + 1);
+        first = bin < HEAP_BINS ? heap->bins[bin] : PAGE_NONE;
+    }
+    if (first != PAGE_NONE) {
+        length = pages_of(heap->tags[first]);
+        untag_free_span(heap, first, length);
+        if (length > n_pages)
+            tag_free_span(heap, (page_number)(first + n_pages), length - n_pages);
+        return first;
+    }
+    if (n_pages > heap->n_pages - heap->top || commit_locked(heap, heap->top + n_pages) != 0)
+        return PAGE_NONE;
+    first = (page_number)heap->top;
+    heap->top += n_pages;
+    return first;
+}
+
+/* Nothing was watched so far: tell the pager where the blocks end that it has not heard of. */
+static void mark_all_blocks_locked(struct heap *heap)
+{
+    for (size_t i = 0; i < heap->top; i += pages_of(heap->tags[i]))
+        if (kind_of(heap->tags[i]) == TAG_USED)
+            pager_mark_last(heap->pager, (page_number)(i + pages_of(heap->tags[i]) - 1), true);
+}
+
+static void close_heap_locked(struct heap *heap, int error)
+{
+    heap->closed = true;
+    if (error == -EPERM || error == -EACCES || error == -ENOSYS)
+        log_line(LOG_ERROR, "userfaultfd is not permitted: %e; the limit cannot be kept and memory comes from libc "
+                 "(run as root or with CAP_SYS_PTRACE, or sysctl vm.unprivileged_userfaultfd=1, or give access to "
+                 "/dev/userfaultfd)", -error);
+    else
+        log_line(LOG_ERROR, "cannot start paging: %e; the limit cannot be kept and memory comes from libc", -error);
+}
+
+/* May @n_pages more be handed out? Engages the pager when the sum of all blocks passes the limit for the first time. */
+static bool admit_locked(struct heap *heap, size_t n_pages)
+{
+    int error;
+
+    if (heap->closed)
+        return false;
+    if (heap->live_pages + n_pages <= heap->limit || pager_is_engaged(heap->pager))
+        return true;
+    error = pager_engage(heap->pager, heap->committed);
+    if (error != 0) {
+        close_heap_locked(heap, error);
+        return false;
+    }
+    mark_all_blocks_locked(heap);
+    return true;
+}
+
+static void grew_locked(struct heap *heap, size_t n_pages)
+{
+    heap->live_pages += n_pages;
+    if (heap->live_pages > heap->live_pages_peak)
+        heap->live_pages_peak = heap->live_pages;
+}
+
+static void hand_out_locked(struct heap *heap, page_number first, size_t n_pages)
+{
+    heap->tags[first] = make_tag(TAG_USED, n_pages);
+    heap->n_blocks++;
+    grew_locked(heap, n_pages);
+    if (pager_is_engaged(heap->pager))
+        pager_mark_last(heap->pager, (page_number)(first + n_pages - 1), true);
+}
+
+static void *allocate_pages(struct heap *heap, size_t n_pages, size_t align_pages)
+{
+    page_number first = PAGE_NONE;
+    void *block = NULL;
+
+    os_lock_take(&heap->lock);
+    if (n_pages + align_pages - 1 <= heap->n_pages && admit_locked(heap, n_pages))
+        first = take_span_locked(heap, n_pages + align_pages - 1);
+    if (first != PAGE_NONE) {
+        uintptr_t unit = align_pages * PAGE_BYTES;
+        uintptr_t start = ((uintptr_t)address_of(heap, first) + unit - 1) & ~(unit - 1);
+        page_number aligned = number_of(heap, (void *)start);
+        size_t before = aligned - first;
+        size_t behind = align_pages - 1 - before;
+
+        hand_out_locked(heap, aligned, n_pages);
+        if (before > 0)
+            free_span_locked(heap, first, before);
+        if (behind > 0)
+            free_span_locked(heap, (page_number)(aligned + n_pages), behind);
+        block = address_of(heap, aligned);
+    }
+    os_lock_release(&heap->lock);
+    return block;
+}
+
+void *heap_allocate(struct heap *heap, size_t bytes, size_t alignment)
+{
+    size_t align_pages = alignment > PAGE_BYTES ? alignment / PAGE_BYTES : 1;
+
+    if (bytes > heap->bytes || alignment > heap->bytes)
+        return NULL;
+    return allocate_pages(heap, round_up(bytes, PAGE_BYTES) / PAGE_BYTES, align_pages);
+}
+
+/* ---- what a pointer is ---- */
+
+/* @p is in our range and not a live block's start: say what it is. The walk is long, but it is the last one. */
+_Noreturn static void die_of_pointer(struct heap *heap, const void *p, const char *caller)
+{
+    page_number number = number_of(heap, p);
+
+    for (size_t i = 0; i < heap->top; i += pages_of(heap->tags[i])) {
+        uint32_t tag = heap->tags[i];
+        void *block = address_of(heap, (page_number)i);
+
+        if (number >= i + pages_of(tag))
+            continue;
+        if (kind_of(tag) == TAG_USED)
+            log_line(LOG_ERROR, "%s(%p): invalid pointer: %z bytes inside the block %p of %z bytes", caller, p,
+                     (size_t)((uintptr_t)p - (uintptr_t)block), block, pages_of(tag) * PAGE_BYTES);
+        else
+            log_line(LOG_ERROR, "%s(%p): double free: the block at this address was freed before", caller, p);
+        os_abort();
+    }
+    log_line(LOG_ERROR, "%s(%p): double free or invalid pointer: no block at this address", caller, p);
+    os_abort();
+}
+
+/* Pages of the live block at @p. */
+static size_t block_pages_locked(struct heap *heap, const void *p, const char *caller)
+{
+    page_number number = number_of(heap, p);
+    bool aligned = ((uintptr_t)p & (PAGE_BYTES - 1)) == 0;
+
+    if (!aligned || number >= heap->top || kind_of(heap->tags[number]) != TAG_USED)
+        die_of_pointer(heap, p, caller);
+    return pages_of(heap->tags[number]);
+}
+
+size_t heap_usable_bytes(struct heap *heap, const void *p, const char *caller)
+{
+    size_t n_pages;
+
+    os_lock_take(&heap->lock);
+    n_pages = block_pages_locked(heap, p, caller);
+    os_lock_release(&heap->lock);
+    return n_pages * PAGE_BYTES;
+}
+
+/* ---- giving pages back ---- */
+
+/* The pages are TAG_LEAVING: nobody else touches them. @empty: they hold nothing any more. */
+static void return_span(struct heap *heap, page_number first, size_t n_pages, bool empty)
+{
+    int error = empty ? 0 : pager_discard(heap->pager, first, n_pages);
+
+    os_lock_take(&heap->lock);
+    heap->live_pages -= n_pages;
+    /* Pages that may still hold what the program wrote cannot be handed out as zeros: the span is retired. */
+    if (error == 0)
+        free_span_locked(heap, first, n_pages);
+    os_lock_release(&heap->lock);
+}
+
+void heap_free(struct heap *heap, void *p, const char *caller)
+{
+    page_number first = number_of(heap, p);
+    size_t n_pages;
+
+    os_lock_take(&heap->lock);
+    n_pages = block_pages_locked(heap, p, caller);
+    heap->tags[first] = make_tag(TAG_LEAVING, n_pages);
+    heap->n_blocks--;
+    os_lock_release(&heap->lock);
+    return_span(heap, first, n_pages, false);
+}
+
+/* ---- resizing ---- */
+
+static void set_last_locked(struct heap *heap, page_number first, size_t from, size_t to)
+{
+    if (!pager_is_engaged(heap->pager))
+        return;
+    pager_mark_last(heap->pager, (page_number)(first + from - 1), false);
+    pager_mark_last(heap->pager, (page_number)(first + to - 1), true);
+}
+
+/* Take the pages that follow the block, if they are free. */
+static bool grow_locked(struct heap *heap, page_number first, size_t n_pages, size_t wanted)
+{
+    size_t more = wanted - n_pages;
+    page_number next = (page_number)(first + n_pages);
+    uint32_t tag = next < heap->top ? heap->tags[next] : 0;
+
+    if (!admit_locked(heap, more))
+        return false;
+    if (next == heap->top) {
+        if (more > heap->n_pages - heap->top || commit_locked(heap, heap->top + more) != 0)
+            return false;
+        heap->top += more;
+    } else {
+        if (kind_of(tag) != TAG_FREE || pages_of(tag) < more)
+            return false;
+        untag_free_span(heap, next, pages_of(tag));
+        if (pages_of(tag) > more)
+            tag_free_span(heap, (page_number)(next + more), pages_of(tag) - more);
+    }
+    heap->tags[first] = make_tag(TAG_USED, wanted);
+    grew_locked(heap, more);
+    set_last_locked(heap, first, n_pages, wanted);
+    return true;
+}
+
+static void *move_block(struct heap *heap, void *p, size_t n_pages, size_t wanted)
+{
+    page_number from = number_of(heap, p);
+    void *block = allocate_pages(heap, wanted, 1);
+    bool moved;
+
+    if (block == NULL)
+        return NULL;
+    moved = pager_move(heap->pager, number_of(heap, block), from, n_pages) == 0;
+    if (!moved)
+        memcpy(block, p, n_pages * PAGE_BYTES);
+    os_lock_take(&heap->lock);
+    heap->tags[from] = make_tag(TAG_LEAVING, n_pages);
+    heap->n_blocks--;
+    os_lock_release(&heap->lock);
+    return_span(heap, from, n_pages, moved);
+    return block;
+}
+
+void *heap_resize(struct heap *heap, void *p, size_t bytes, const char *caller)
+{
+    page_number first = number_of(heap, p);
+    size_t wanted;
+    size_t n_pages;
+    bool done;
+
+    if (bytes > heap->bytes)
+        return NULL;
+    wanted = max_size(1, round_up(bytes, PAGE_BYTES) / PAGE_BYTES);
+    os_lock_take(&heap->lock);
+    n_pages = block_pages_locked(heap, p, caller);
+    done = wanted == n_pages || (wanted > n_pages && grow_locked(heap, first, n_pages, wanted));
+    if (wanted < n_pages) {
+        heap->tags[first] = make_tag(TAG_USED, wanted);
+        heap->tags[first + wanted] = make_tag(TAG_LEAVING, n_pages - wanted);
+        set_last_locked(heap, first, n_pages, wanted);
+    }
+    os_lock_release(&heap->lock);
+    if (done)
+        return p;
+    if (wanted > n_pages)
+        return move_block(heap, p, n_pages, wanted);
+    return_span(heap, (page_number)(first + wanted), n_pages - wanted, false);
+    return p;
+}
+
+/* ---- fork ---- */
+
+void heap_fork_prepare(struct heap *heap)
+{
+    os_lock_take(&heap->lock);
+    pager_fork_prepare(heap->pager);
+}
+
+void heap_fork_parent(struct heap *heap)
+{
+    pager_fork_parent(heap->pager);
+    os_lock_release(&heap->lock);
+}
+
+void heap_fork_child(struct heap *heap)
+{
+    pager_fork_child(heap->pager);
+    if (heap->pager->failed)
+        heap->closed = true;
+    os_lock_reset(&heap->lock);
+}
+
+size_t heap_meta_bytes(const struct heap *heap)
+{
+    return heap->top * sizeof heap->tags[0];
+}

@@ -1,0 +1,79 @@
+/*
+ * heap.h - the ghost heap: blocks of whole pages in one reserved range.
+ *
+ * A span is a run of pages, either a block that the program holds or free. All that is known of spans lies outside
+ * their pages: 4 bytes a page for the tags at their ends, and links for free spans. Freed neighbours are joined; free
+ * pages hold no RAM and read as zeros, so a fresh block needs no clearing. Free spans are found by size classes, eight
+ * to a power of two, in constant time.
+ *
+ * Calls: pager, log, os.  Locks: heap.lock (rank 1); never held while RAM is returned.
+ * Memory: its own reservations.
+ */
+#ifndef GHOSTMEM_CORE_HEAP_H
+#define GHOSTMEM_CORE_HEAP_H
+
+#include "core/pager.h"
+
+#define HEAP_BINS 216u
+
+struct span_links {
+    page_number next;
+    page_number prev;
+};
+
+struct heap {
+    /* Set by heap_init(), constant afterwards: read without a lock. */
+    uintptr_t base;
+    size_t bytes; /* of the range; written last: 0 until the heap can be used */
+    size_t n_pages;
+    size_t limit; /* pages */
+    struct pager *pager;
+
+    struct os_lock lock; /* guards all below */
+    uint32_t *tags;
+    struct span_links *links;
+    size_t committed; /* pages from the start that are accessible */
+    size_t top;       /* pages from the start that spans cover */
+    uint64_t nonempty[(HEAP_BINS + 63) / 64];
+    page_number bins[HEAP_BINS];
+    size_t live_pages;
+    size_t live_pages_peak;
+    size_t n_blocks;
+    bool closed; /* the limit cannot be kept here: no new blocks */
+};
+
+/*
+ * Reserve the range, @max_bytes halved until it fits. @heap: zeroed. 0; -ENOMEM.
+ * The caller sets up the pager with the range that was had, then calls heap_open(); until then heap_owns() is false.
+ */
+int heap_init(struct heap *heap, size_t max_bytes, size_t limit, struct pager *pager);
+void heap_open(struct heap *heap);
+
+static inline bool heap_owns(const struct heap *heap, const void *p)
+{
+    return (uintptr_t)p - heap->base < __atomic_load_n(&heap->bytes, __ATOMIC_ACQUIRE);
+}
+
+/*
+ * A block of at least @bytes > 0, zero-filled, page-aligned or more. @alignment: a power of two, or 0.
+ * NULL: not to be had here; libc may still have it.
+ */
+void *heap_allocate(struct heap *heap, size_t bytes, size_t alignment);
+
+/* Bytes that may be used from a live block's start. Anything else than a block's start: one line, abort. */
+size_t heap_usable_bytes(struct heap *heap, const void *p, const char *caller);
+
+/* Free a live block. Anything else than a block's start: one line that says what it is, abort. */
+void heap_free(struct heap *heap, void *p, const char *caller);
+
+/* Resize a live block; contents up to the smaller size stay. NULL: not to be had here, and the block is as it was. */
+void *heap_resize(struct heap *heap, void *p, size_t bytes, const char *caller);
+
+void heap_fork_prepare(struct heap *heap);
+void heap_fork_parent(struct heap *heap);
+void heap_fork_child(struct heap *heap);
+
+/* RAM for tags and links: an upper bound, from the pages that spans cover. */
+size_t heap_meta_bytes(const struct heap *heap);
+
+#endif

@@ -1,0 +1,377 @@
+/* pager.c - see pager.h. */
+#include "core/pager.h"
+
+#include "core/log.h"
+#include "platform/thread.h"
+
+#include <errno.h>
+
+/* Address space for images, at the most: what a 32-bit handle reaches. */
+#define POOL_SPACE_BYTES (256 * GIB)
+/* When the system has no frame for a page that a thread waits for. */
+#define RETRY_MS 1
+
+/* Read by the kernel only, as the source of fresh pages; const, so that it costs no RAM of its own. */
+static const unsigned char zeros[STREAM_MAX_WINDOW][PAGE_BYTES] __attribute__((aligned(4096)));
+
+void pager_init(struct pager *pager, uintptr_t base, size_t n_pages, size_t limit, uint64_t pool_bound_bytes,
+                struct fault_backend *backend)
+{
+    pager->base = base;
+    pager->n_pages = n_pages;
+    pager->limit = limit;
+    pager->pool_bound_bytes = pool_bound_bytes;
+    pager->backend = backend;
+}
+
+/* ---- engaging ---- */
+
+static void fault_entry(void *arg, const struct fault *fault)
+{
+    pager_fault(arg, fault);
+}
+
+static void background_entry(void *arg, unsigned worker)
+{
+    struct pager *pager = arg;
+
+    reclaim_background(&pager->reclaim, worker);
+}
+
+/* A run that was resident before we watched. Nothing else knows these pages yet. */
+static void adopt_run(void *arg, uintptr_t start, size_t n_pages)
+{
+    struct pager *pager = arg;
+    struct reclaim *r = &pager->reclaim;
+    page_number first = (page_number)((start - pager->base) >> PAGE_SHIFT);
+
+    for (size_t i = 0; i < n_pages; i++)
+        reclaim_enter_locked(r, (page_number)(first + i));
+    r->charged += n_pages;
+    r->charged_peak = r->charged;
+}
+
+static int build(struct pager *pager, size_t committed)
+{
+    size_t pool_space = min_size(POOL_SPACE_BYTES, pager->n_pages * PAGE_BYTES);
+    int error = pagetable_init(&pager->table, pager->n_pages);
+
+    if (error == 0)
+        error = pagetable_commit(&pager->table, committed);
+    if (error == 0)
+        error = store_init(&pager->store, pool_space, pager->pool_bound_bytes);
+    if (error == 0)
+        error = reclaim_init(&pager->reclaim, pager->base, &pager->table, &pager->store, pager->backend, pager->limit);
+    return error;
+}
+
+static void describe(const struct pager *pager, struct fault_setup *setup)
+{
+    const struct limbo *limbo = &pager->reclaim.limbo;
+
+    *setup = (struct fault_setup){
+        .ranges = {{pager->base, pager->n_pages * PAGE_BYTES},
+                   {(uintptr_t)limbo->space, (size_t)limbo->n_slots * PAGE_BYTES}},
+        .on_fault = fault_entry,
+        .background = background_entry,
+        .arg = (void *)(uintptr_t)pager,
+    };
+}
+
+int pager_engage(struct pager *pager, size_t committed)
+{
+    struct reclaim *r = &pager->reclaim;
+    struct fault_setup setup;
+    int error;
+
+    if (pager->failed)
+        return -EPERM;
+    error = build(pager, committed); /* what it reserved on failure is address space only */
+    if (error != 0)
+        goto fail;
+    describe(pager, &setup);
+    os_lock_take(&r->lock);
+    error = pager->backend->start(pager->backend, &setup);
+    if (error == 0) {
+        /* Missing pages are watched by now, so nothing appears behind the scan. Faults wait for the lock. */
+        error = os_mem_scan_present((void *)pager->base, committed * PAGE_BYTES, adopt_run, pager);
+        if (error != 0)
+            log_line(LOG_ERROR, "cannot see which pages are in RAM: %e; they stay there", -error);
+        atomic_store_explicit(&pager->engaged, true, memory_order_release);
+        error = 0;
+    }
+    os_lock_release(&r->lock);
+    if (error == 0)
+        return 0;
+fail:
+    pager->failed = true;
+    return error;
+}
+
+int pager_commit(struct pager *pager, size_t committed)
+{
+    int error;
+
+    if (!pager_is_engaged(pager))
+        return 0;
+    os_lock_take(&pager->reclaim.lock);
+    error = pagetable_commit(&pager->table, committed);
+    os_lock_release(&pager->reclaim.lock);
+    return error;
+}
+
+void pager_mark_last(struct pager *pager, page_number last, bool is_last)
+{
+    os_lock_take(&pager->reclaim.lock);
+    page_at(&pager->table, last)->flags = is_last ? PAGE_FLAG_LAST : 0;
+    os_lock_release(&pager->reclaim.lock);
+}
+
+/* ---- faults ---- */
+
+static bool can_be_filled(const struct page *page)
+{
+    return page_state(page) == PAGE_EMPTY || page_state(page) == PAGE_FROZEN || page_state(page) == PAGE_SAME;
+}
+
+/* Pages from @first on, at most @wanted, that one operation can bring in together: all in limbo, or none. */
+static size_t run_to_bring(const struct pager *pager, page_number first, size_t wanted)
+{
+    const struct page *page = page_at(&pager->table, first);
+    bool cooled = page_state(page) == PAGE_COOLED;
+    size_t n = 1;
+
+    while (n < wanted && (page->flags & PAGE_FLAG_LAST) == 0 && first + n < pager->table.committed_pages) {
+        const struct page *next = page_at(&pager->table, (page_number)(first + n));
+
+        if (cooled ? page_state(next) != PAGE_COOLED || next->value != page->value + 1 : !can_be_filled(next))
+            break;
+        page = next;
+        n++;
+    }
+    return n;
+}
+
+/* What a page was before it went into transit, to go back to or to release. */
+struct origin {
+    uint8_t state;
+    uint64_t value; /* handle, word or slot */
+};
+
+static struct origin origin_of(const struct page *page)
+{
+    struct origin origin = {.state = (uint8_t)page_state(page), .value = page->value};
+
+    if (page_state(page) == PAGE_SAME)
+        origin.value = page_word(page);
+    return origin;
+}
+
+/* Back to where it was: the value is still in its entry. */
+static void return_locked(struct pager *pager, page_number number, const struct origin *origin)
+{
+    page_set_state(&pager->table, number, (enum page_state)origin->state);
+}
+
+/* Contents of the run into @buffer; EMPTY runs need none. */
+static const void *prepare_contents(struct pager *pager, const struct origin *origins, size_t n,
+                                    unsigned char (*buffer)[PAGE_BYTES])
+{
+    bool all_empty = true;
+
+    for (size_t i = 0; i < n; i++)
+        all_empty = all_empty && origins[i].state == PAGE_EMPTY;
+    if (all_empty)
+        return zeros;
+    for (size_t i = 0; i < n; i++) {
+        if (origins[i].state == PAGE_FROZEN)
+            INVARIANT(store_get(&pager->store, (store_handle)origins[i].value, buffer[i]) == 0);
+        else
+            codec_fill(buffer[i], origins[i].state == PAGE_SAME ? origins[i].value : 0);
+    }
+    return buffer;
+}
+
+static void release_origin(struct pager *pager, const struct origin *origin)
+{
+    struct reclaim_counters *counters = &pager->reclaim.counters;
+
+    if (origin->state == PAGE_FROZEN)
+        store_free(&pager->store, (store_handle)origin->value);
+    if (origin->state == PAGE_EMPTY)
+        counters->first_touches++;
+    else
+        counters->thaws++;
+}
+
+/*
+ * Pages [@first, @first + @n) have frames and are all EMPTY, FROZEN or SAME. The lock is dropped and taken again.
+ * Returns the pages brought in; *@error says why the next one was not.
+ */
+static size_t fill_locked(struct pager *pager, unsigned worker, page_number first, size_t n, int *error)
+{
+    struct reclaim *r = &pager->reclaim;
+    struct origin origins[STREAM_MAX_WINDOW];
+    const void *contents;
+    size_t n_done;
+
+    for (size_t i = 0; i < n; i++) {
+        origins[i] = origin_of(page_at(&pager->table, (page_number)(first + i)));
+        page_set_state(&pager->table, (page_number)(first + i), PAGE_THAWING);
+    }
+    os_lock_release(&r->lock);
+    contents = prepare_contents(pager, origins, n, r->workers[worker].pages);
+    *error = pager->backend->fill(pager->backend, reclaim_address(r, first), contents, n, &n_done);
+    os_lock_take(&r->lock);
+    for (size_t i = 0; i < n; i++) {
+        page_number number = (page_number)(first + i);
+
+        if (i < n_done) {
+            release_origin(pager, &origins[i]);
+            reclaim_enter_locked(r, number);
+        } else {
+            return_locked(pager, number, &origins[i]);
+            reclaim_uncharge_locked(r, 1);
+        }
+    }
+    return n_done;
+}
+
+/* Pages [@first, @first + @n) are COOLED in adjacent slots. The lock is dropped and taken again. */
+static size_t give_back_locked(struct pager *pager, page_number first, size_t n, int *error)
+{
+    struct reclaim *r = &pager->reclaim;
+    limbo_slot slot = page_at(&pager->table, first)->value;
+    size_t n_done;
+
+    for (size_t i = 0; i < n; i++)
+        page_set_state(&pager->table, (page_number)(first + i), PAGE_THAWING);
+    r->limbo.n_resting -= n;
+    os_lock_release(&r->lock);
+    n_done = reclaim_move_run(r, reclaim_address(r, first), limbo_address(&r->limbo, slot), n, error);
+    os_lock_take(&r->lock);
+    for (size_t i = 0; i < n; i++) {
+        page_number number = (page_number)(first + i);
+
+        if (i < n_done) {
+            limbo_release(&r->limbo, (limbo_slot)(slot + i));
+            reclaim_enter_locked(r, number);
+            r->counters.soft_faults++;
+        } else {
+            page_set_state(&pager->table, number, PAGE_COOLED);
+            r->limbo.n_resting++;
+        }
+    }
+    return n_done;
+}
+
+/* The first page could not be brought in. Returns true when the fault is settled all the same. */
+static bool settle_error_locked(struct pager *pager, page_number number, int error)
+{
+    struct reclaim *r = &pager->reclaim;
+
+    if (error == -EEXIST) {
+        /* The program unmapped and mapped, or discarded, behind our back: what is there counts. */
+        if (page_state(page_at(&pager->table, number)) == PAGE_FROZEN)
+            store_free(&pager->store, page_at(&pager->table, number)->value);
+        if (page_state(page_at(&pager->table, number)) != PAGE_COOLED) {
+            r->charged++;
+            reclaim_enter_locked(r, number);
+        }
+        return true;
+    }
+    if (error == -ENOENT) {
+        /* The mapping is gone: let the thread find out by itself. */
+        pager->backend->wake(pager->backend, reclaim_address(r, number), 1);
+        return true;
+    }
+    os_lock_release(&r->lock);
+    os_sleep_ms(RETRY_MS);
+    os_lock_take(&r->lock);
+    return false;
+}
+
+/*
+ * Bring in the page at @number, and what its thread's stream will want next. Returns false when the lock was dropped
+ * and the page has to be looked at again.
+ */
+static bool bring_in_locked(struct pager *pager, const struct fault *fault, page_number number, uint32_t window)
+{
+    struct reclaim *r = &pager->reclaim;
+    bool cooled = page_state(page_at(&pager->table, number)) == PAGE_COOLED;
+    size_t n = run_to_bring(pager, number, window);
+    size_t n_done;
+    int error;
+
+    if (cooled) {
+        n_done = give_back_locked(pager, number, n, &error);
+    } else {
+        n = reclaim_grant_locked(r, fault->worker, n);
+        if (n == 0)
+            return false;
+        n_done = fill_locked(pager, fault->worker, number, n, &error);
+    }
+    os_event_signal(&r->transit_ended);
+    /* Whoever faulted meanwhile on a page that did not come left it to us to wake him. */
+    if (n_done < n)
+        pager->backend->wake(pager->backend, reclaim_address(r, (page_number)(number + n_done)), n - n_done);
+    if (n_done == 0)
+        return settle_error_locked(pager, number, error);
+    r->counters.read_ahead_pages += n_done - 1;
+    streams_ran_to(&r->streams, fault->thread, (page_number)(number + n_done));
+    return true;
+}
+
+/*
+ * A fault on a page that is resident as far as we know. Another thread's fault may have brought it in a moment ago. Or
+ * the program discarded it by a system call that we did not see: then it reads as zeros.
+ */
+static void confirm_locked(struct pager *pager, page_number number)
+{
+    struct reclaim *r = &pager->reclaim;
+    size_t n_done;
+
+    queue_remove(&r->queue, &pager->table, number);
+    page_set_state(&pager->table, number, PAGE_MOVING);
+    os_lock_release(&r->lock);
+    (void)pager->backend->fill(pager->backend, reclaim_address(r, number), zeros, 1, &n_done);
+    pager->backend->wake(pager->backend, reclaim_address(r, number), 1);
+    os_lock_take(&r->lock);
+    reclaim_enter_locked(r, number);
+    os_event_signal(&r->transit_ended);
+}
+
+void pager_fault(struct pager *pager, const struct fault *fault)
+{
+    struct reclaim *r = &pager->reclaim;
+    page_number number = (page_number)((fault->addr - pager->base) >> PAGE_SHIFT);
+    uint32_t window = 0;
+    bool settled = false;
+
+    os_lock_take(&r->lock);
+    r->counters.faults++;
+    INVARIANT(fault->addr >= pager->base && number < pager->table.committed_pages);
+    while (!settled) {
+        reclaim_admit_locked(r);
+        switch (page_state(page_at(&pager->table, number))) {
+        case PAGE_RESIDENT:
+            confirm_locked(pager, number);
+            settled = true;
+            break;
+        case PAGE_THAWING: /* whoever brings it in wakes all who wait for it */
+            settled = true;
+            break;
+        case PAGE_COOLING:
+        case PAGE_FREEZING:
+        case PAGE_MOVING:
+            reclaim_wait_locked(r);
+            break;
+        default:
+            if (window == 0)
+                window = streams_fault(&r->streams, fault->thread, number);
+            settled = bring_in_locked(pager, fault, number, window);
+            break;
+        }
+    }
+    os_lock_release(&r->lock);
+}

@@ -1,0 +1,79 @@
+/*
+ * pager.h - faults in the ghost range, and what the heap does to whole blocks of it.
+ *
+ * Until pager_engage() the kernel alone serves the range and the pager knows nothing of any page. From then on every
+ * page is in the page table, and a touch of one that is not resident comes to pager_fault().
+ *
+ * Calls: reclaim, pagetable, limbo, stream, store, log, os.  Locks: pager.lock (rank 2).
+ * Memory: its own reservations; the fault path allocates nothing.
+ */
+#ifndef GHOSTMEM_CORE_PAGER_H
+#define GHOSTMEM_CORE_PAGER_H
+
+#include "core/reclaim.h"
+
+struct pager {
+    /* Set by pager_init(), constant afterwards. */
+    uintptr_t base; /* of the ghost range */
+    size_t n_pages;
+    size_t limit;
+    uint64_t pool_bound_bytes;
+    struct fault_backend *backend;
+
+    /* Set by pager_engage(), under the heap's lock; engaged is read without one. */
+    _Atomic bool engaged;
+    bool failed; /* engaging was tried, and cannot be done here */
+
+    struct pagetable table;
+    struct store store;
+    struct reclaim reclaim;
+};
+
+/* @base: page-aligned; the range [@base, @base + @n_pages pages) is reserved and stays so. Nothing is allocated yet. */
+void pager_init(struct pager *pager, uintptr_t base, size_t n_pages, size_t limit, uint64_t pool_bound_bytes,
+                struct fault_backend *backend);
+
+/*
+ * Bring the range under management, with all threads running. @committed: pages from the start that are accessible.
+ * Returns 0; -EPERM when the kernel does not permit it, other -errno: nothing has changed then, and never will.
+ */
+int pager_engage(struct pager *pager, size_t committed);
+
+static inline bool pager_is_engaged(const struct pager *pager)
+{
+    return atomic_load_explicit(&pager->engaged, memory_order_acquire);
+}
+
+/* The range has become accessible up to @committed pages. 0 or -ENOMEM. */
+int pager_commit(struct pager *pager, size_t committed);
+
+/* Read-ahead may not (@is_last), or may again, go beyond this page: a block ends there. Only once engaged. */
+void pager_mark_last(struct pager *pager, page_number last, bool is_last);
+
+/* The fault callback: makes the page accessible. Context: fault path. */
+void pager_fault(struct pager *pager, const struct fault *fault);
+
+/*
+ * The pages read as zeros from now on, and their RAM and images are returned. Never thaws anything.
+ * Returns 0; -errno when RAM cannot be returned and the pages may keep their contents: then they must not be used again.
+ */
+int pager_discard(struct pager *pager, page_number first, size_t n_pages);
+
+/*
+ * Move the contents of @n_pages from @from to @to, which is accessible and empty, without thawing them.
+ * Returns 0; -errno: nothing has moved.
+ */
+int pager_move(struct pager *pager, page_number to, page_number from, size_t n_pages);
+
+/*
+ * Around fork(): no page is in transit and all locks are held from prepare until the parent or child call. The child
+ * watches its range again; where it is not permitted to, every page is thawed and the limit is given up, with one line.
+ */
+void pager_fork_prepare(struct pager *pager);
+void pager_fork_parent(struct pager *pager);
+void pager_fork_child(struct pager *pager);
+
+/* RAM for all tables of the core. */
+size_t pager_meta_bytes(const struct pager *pager);
+
+#endif

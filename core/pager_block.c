@@ -1,0 +1,332 @@
+/*
+ * pager_block.c - what the heap and fork() do to whole ranges of pages: discard, move, carry over to a child.
+ *
+ * See pager.h. These run in threads of the program, which hold none of its memory's pages in transit but the ones that
+ * they set so themselves.
+ */
+#include "core/pager.h"
+
+#include "core/log.h"
+
+#include <errno.h>
+
+/* Entries looked at with the lock held once: about 20 us. */
+#define CHUNK_PAGES 512
+#define CHUNK_SLOTS 64
+
+static void operation_begin_locked(struct reclaim *r)
+{
+    reclaim_admit_locked(r);
+    r->n_operations++;
+}
+
+static void operation_end(struct reclaim *r)
+{
+    os_lock_take(&r->lock);
+    r->n_operations--;
+    os_lock_release(&r->lock);
+    os_event_signal(&r->transit_ended);
+}
+
+/* ---- discard ---- */
+
+struct chunk {
+    page_number first; /* of the part of the range that was resident: [first, end) */
+    page_number end;
+    size_t n_resident;
+    size_t n_slots;
+    limbo_slot slots[CHUNK_SLOTS];
+};
+
+/* Forget one page. False: the chunk's list of slots is full. */
+static bool discard_page_locked(struct pager *pager, page_number number, struct chunk *chunk)
+{
+    struct reclaim *r = &pager->reclaim;
+    struct page *page = page_at(&pager->table, number);
+
+    switch (page_state(page)) {
+    case PAGE_EMPTY:
+        page->flags = 0;
+        return true;
+    case PAGE_RESIDENT:
+        queue_remove(&r->queue, &pager->table, number);
+        if (chunk->n_resident++ == 0)
+            chunk->first = number;
+        chunk->end = number + 1;
+        break;
+    case PAGE_COOLED:
+        if (chunk->n_slots == CHUNK_SLOTS)
+            return false;
+        r->limbo.n_resting--;
+        chunk->slots[chunk->n_slots++] = page->value;
+        break;
+    case PAGE_FROZEN:
+        store_free(&pager->store, page->value);
+        break;
+    default:
+        break;
+    }
+    page_set_state(&pager->table, number, PAGE_EMPTY);
+    return true;
+}
+
+/* The RAM of what the chunk forgot. On failure the pages keep their contents, and their frames stay charged. */
+static int return_frames(struct pager *pager, const struct chunk *chunk)
+{
+    struct reclaim *r = &pager->reclaim;
+    size_t n_freed = 0;
+    int error = 0;
+
+    if (chunk->n_resident > 0) {
+        error = os_mem_release((void *)reclaim_address(r, chunk->first), (chunk->end - chunk->first) * PAGE_BYTES);
+        n_freed = error == 0 ? chunk->n_resident : 0;
+    }
+    for (size_t i = 0; i < chunk->n_slots;) {
+        size_t length = 1;
+
+        while (i + length < chunk->n_slots && chunk->slots[i + length] == chunk->slots[i] + length)
+            length++;
+        INVARIANT(os_mem_release((void *)limbo_address(&r->limbo, chunk->slots[i]), length * PAGE_BYTES) == 0);
+        i += length;
+    }
+    os_lock_take(&r->lock);
+    for (size_t i = 0; i < chunk->n_slots; i++)
+        limbo_release(&r->limbo, chunk->slots[i]);
+    reclaim_uncharge_locked(r, n_freed + chunk->n_slots);
+    os_lock_release(&r->lock);
+    return error;
+}
+
+int pager_discard(struct pager *pager, page_number first, size_t n_pages)
+{
+    struct reclaim *r = &pager->reclaim;
+    page_number end = (page_number)(first + n_pages);
+    page_number number = first;
+    int error = 0;
+
+    if (!pager_is_engaged(pager))
+        return os_mem_release((void *)(pager->base + ((uintptr_t)first << PAGE_SHIFT)), n_pages * PAGE_BYTES);
+    os_lock_take(&r->lock);
+    operation_begin_locked(r);
+    while (number < end) {
+        struct chunk chunk = {0};
+        page_number stop;
+        int result;
+
+        number = pagetable_next_busy(&pager->table, number, end);
+        stop = (page_number)min_size(end, (size_t)number + CHUNK_PAGES);
+        while (number < stop) {
+            if (page_is_in_transit(page_at(&pager->table, number)))
+                reclaim_wait_locked(r);
+            else if (discard_page_locked(pager, number, &chunk))
+                number++;
+            else
+                break;
+        }
+        os_lock_release(&r->lock);
+        result = return_frames(pager, &chunk);
+        error = error != 0 ? error : result;
+        os_lock_take(&r->lock);
+    }
+    os_lock_release(&r->lock);
+    operation_end(r);
+    if (pool_wants_compaction(&pager->store.pool))
+        os_event_signal(&r->frames_wanted);
+    return error;
+}
+
+/* ---- move ---- */
+
+struct move_job {
+    struct pager *pager;
+    page_number to;
+    page_number from;
+    size_t n_pages;
+};
+
+/* A page that will not move is copied: into a frame of its own, then the old one is dropped. */
+static void copy_page(struct pager *pager, unsigned worker, page_number to, page_number from)
+{
+    struct reclaim *r = &pager->reclaim;
+    unsigned char *buffer = r->workers[worker].pages[0];
+    void *source = (void *)reclaim_address(r, from);
+    size_t n_done;
+
+    if (os_mem_peek(buffer, source, PAGE_BYTES) != 0)
+        return; /* not there: the new page is zeros, as the old one was */
+    INVARIANT(pager->backend->fill(pager->backend, reclaim_address(r, to), buffer, 1, &n_done) == 0);
+    (void)os_mem_release(source, PAGE_BYTES);
+}
+
+/* Where the backend's operations may be used: the resident pages of the block follow their entries. */
+static void move_resident(void *arg, unsigned worker)
+{
+    struct move_job *job = arg;
+    struct pager *pager = job->pager;
+    struct reclaim *r = &pager->reclaim;
+    size_t i = 0;
+
+    while (i < job->n_pages) {
+        page_number to = (page_number)(job->to + i);
+        size_t length = 0;
+        size_t n_moved;
+        int error;
+
+        /* Pages in PAGE_MOVING are ours alone: their entries can be read without the lock. */
+        if (i % PAGETABLE_GROUP_PAGES == 0)
+            i = pagetable_next_busy(&pager->table, to, (page_number)(job->to + job->n_pages)) - job->to;
+        to = (page_number)(job->to + i);
+        while (i + length < job->n_pages && page_state(page_at(&pager->table, (page_number)(to + length))) == PAGE_MOVING)
+            length++;
+        if (length == 0) {
+            i++;
+            continue;
+        }
+        n_moved = reclaim_move_run(r, reclaim_address(r, to), reclaim_address(r, (page_number)(job->from + i)), length,
+                                   &error);
+        i += n_moved;
+        if (n_moved < length) {
+            copy_page(pager, worker, (page_number)(job->to + i), (page_number)(job->from + i));
+            i++;
+        }
+    }
+}
+
+/* The entry at @from becomes the entry at @to; resident pages go into transit. Returns true for those. */
+static bool move_entry_locked(struct pager *pager, page_number to, page_number from)
+{
+    struct reclaim *r = &pager->reclaim;
+    struct page *source = page_at(&pager->table, from);
+    enum page_state state = page_state(source);
+    struct page copy = *source;
+
+    if (state == PAGE_RESIDENT) {
+        queue_remove(&r->queue, &pager->table, from);
+        page_set_state(&pager->table, from, PAGE_EMPTY);
+        page_set_state(&pager->table, to, PAGE_MOVING);
+        return true;
+    }
+    if (state == PAGE_COOLED)
+        r->limbo.pages[copy.value] = to;
+    page_set_state(&pager->table, from, PAGE_EMPTY);
+    page_set_state(&pager->table, to, state);
+    page_at(&pager->table, to)->next = copy.next;
+    page_at(&pager->table, to)->prev = copy.prev;
+    page_at(&pager->table, to)->value = copy.value;
+    return false;
+}
+
+int pager_move(struct pager *pager, page_number to, page_number from, size_t n_pages)
+{
+    struct reclaim *r = &pager->reclaim;
+    struct move_job job = {.pager = pager, .to = to, .from = from, .n_pages = n_pages};
+    size_t n_resident = 0;
+
+    if (!pager_is_engaged(pager))
+        return os_mem_move((void *)(pager->base + ((uintptr_t)from << PAGE_SHIFT)),
+                           (void *)(pager->base + ((uintptr_t)to << PAGE_SHIFT)), n_pages * PAGE_BYTES);
+    os_lock_take(&r->lock);
+    operation_begin_locked(r);
+    for (page_number i = 0; i < n_pages;) {
+        const struct page *page = page_at(&pager->table, (page_number)(from + i));
+
+        if (page_is_in_transit(page)) {
+            reclaim_wait_locked(r);
+            continue;
+        }
+        if (page_state(page) != PAGE_EMPTY)
+            n_resident += move_entry_locked(pager, (page_number)(to + i), (page_number)(from + i));
+        i = pagetable_next_busy(&pager->table, (page_number)(from + i + 1), (page_number)(from + n_pages)) - from;
+    }
+    os_lock_release(&r->lock);
+    if (n_resident > 0) {
+        pager->backend->run(pager->backend, move_resident, &job);
+        os_lock_take(&r->lock);
+        for (page_number i = 0; i < n_pages; i++)
+            if (page_state(page_at(&pager->table, (page_number)(to + i))) == PAGE_MOVING)
+                reclaim_enter_locked(r, (page_number)(to + i));
+        os_lock_release(&r->lock);
+    }
+    operation_end(r);
+    return 0;
+}
+
+/* ---- fork ---- */
+
+void pager_fork_prepare(struct pager *pager)
+{
+    struct reclaim *r = &pager->reclaim;
+
+    if (!pager_is_engaged(pager))
+        return;
+    os_lock_take(&r->lock);
+    reclaim_admit_locked(r); /* another thread's fork */
+    r->paused = true;
+    while (pager->table.n_transit > 0 || r->n_operations > 0)
+        reclaim_wait_locked(r);
+    os_lock_take(&pager->store.pool.lock);
+}
+
+void pager_fork_parent(struct pager *pager)
+{
+    struct reclaim *r = &pager->reclaim;
+
+    if (!pager_is_engaged(pager))
+        return;
+    os_lock_release(&pager->store.pool.lock);
+    r->paused = false;
+    os_lock_release(&r->lock);
+    os_event_signal(&r->transit_ended);
+}
+
+/* Without a watch every page must be where the program expects it. All by plain stores: nothing watches any more. */
+static void thaw_everything(struct pager *pager)
+{
+    struct reclaim *r = &pager->reclaim;
+    page_number end = (page_number)pager->table.committed_pages;
+
+    for (page_number i = pagetable_next_busy(&pager->table, 0, end); i < end;
+         i = pagetable_next_busy(&pager->table, i + 1, end)) {
+        const struct page *page = page_at(&pager->table, i);
+        unsigned char *target = (unsigned char *)reclaim_address(r, i);
+
+        if (page_state(page) == PAGE_FROZEN)
+            INVARIANT(store_get(&pager->store, page->value, target) == 0);
+        else if (page_state(page) == PAGE_SAME)
+            codec_fill(target, page_word(page));
+        else if (page_state(page) == PAGE_COOLED)
+            __builtin_memcpy(target, (void *)limbo_address(&r->limbo, page->value), PAGE_BYTES);
+    }
+    os_mem_unmap(r->limbo.space, r->limbo.n_slots * PAGE_BYTES);
+    os_mem_unmap(pager->store.pool.space, pager->store.pool.max_slabs * POOL_SLAB_BYTES);
+}
+
+void pager_fork_child(struct pager *pager)
+{
+    struct reclaim *r = &pager->reclaim;
+    int error;
+
+    if (!pager_is_engaged(pager))
+        return;
+    os_lock_reset(&pager->store.pool.lock);
+    r->transit_ended = r->frames_wanted = (struct os_event){0};
+    r->paused = false;
+    if (pager->store.pool.compacting)
+        pool_compact_end(&pager->store.pool);
+    error = pager->backend->restart(pager->backend);
+    if (error != 0) {
+        log_line(LOG_ERROR, "a forked child cannot watch its memory: %e; it runs on without a limit", -error);
+        thaw_everything(pager);
+        atomic_store(&pager->engaged, false);
+        pager->failed = true;
+    }
+    os_lock_reset(&r->lock);
+}
+
+size_t pager_meta_bytes(const struct pager *pager)
+{
+    if (!pager_is_engaged(pager))
+        return 0;
+    return pagetable_meta_bytes(&pager->table) + limbo_meta_bytes(&pager->reclaim.limbo) +
+           (size_t)pager->store.pool.meta_bytes;
+}

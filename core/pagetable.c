@@ -1,0 +1,131 @@
+/* pagetable.c - see pagetable.h. */
+#include "core/pagetable.h"
+
+#include <errno.h>
+
+/* Commit in steps: one system call for each 1 GiB of ghost memory. */
+#define COMMIT_STEP_PAGES ((size_t)(GIB / PAGE_BYTES))
+
+int pagetable_init(struct pagetable *table, size_t n_pages)
+{
+    size_t n_groups = round_up(n_pages, PAGETABLE_GROUP_PAGES) / PAGETABLE_GROUP_PAGES;
+    size_t counts_bytes = round_up(n_groups * sizeof table->n_busy[0], PAGE_BYTES);
+    int error;
+
+    *table = (struct pagetable){.n_pages = n_pages};
+    error = os_mem_reserve(n_groups * PAGETABLE_GROUP_PAGES * sizeof(struct page), (void **)&table->pages);
+    if (error != 0)
+        return error;
+    error = os_mem_reserve(counts_bytes, (void **)&table->n_busy);
+    if (error != 0)
+        goto release_pages;
+    error = os_mem_commit(table->n_busy, counts_bytes);
+    if (error != 0)
+        goto release_counts;
+    return 0;
+
+release_counts:
+    os_mem_unmap(table->n_busy, counts_bytes);
+release_pages:
+    os_mem_unmap(table->pages, n_groups * PAGETABLE_GROUP_PAGES * sizeof(struct page));
+    return error;
+}
+
+int pagetable_commit(struct pagetable *table, size_t n_pages)
+{
+    size_t from = table->committed_pages;
+    size_t to = round_up(n_pages, COMMIT_STEP_PAGES);
+    int error;
+
+    if (n_pages <= from)
+        return 0;
+    to = min_size(to, round_up(table->n_pages, PAGETABLE_GROUP_PAGES));
+    error = os_mem_commit(&table->pages[from], (to - from) * sizeof(struct page));
+    if (error == 0)
+        table->committed_pages = to;
+    return error;
+}
+
+/* The arrows of the diagram in pagetable.h, as a set of targets for each state. */
+static bool arrow_exists(enum page_state from, enum page_state to)
+{
+    static const uint16_t targets[] = {
+        [PAGE_EMPTY] = 1u << PAGE_THAWING | 1u << PAGE_RESIDENT | 1u << PAGE_FROZEN | 1u << PAGE_SAME |
+                       1u << PAGE_COOLED | 1u << PAGE_MOVING,
+        [PAGE_RESIDENT] = 1u << PAGE_COOLING | 1u << PAGE_FREEZING | 1u << PAGE_MOVING | 1u << PAGE_EMPTY,
+        [PAGE_COOLED] = 1u << PAGE_FREEZING | 1u << PAGE_THAWING | 1u << PAGE_RESIDENT | 1u << PAGE_EMPTY,
+        [PAGE_FROZEN] = 1u << PAGE_THAWING | 1u << PAGE_RESIDENT | 1u << PAGE_EMPTY,
+        [PAGE_SAME] = 1u << PAGE_THAWING | 1u << PAGE_RESIDENT | 1u << PAGE_EMPTY,
+        [PAGE_THAWING] = 1u << PAGE_RESIDENT | 1u << PAGE_FROZEN | 1u << PAGE_SAME | 1u << PAGE_COOLED |
+                         1u << PAGE_EMPTY,
+        [PAGE_COOLING] = 1u << PAGE_COOLED | 1u << PAGE_RESIDENT | 1u << PAGE_FREEZING | 1u << PAGE_EMPTY,
+        [PAGE_FREEZING] = 1u << PAGE_FROZEN | 1u << PAGE_SAME | 1u << PAGE_COOLED | 1u << PAGE_RESIDENT,
+        [PAGE_MOVING] = 1u << PAGE_RESIDENT | 1u << PAGE_EMPTY,
+    };
+
+    return (targets[from] >> to & 1) != 0;
+}
+
+static void count(struct pagetable *table, enum page_state state, size_t by)
+{
+    if (state == PAGE_FROZEN)
+        table->n_frozen += by;
+    else if (state == PAGE_SAME)
+        table->n_same += by;
+    else if (state >= PAGE_THAWING)
+        table->n_transit += by;
+}
+
+static void group_leave(struct pagetable *table, page_number number)
+{
+    size_t group = number / PAGETABLE_GROUP_PAGES;
+
+    if (--table->n_busy[group] > 0)
+        return;
+    table->n_busy_groups--;
+    /* On failure the memory stays, full of EMPTY entries. */
+    (void)os_mem_discard(&table->pages[group * PAGETABLE_GROUP_PAGES], PAGETABLE_GROUP_PAGES * sizeof(struct page));
+}
+
+void page_set_state(struct pagetable *table, page_number number, enum page_state to)
+{
+    struct page *page = page_at(table, number);
+    enum page_state from = page_state(page);
+
+    INVARIANT(arrow_exists(from, to));
+    count(table, from, (size_t)-1);
+    count(table, to, 1);
+    page->state = (uint32_t)to & 15u;
+    if (from == PAGE_EMPTY && table->n_busy[number / PAGETABLE_GROUP_PAGES]++ == 0)
+        table->n_busy_groups++;
+    if (to == PAGE_EMPTY) {
+        page->next = page->prev = 0;
+        page->flags = 0;
+        page->value = 0;
+        group_leave(table, number);
+    }
+}
+
+page_number pagetable_next_busy(const struct pagetable *table, page_number number, page_number end)
+{
+    while (number < end && table->n_busy[number / PAGETABLE_GROUP_PAGES] == 0)
+        number = (page_number)((number / PAGETABLE_GROUP_PAGES + 1) * PAGETABLE_GROUP_PAGES);
+    return number < end ? number : end;
+}
+
+void page_set_word(struct page *page, uint64_t word)
+{
+    page->value = (uint32_t)word;
+    page->next = (uint32_t)(word >> 32) & PAGE_NONE;
+    page->prev = (uint32_t)(word >> 60) & 15u;
+}
+
+uint64_t page_word(const struct page *page)
+{
+    return (uint64_t)page->value | (uint64_t)page->next << 32 | (uint64_t)page->prev << 60;
+}
+
+size_t pagetable_meta_bytes(const struct pagetable *table)
+{
+    return table->n_busy_groups * PAGETABLE_GROUP_PAGES * sizeof(struct page);
+}

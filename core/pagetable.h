@@ -1,0 +1,117 @@
+/*
+ * pagetable.h - twelve bytes for each page of the ghost range, and the life of a page.
+ *
+ *                       first touch                      move out                compress
+ *        EMPTY ------> THAWING ------> RESIDENT ------> COOLING ------> COOLED ------> FREEZING ----+
+ *          ^              ^  ^          |     ^                           |              |          |
+ *          |              |  |          |     +---- soft fault: THAWING <-+              | in place |
+ *          |              |  |          +------------------------------------------------+          |
+ *          |              |  +--- fault ------------- FROZEN or SAME <-----------------------------+
+ *          +--- free, from every resting state
+ *
+ * Resting states: EMPTY, RESIDENT, COOLED, FROZEN, SAME. In transit, owned by the one thread that set the state:
+ * THAWING, COOLING, FREEZING, MOVING (realloc). COOLED pages lie uncompressed in the limbo range: still resident, but
+ * out of the program's reach, so that a touch of one is noticed and cheap to serve.
+ *
+ * What an entry holds besides its state:
+ *   RESIDENT          links of the queue it stands in
+ *   COOLED, FREEZING  the limbo slot (FREEZING in place: no slot)
+ *   FROZEN            the store's handle
+ *   SAME              the word that fills the page
+ *
+ * Entries are guarded by pager.lock. Table memory is committed as the heap grows, touched on use, and given back
+ * when all of its entries are EMPTY again.
+ *
+ * Calls: os.  Locks: the caller's.  Memory: its own reservation.
+ */
+#ifndef GHOSTMEM_CORE_PAGETABLE_H
+#define GHOSTMEM_CORE_PAGETABLE_H
+
+#include "core/base.h"
+#include "core/store.h"
+
+enum page_state {
+    PAGE_EMPTY, /* 0: fresh table memory needs no initialisation */
+    PAGE_RESIDENT,
+    PAGE_COOLED,
+    PAGE_FROZEN,
+    PAGE_SAME,
+    PAGE_THAWING,
+    PAGE_COOLING,
+    PAGE_FREEZING,
+    PAGE_MOVING,
+};
+
+/* Page numbers count from the start of the ghost range. 2^28 - 1 of them: 1 TiB less a page. */
+typedef uint32_t page_number;
+#define PAGE_NUMBER_BITS 28
+#define PAGE_NONE (((page_number)1 << PAGE_NUMBER_BITS) - 1)
+
+/* How far read-ahead may go: it stops after the last page of a block. */
+#define PAGE_FLAG_LAST 1u
+
+struct page {
+    uint32_t next : 28;
+    uint32_t state : 4;
+    uint32_t prev : 28;
+    uint32_t flags : 4;
+    uint32_t value; /* limbo slot, store handle, or the low half of the word */
+};
+_Static_assert(sizeof(struct page) == 12, "DESIGN: at most 16 bytes of tables a page, of which the heap has 4");
+
+/* Whole table pages that hold whole entries: 3 pages for 1,024 entries. */
+#define PAGETABLE_GROUP_PAGES ((size_t)1024)
+_Static_assert(PAGETABLE_GROUP_PAGES * sizeof(struct page) % PAGE_BYTES == 0, "groups end on table pages");
+
+struct pagetable {
+    /* Set by pagetable_init(), constant afterwards. */
+    struct page *pages;
+    uint16_t *n_busy; /* per group: entries that are not EMPTY */
+    size_t n_pages;
+
+    /* Guarded by pager.lock. */
+    size_t committed_pages;
+    size_t n_busy_groups; /* that hold table memory */
+    size_t n_frozen;      /* pages in PAGE_FROZEN */
+    size_t n_same;        /* pages in PAGE_SAME */
+    size_t n_transit;     /* pages in transit */
+};
+
+/* Reserve tables for @n_pages. 0 or -ENOMEM. */
+int pagetable_init(struct pagetable *table, size_t n_pages);
+
+/* Make entries [0, @n_pages) usable. 0 or -ENOMEM. */
+int pagetable_commit(struct pagetable *table, size_t n_pages);
+
+static inline struct page *page_at(const struct pagetable *table, page_number number)
+{
+    return &table->pages[number];
+}
+
+static inline enum page_state page_state(const struct page *page)
+{
+    return (enum page_state)page->state;
+}
+
+static inline bool page_is_in_transit(const struct page *page)
+{
+    return page->state >= PAGE_THAWING;
+}
+
+/*
+ * The one way to change a state; asserts that the arrow exists, and keeps the counts.
+ * The links, the slot, the handle or the word of the old state are the caller's to release first.
+ */
+void page_set_state(struct pagetable *table, page_number number, enum page_state to);
+
+/* Skip groups without a busy entry: the first page from @number on, below @end, that may be busy; @end if none. */
+page_number pagetable_next_busy(const struct pagetable *table, page_number number, page_number end);
+
+/* The word of a SAME page needs more bits than `value` has; the links are free then. */
+void page_set_word(struct page *page, uint64_t word);
+uint64_t page_word(const struct page *page);
+
+/* RAM that the table holds. */
+size_t pagetable_meta_bytes(const struct pagetable *table);
+
+#endif

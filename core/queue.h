@@ -1,0 +1,21 @@
+/*
+ * queue.h - resident pages in the order in which they came, linked through their page table entries.
+ *
+ * Calls: pagetable.  Locks: the caller's (pager.lock).  Memory: none but the links.
+ */
+#ifndef GHOSTMEM_CORE_QUEUE_H
+#define GHOSTMEM_CORE_QUEUE_H
+
+#include "core/pagetable.h"
+
+struct page_queue {
+    page_number oldest; /* PAGE_NONE: empty */
+    page_number newest;
+    size_t n_pages;
+};
+
+void queue_init(struct page_queue *queue);
+void queue_push(struct page_queue *queue, struct pagetable *table, page_number number);
+void queue_remove(struct page_queue *queue, struct pagetable *table, page_number number);
+
+#endif

@@ -1,0 +1,494 @@
+/* reclaim.c - see reclaim.h. */
+#include "core/reclaim.h"
+
+#include "core/log.h"
+#include "platform/thread.h"
+
+#include <errno.h>
+
+/* Free frames that the background thread keeps: a sixteenth of the limit, at most 4 MiB. None below 64 pages. */
+#define MAX_HIGH_FREE 1024
+#define MIN_LIMIT_FOR_RESERVE 64
+/* Cooled pages: an eighth of the limit, at most 16 MiB. */
+#define MAX_COOLED 4096
+#define COOLED_SHARE 8
+/* How long the background thread sleeps when nothing can be evicted. */
+#define NOTHING_TO_EVICT_MS 10
+
+enum outcome {
+    DONE,
+    REFUSED,  /* stays what it was */
+    GONE,     /* the page was not there: discarded behind our back */
+    IN_PLACE, /* cannot be moved: compress it where it is */
+};
+
+int reclaim_init(struct reclaim *r, uintptr_t base, struct pagetable *table, struct store *store,
+                 struct fault_backend *backend, size_t limit)
+{
+    bool reserve = limit >= MIN_LIMIT_FOR_RESERVE;
+    size_t workers_bytes = round_up(FAULT_MAX_WORKERS * sizeof(struct reclaim_worker), PAGE_BYTES);
+    int error;
+
+    *r = (struct reclaim){
+        .base = base,
+        .table = table,
+        .store = store,
+        .backend = backend,
+        .limit = limit,
+        .high_free = reserve ? min_size(limit / 16, MAX_HIGH_FREE) : 0,
+        .cooled_target = reserve ? min_size(limit / COOLED_SHARE, MAX_COOLED) : 0,
+    };
+    r->low_free = r->high_free / 2;
+    queue_init(&r->queue);
+    streams_init(&r->streams, limit);
+    error = os_mem_map(workers_bytes, (void **)&r->workers);
+    if (error != 0)
+        return error;
+    /* Twice what rests there, so that holes and pages in transit do not close the ring. */
+    error = limbo_init(&r->limbo, (uint32_t)(2 * r->cooled_target + FAULT_MAX_WORKERS * RECLAIM_BATCH));
+    for (unsigned i = 0; i < FAULT_MAX_WORKERS && error == 0; i++)
+        error = codec_init(&r->workers[i].scratch.codec);
+    if (error != 0)
+        os_mem_unmap(r->workers, workers_bytes);
+    return error;
+}
+
+/* ---- the budget ---- */
+
+static void charge_locked(struct reclaim *r, size_t n_pages)
+{
+    r->charged += n_pages;
+    if (r->charged <= r->charged_peak)
+        return;
+    r->charged_peak = r->charged;
+    if (r->charged > r->limit && r->charged - r->limit > r->exceeded_peak)
+        r->exceeded_peak = r->charged - r->limit;
+}
+
+void reclaim_uncharge_locked(struct reclaim *r, size_t n_pages)
+{
+    INVARIANT(r->charged >= n_pages);
+    r->charged -= n_pages;
+}
+
+static size_t free_frames_locked(const struct reclaim *r)
+{
+    return r->charged < r->limit ? r->limit - r->charged : 0;
+}
+
+void reclaim_wait_locked(struct reclaim *r)
+{
+    uint32_t ticket = os_event_ticket(&r->transit_ended);
+
+    os_lock_release(&r->lock);
+    os_event_wait(&r->transit_ended, ticket, -1);
+    os_lock_take(&r->lock);
+}
+
+void reclaim_admit_locked(struct reclaim *r)
+{
+    while (r->paused)
+        reclaim_wait_locked(r);
+}
+
+size_t reclaim_grant_locked(struct reclaim *r, unsigned worker, size_t wanted)
+{
+    size_t n_free = free_frames_locked(r);
+    size_t n_granted;
+
+    if (n_free == 0) {
+        size_t n_evicted;
+
+        os_lock_release(&r->lock);
+        n_evicted = reclaim_evict(r, worker, min_size(RECLAIM_FAULT_BATCH, max_size(1, r->limit / 8)));
+        os_lock_take(&r->lock);
+        if (n_evicted > 0 || free_frames_locked(r) > 0 || r->paused)
+            return 0;
+        if (r->table->n_transit > 0) {
+            reclaim_wait_locked(r);
+            return 0;
+        }
+        /* Everything resident is pinned, locked, or just about to be used. The limit yields, never the data. */
+        n_free = 1;
+    }
+    n_granted = min_size(wanted, n_free);
+    charge_locked(r, n_granted);
+    if (r->high_free > 0 && free_frames_locked(r) < r->low_free)
+        os_event_signal(&r->frames_wanted);
+    return n_granted;
+}
+
+void reclaim_enter_locked(struct reclaim *r, page_number number)
+{
+    page_set_state(r->table, number, PAGE_RESIDENT);
+    queue_push(&r->queue, r->table, number);
+}
+
+/* ---- moving pages ---- */
+
+size_t reclaim_move_run(struct reclaim *r, uintptr_t dst, uintptr_t src, size_t n_pages, int *error)
+{
+    size_t n_moved = 0;
+    bool unshared = false;
+
+    *error = 0;
+    while (n_moved < n_pages) {
+        uintptr_t from = src + n_moved * PAGE_BYTES;
+        size_t n_done;
+        int result = r->backend->move(r->backend, dst + n_moved * PAGE_BYTES, from,
+                                      unshared ? 1 : n_pages - n_moved, &n_done);
+
+        n_moved += n_done;
+        if (result == 0 || n_done > 0) {
+            unshared = false;
+            continue;
+        }
+        /* Shared with a forked child, or once so and not written since: make it ours alone, then it moves. */
+        if (result == -EBUSY && !unshared && os_mem_unshare((void *)from, PAGE_BYTES) == 0) {
+            unshared = true;
+            continue;
+        }
+        /* A run across the border of two mappings is refused as a whole: go on page by page. */
+        if (result == -EINVAL && !unshared && n_pages - n_moved > 1) {
+            unshared = true;
+            continue;
+        }
+        *error = result;
+        break;
+    }
+    return n_moved;
+}
+
+/* ---- cooling ---- */
+
+/* Victims into worker->batch, oldest first, each with a slot if pages can move. */
+static size_t pick_victims_locked(struct reclaim *r, struct reclaim_worker *w, size_t wanted)
+{
+    uint64_t now_ns = r->streams.protecting ? os_now_ns() : 0;
+    page_number number = r->queue.oldest;
+    size_t n = 0;
+
+    while (n < wanted && number != PAGE_NONE) {
+        page_number next = page_at(r->table, number)->next;
+
+        if (!streams_protect(&r->streams, number, now_ns)) {
+            limbo_slot slot = r->backend->can_move ? limbo_take(&r->limbo, number) : LIMBO_NONE;
+
+            if (slot == LIMBO_NONE && r->backend->can_move)
+                break;
+            queue_remove(&r->queue, r->table, number);
+            page_set_state(r->table, number, PAGE_COOLING);
+            w->batch[n] = number;
+            w->slots[n] = slot;
+            n++;
+        }
+        number = next;
+    }
+    return n;
+}
+
+static size_t run_length(const struct reclaim_worker *w, size_t from, size_t n)
+{
+    size_t length = 1;
+
+    while (from + length < n && w->batch[from + length] == w->batch[from] + length &&
+           w->slots[from + length] == w->slots[from] + length)
+        length++;
+    return length;
+}
+
+static void move_victims(struct reclaim *r, struct reclaim_worker *w, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        size_t length = run_length(w, i, n);
+        int error;
+        size_t n_moved = reclaim_move_run(r, limbo_address(&r->limbo, w->slots[i]), reclaim_address(r, w->batch[i]),
+                                          length, &error);
+
+        for (size_t k = 0; k < n_moved; k++)
+            w->outcomes[i++] = DONE;
+        if (n_moved == length)
+            continue;
+        w->outcomes[i++] = error == -ENOENT ? GONE : error == -EINVAL ? IN_PLACE : REFUSED;
+    }
+}
+
+static size_t freeze_in_place(struct reclaim *r, struct reclaim_worker *w, page_number number);
+
+/* The end of cooling for each of the batch. Returns the frames that became free: pages gone, or frozen in place. */
+static size_t settle_cooled(struct reclaim *r, struct reclaim_worker *w, size_t n)
+{
+    size_t n_freed = 0;
+    size_t n_in_place = 0;
+
+    os_lock_take(&r->lock);
+    for (size_t i = 0; i < n; i++) {
+        page_number number = w->batch[i];
+
+        if (w->outcomes[i] == DONE) {
+            page_set_state(r->table, number, PAGE_COOLED);
+            page_at(r->table, number)->value = w->slots[i];
+            r->limbo.n_resting++;
+            continue;
+        }
+        if (w->slots[i] != LIMBO_NONE)
+            limbo_release(&r->limbo, w->slots[i]);
+        if (w->outcomes[i] == GONE) {
+            page_set_state(r->table, number, PAGE_EMPTY);
+            reclaim_uncharge_locked(r, 1);
+            n_freed++;
+        } else if (w->outcomes[i] == IN_PLACE) {
+            page_set_state(r->table, number, PAGE_FREEZING);
+            w->batch[n_in_place++] = number;
+        } else {
+            r->counters.busy_pages++;
+            reclaim_enter_locked(r, number);
+        }
+    }
+    os_lock_release(&r->lock);
+    os_event_signal(&r->transit_ended);
+    for (size_t i = 0; i < n_in_place; i++)
+        n_freed += freeze_in_place(r, w, w->batch[i]);
+    return n_freed;
+}
+
+/* Returns the frames that became free at once; *@n_picked says how many pages were tried. */
+static size_t cool(struct reclaim *r, struct reclaim_worker *w, size_t wanted, size_t *n_picked)
+{
+    size_t n;
+
+    os_lock_take(&r->lock);
+    reclaim_admit_locked(r);
+    n = pick_victims_locked(r, w, min_size(wanted, RECLAIM_BATCH));
+    os_lock_release(&r->lock);
+    *n_picked = n;
+    if (n == 0)
+        return 0;
+    if (r->backend->can_move)
+        move_victims(r, w, n);
+    else
+        for (size_t i = 0; i < n; i++)
+            w->outcomes[i] = IN_PLACE;
+    return settle_cooled(r, w, n);
+}
+
+/* ---- freezing ---- */
+
+/* The word of a same-filled page, or the handle of an image. False: there is no memory for the image. */
+static bool compress(struct reclaim *r, struct reclaim_worker *w, const void *page, uint64_t *result, bool *same)
+{
+    *same = codec_same_filled(page, result);
+    if (*same)
+        return true;
+    *result = store_put(r->store, &w->scratch, page);
+    return *result != 0;
+}
+
+static void settle_frozen_locked(struct reclaim *r, page_number number, uint64_t result, bool same)
+{
+    struct page *page = page_at(r->table, number);
+
+    page_set_state(r->table, number, same ? PAGE_SAME : PAGE_FROZEN);
+    if (same)
+        page_set_word(page, result);
+    else
+        page->value = (uint32_t)result;
+    r->counters.freezes++;
+    reclaim_uncharge_locked(r, 1);
+}
+
+static void note_pool_full(struct reclaim *r)
+{
+    __atomic_add_fetch(&r->counters.pool_full, 1, __ATOMIC_RELAXED);
+    log_error_sparsely(&r->pool_full_lines, "no memory for another compressed image (%l bytes held): "
+                       "pages stay resident, the limit may be exceeded", r->store->pool.held_bytes);
+}
+
+/*
+ * The way for a page that cannot be moved: nobody can write to it while it is copied and compressed, then it is
+ * dropped. A page that a device has pinned would lose what the device writes; such pages can be moved (they are
+ * refused there, not here), unless the kernel cannot move at all: README's list of limits.
+ */
+static size_t freeze_in_place(struct reclaim *r, struct reclaim_worker *w, page_number number)
+{
+    uintptr_t addr = reclaim_address(r, number);
+    uint64_t result = 0;
+    bool same = false;
+    bool frozen = false;
+
+    if (r->backend->protect(r->backend, addr, true) == 0) {
+        if (os_mem_peek(w->pages[0], (void *)addr, PAGE_BYTES) == 0)
+            frozen = compress(r, w, w->pages[0], &result, &same);
+        if (frozen && os_mem_discard((void *)addr, PAGE_BYTES) != 0) {
+            if (!same)
+                store_free(r->store, (store_handle)result);
+            frozen = false;
+        }
+        if (!frozen)
+            (void)r->backend->protect(r->backend, addr, false);
+    }
+    os_lock_take(&r->lock);
+    if (frozen) {
+        settle_frozen_locked(r, number, result, same);
+        r->counters.freezes_in_place++;
+    } else {
+        r->counters.busy_pages++;
+        reclaim_enter_locked(r, number);
+    }
+    os_lock_release(&r->lock);
+    /* Who waited for leave to write finds the page missing, or writable again. */
+    r->backend->wake(r->backend, addr, 1);
+    os_event_signal(&r->transit_ended);
+    return frozen;
+}
+
+static size_t pick_cooled_locked(struct reclaim *r, struct reclaim_worker *w, size_t wanted)
+{
+    uint64_t cursor = r->limbo.tail;
+    size_t n = 0;
+
+    while (n < wanted) {
+        page_number number = limbo_next_resting(&r->limbo, r->table, &cursor);
+
+        if (number == PAGE_NONE)
+            break;
+        w->batch[n] = number;
+        w->slots[n] = page_at(r->table, number)->value;
+        page_set_state(r->table, number, PAGE_FREEZING);
+        n++;
+    }
+    r->limbo.n_resting -= n;
+    return n;
+}
+
+/* Drop the frames of the slots that were compressed, in runs. A frame that cannot be dropped keeps its page. */
+static void drop_slots(struct reclaim *r, struct reclaim_worker *w, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        size_t length = 1;
+
+        if (w->outcomes[i] == REFUSED) {
+            i++;
+            continue;
+        }
+        while (i + length < n && w->outcomes[i + length] != REFUSED && w->slots[i + length] == w->slots[i] + length)
+            length++;
+        if (os_mem_discard((void *)limbo_address(&r->limbo, w->slots[i]), length * PAGE_BYTES) != 0)
+            for (size_t k = i; k < i + length; k++) {
+                if (w->outcomes[k] == DONE)
+                    store_free(r->store, (store_handle)w->results[k]);
+                w->outcomes[k] = REFUSED;
+            }
+        i += length;
+    }
+}
+
+/* For freeze(): DONE is an image, IN_PLACE a same-filled page. */
+static size_t freeze(struct reclaim *r, struct reclaim_worker *w, size_t wanted)
+{
+    size_t n_frozen = 0;
+    size_t n;
+
+    os_lock_take(&r->lock);
+    reclaim_admit_locked(r);
+    n = pick_cooled_locked(r, w, min_size(wanted, RECLAIM_BATCH));
+    os_lock_release(&r->lock);
+    if (n == 0)
+        return 0;
+    for (size_t i = 0; i < n; i++) {
+        bool same;
+        bool kept = compress(r, w, (void *)limbo_address(&r->limbo, w->slots[i]), &w->results[i], &same);
+
+        w->outcomes[i] = !kept ? REFUSED : same ? IN_PLACE : DONE;
+        if (!kept)
+            note_pool_full(r);
+    }
+    drop_slots(r, w, n);
+    os_lock_take(&r->lock);
+    for (size_t i = 0; i < n; i++) {
+        if (w->outcomes[i] == REFUSED) {
+            page_set_state(r->table, w->batch[i], PAGE_COOLED);
+            r->limbo.n_resting++;
+            continue;
+        }
+        limbo_release(&r->limbo, w->slots[i]);
+        settle_frozen_locked(r, w->batch[i], w->results[i], w->outcomes[i] == IN_PLACE);
+        n_frozen++;
+    }
+    os_lock_release(&r->lock);
+    os_event_signal(&r->transit_ended);
+    return n_frozen;
+}
+
+size_t reclaim_evict(struct reclaim *r, unsigned worker, size_t wanted)
+{
+    struct reclaim_worker *w = &r->workers[worker];
+    size_t n_freed = 0;
+    size_t n_left = r->limit; /* pages to try: once round the queue, whatever refuses to move */
+
+    /* Fill limbo first, so that what is compressed had its second chance. */
+    while (n_left > 0 && n_freed < wanted) {
+        size_t n_resting = __atomic_load_n(&r->limbo.n_resting, __ATOMIC_RELAXED);
+        size_t n_picked;
+
+        if (n_resting >= r->cooled_target + wanted)
+            break;
+        n_freed += cool(r, w, r->cooled_target + wanted - n_resting, &n_picked);
+        if (n_picked == 0)
+            break;
+        n_left -= min_size(n_left, n_picked);
+    }
+    if (n_freed < wanted)
+        n_freed += freeze(r, w, wanted - n_freed);
+    return n_freed;
+}
+
+/* ---- the background thread ---- */
+
+/* Pages whose lock is held at once during a sweep: about 10 us. */
+#define SWEEP_PAGES 512
+
+static void compact(struct reclaim *r)
+{
+    page_number end = (page_number)r->table->committed_pages;
+
+    if (!pool_compact_begin(&r->store->pool))
+        return;
+    for (page_number number = 0; number < end;) {
+        page_number stop;
+
+        os_lock_take(&r->lock);
+        reclaim_admit_locked(r);
+        number = pagetable_next_busy(r->table, number, end);
+        stop = (page_number)min_size(end, (size_t)number + SWEEP_PAGES);
+        for (; number < stop; number++) {
+            struct page *page = page_at(r->table, number);
+
+            if (page_state(page) == PAGE_FROZEN)
+                page->value = pool_relocate(&r->store->pool, page->value);
+        }
+        os_lock_release(&r->lock);
+    }
+    pool_compact_end(&r->store->pool);
+    __atomic_add_fetch(&r->counters.compactions, 1, __ATOMIC_RELAXED);
+}
+
+void reclaim_background(struct reclaim *r, unsigned worker)
+{
+    for (;;) {
+        uint32_t ticket = os_event_ticket(&r->frames_wanted);
+        size_t n_free;
+
+        os_lock_take(&r->lock);
+        n_free = free_frames_locked(r);
+        os_lock_release(&r->lock);
+        if (n_free < r->high_free) {
+            if (reclaim_evict(r, worker, min_size(RECLAIM_BATCH, r->high_free - n_free)) == 0)
+                os_event_wait(&r->frames_wanted, ticket, NOTHING_TO_EVICT_MS);
+            continue;
+        }
+        if (pool_wants_compaction(&r->store->pool))
+            compact(r);
+        os_event_wait(&r->frames_wanted, ticket, -1);
+    }
+}

@@ -1,0 +1,127 @@
+/*
+ * reclaim.h - the resident set: the budget, who is in it, and who has to leave.
+ *
+ * charged pages = resident pages in the program's range + COOLED pages + frames granted for pages about to come in.
+ * A frame is charged before the page exists and uncharged after its RAM went back, so that the resident pages never
+ * exceed what is charged, and charged never exceeds the limit - unless nothing at all can be evicted: then the limit
+ * yields, and that is counted.
+ *
+ * Eviction is a second-chance queue (segmented FIFO): the oldest resident pages are cooled, that is moved in runs to the
+ * limbo range, where a touch costs a soft fault; the oldest cooled pages are compressed and dropped in runs. A page that
+ * cannot be moved (older kernel, not writable) is compressed in place, write-protected meanwhile.
+ *
+ * Invariants, with the lock free of holders:
+ *   1. queue = pages in PAGE_RESIDENT; limbo's resting slots = pages in PAGE_COOLED
+ *   2. charged = RESIDENT + COOLED + frames held by pages in transit
+ *   3. every page in transit has one thread at work that will end it without waiting for the program
+ *
+ * Calls: pagetable, queue, limbo, stream, store, log, os (fault).  Locks: pager.lock (rank 2), it lives here.
+ * Memory: per-worker scratch mapped once, when the core engages.
+ */
+#ifndef GHOSTMEM_CORE_RECLAIM_H
+#define GHOSTMEM_CORE_RECLAIM_H
+
+#include "core/limbo.h"
+#include "core/lock.h"
+#include "core/pagetable.h"
+#include "core/queue.h"
+#include "core/store.h"
+#include "core/stream.h"
+#include "platform/fault.h"
+
+/* Pages in one background round; a run of 16 moves at a fifth of the price a page (bench/floor, UFFDIO_MOVE). */
+#define RECLAIM_BATCH 32u
+/* Pages that a fault evicts when it finds no free frame: few, because its thread is waiting. */
+#define RECLAIM_FAULT_BATCH 8u
+
+struct reclaim_worker {
+    struct store_scratch scratch;
+    _Alignas(4096) unsigned char pages[STREAM_MAX_WINDOW][PAGE_BYTES]; /* thawed, before they are filled in */
+    page_number batch[RECLAIM_BATCH];
+    limbo_slot slots[RECLAIM_BATCH];
+    uint64_t results[RECLAIM_BATCH];
+    uint8_t outcomes[RECLAIM_BATCH];
+};
+
+struct reclaim_counters {
+    uint64_t faults;      /* messages from the backend */
+    uint64_t soft_faults; /* pages given back from limbo */
+    uint64_t thaws;       /* pages restored from an image or a word */
+    uint64_t freezes;     /* pages that became an image or a word */
+    uint64_t first_touches;
+    uint64_t read_ahead_pages;
+    uint64_t freezes_in_place;
+    uint64_t busy_pages;  /* moves refused because the page is pinned or locked */
+    uint64_t pool_full;   /* images refused by the pool */
+    uint64_t compactions;
+};
+
+struct reclaim {
+    /* Set by reclaim_init(), constant afterwards. */
+    uintptr_t base; /* of the ghost range */
+    struct pagetable *table;
+    struct store *store;
+    struct fault_backend *backend;
+    struct reclaim_worker *workers; /* FAULT_MAX_WORKERS */
+    size_t limit;
+    size_t low_free;      /* the background thread starts below so many free frames ... */
+    size_t high_free;     /* ... and stops here */
+    size_t cooled_target; /* pages to keep in limbo */
+
+    struct os_lock lock; /* pager.lock; guards all below, the page table and the streams */
+    struct page_queue queue;
+    struct limbo limbo;
+    struct streams streams;
+    size_t charged;
+    size_t charged_peak;
+    size_t exceeded_peak; /* pages by which the limit had to yield */
+    struct reclaim_counters counters;
+    uint64_t pool_full_lines;
+    size_t n_operations; /* discards and moves of whole blocks under way */
+    bool paused;         /* a fork is waiting for transits and operations to end: start none */
+
+    struct os_event transit_ended;
+    struct os_event frames_wanted; /* wakes the background thread */
+};
+
+/* Workers and limbo for @limit pages. 0 or -ENOMEM, -EINVAL. */
+int reclaim_init(struct reclaim *r, uintptr_t base, struct pagetable *table, struct store *store,
+                 struct fault_backend *backend, size_t limit);
+
+static inline uintptr_t reclaim_address(const struct reclaim *r, page_number number)
+{
+    return r->base + ((uintptr_t)number << PAGE_SHIFT);
+}
+
+/*
+ * Frames for @wanted pages, charged. Returns how many were granted: 0 means that the lock was dropped meanwhile (to
+ * evict, or to wait for somebody who does) and that the caller must look at its page again; it never returns 0 twice
+ * without having freed something, unless the limit yields.
+ * Context: fault path; pager.lock is held on entry and on return.
+ */
+size_t reclaim_grant_locked(struct reclaim *r, unsigned worker, size_t wanted);
+
+void reclaim_uncharge_locked(struct reclaim *r, size_t n_pages);
+
+/* A page has become resident: the youngest of the queue. */
+void reclaim_enter_locked(struct reclaim *r, page_number number);
+
+/* Sleep until some page's transit ends. The lock is dropped meanwhile. */
+void reclaim_wait_locked(struct reclaim *r);
+
+/* Start no transit before this returns: waits out a fork that is being prepared. */
+void reclaim_admit_locked(struct reclaim *r);
+
+/*
+ * Move pages between places with all that can come in between: runs that end at a mapping's border, pages shared
+ * with a forked child. Returns the pages moved; *@error says why the next one was not.
+ */
+size_t reclaim_move_run(struct reclaim *r, uintptr_t dst, uintptr_t src, size_t n_pages, int *error);
+
+/* Evict up to @wanted pages. Returns how many frames became free. Takes the lock. */
+size_t reclaim_evict(struct reclaim *r, unsigned worker, size_t wanted);
+
+/* The background thread's life: keeps high_free frames free, and the pool compact. Never returns. */
+void reclaim_background(struct reclaim *r, unsigned worker);
+
+#endif

@@ -1,0 +1,52 @@
+/*
+ * stats.h - what is counted, and how it is shown.
+ *
+ * Calls: log (formatting), os (file).  Locks: none: it formats a copy.  Memory: the caller's buffer.
+ */
+#ifndef GHOSTMEM_CORE_STATS_H
+#define GHOSTMEM_CORE_STATS_H
+
+#include "core/base.h"
+
+#define STATS_TEXT_BYTES 4096
+
+struct stats {
+    const char *backend; /* "none" until engaged */
+    const char *backend_reason;
+    bool engaged;
+    uint64_t limit_pages;
+    uint64_t resident_pages;
+    uint64_t resident_pages_peak;
+    uint64_t cooled_pages;
+    uint64_t frozen_pages; /* with an image */
+    uint64_t same_filled_pages;
+    uint64_t pool_images;
+    uint64_t pool_used_bytes;
+    uint64_t pool_held_bytes;
+    uint64_t swap_used_bytes;
+    uint64_t swap_file_bytes;
+    uint64_t meta_bytes;
+    uint64_t faults;
+    uint64_t soft_faults;
+    uint64_t first_touches;
+    uint64_t thaws;
+    uint64_t freezes;
+    uint64_t freezes_in_place;
+    uint64_t clean_drops;
+    uint64_t read_ahead_pages;
+    uint64_t busy_pages;
+    uint64_t pool_full;
+    uint64_t compactions;
+    uint64_t limit_exceeded_pages_peak;
+    uint64_t ghost_blocks;
+    uint64_t ghost_bytes_live;
+    uint64_t ghost_bytes_peak;
+};
+
+/* One JSON object with a newline. Returns its length; 0 when @bytes is too small (STATS_TEXT_BYTES is enough). */
+size_t stats_json(const struct stats *stats, char *buffer, size_t bytes);
+
+/* The same for people, a few lines. */
+size_t stats_report(const struct stats *stats, char *buffer, size_t bytes);
+
+#endif

@@ -1,0 +1,49 @@
+/*
+ * store.h - compressed images of frozen pages.
+ *
+ * store_put() squeezes one page and returns a handle; store_get() restores it. Addresses and page states belong to the
+ * pager. Same-filled pages have no image: the pager keeps their word.
+ *
+ * Calls: codec, pool.  Locks: none of its own; pool.lock (rank 3) below it.
+ * Memory: the pool's.
+ */
+#ifndef GHOSTMEM_CORE_STORE_H
+#define GHOSTMEM_CORE_STORE_H
+
+#include "core/codec.h"
+#include "core/pool.h"
+
+typedef pool_handle store_handle; /* 0: no image */
+
+struct store {
+    struct pool pool;
+};
+
+/* What one thread needs to freeze pages. */
+struct store_scratch {
+    struct codec codec;
+    unsigned char image[PAGE_BYTES];
+};
+
+int store_init(struct store *store, size_t space_bytes, uint64_t bound_bytes);
+
+/*
+ * Freeze one page. @page: PAGE_BYTES, 8-byte aligned, unchanging during the call.
+ * Returns a handle, or 0: no memory for the image (the bound, or the system).
+ * Context: fault path; takes pool.lock.
+ */
+store_handle store_put(struct store *store, struct store_scratch *scratch, const void *page);
+
+/*
+ * Restore one frozen page.
+ * @handle: live, from store_put(); stays live, the caller frees it
+ * @page:   PAGE_BYTES writable; undefined on error
+ * Returns 0; -EBADMSG: the image does not make a page.
+ * Context: fault path; the caller holds the page in transit; takes no lock.
+ * Source: LZ4_decompress_safe()'s contract, lz4.h.
+ */
+int store_get(struct store *store, store_handle handle, void *page);
+
+void store_free(struct store *store, store_handle handle);
+
+#endif

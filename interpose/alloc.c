@@ -1,0 +1,248 @@
+/*
+ * alloc.c - malloc and its family.
+ *
+ * Small requests are libc's, large ones the ghost heap's; whose a pointer is, its address alone decides. errno is what
+ * the C standard, POSIX and glibc's manual ("Replacing malloc") say: ENOMEM on failure, untouched by free().
+ *
+ * Calls: ghost, heap, libc.  Locks: none of its own.  Memory: none of its own.
+ */
+#include "interpose/ghost.h"
+#include "interpose/libc.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+/* The headers call some of these `nonnull` or attach other attributes; ours must look the same. */
+EXPORT void *malloc(size_t bytes);
+EXPORT void free(void *p);
+EXPORT void *calloc(size_t n, size_t bytes);
+EXPORT void *realloc(void *p, size_t bytes);
+EXPORT void *reallocarray(void *p, size_t n, size_t bytes);
+EXPORT void *aligned_alloc(size_t alignment, size_t bytes);
+EXPORT int posix_memalign(void **p, size_t alignment, size_t bytes);
+EXPORT void *memalign(size_t alignment, size_t bytes);
+EXPORT void *valloc(size_t bytes);
+EXPORT void *pvalloc(size_t bytes);
+EXPORT size_t malloc_usable_size(void *p);
+EXPORT void free_sized(void *p, size_t bytes);
+EXPORT void free_aligned_sized(void *p, size_t alignment, size_t bytes);
+
+static size_t threshold(void)
+{
+    size_t bytes = atomic_load_explicit(&ghost_threshold_bytes, memory_order_relaxed);
+
+    if (__builtin_expect(bytes == 0, 0)) {
+        ghost_configure();
+        bytes = atomic_load_explicit(&ghost_threshold_bytes, memory_order_relaxed);
+        if (bytes == 0)
+            bytes = SIZE_MAX; /* too early for settings: libc serves */
+    }
+    return bytes;
+}
+
+/* A ghost block, or NULL: it is libc's turn. */
+static void *ghost_allocate(size_t bytes, size_t alignment)
+{
+    struct heap *heap;
+
+    if (__builtin_expect(bytes < threshold(), 1))
+        return NULL;
+    heap = ghost_heap();
+    return heap != NULL ? heap_allocate(heap, bytes, alignment) : NULL;
+}
+
+static bool is_ghost(const void *p)
+{
+    return heap_owns(&ghost.heap, p);
+}
+
+static bool is_power_of_two(size_t n)
+{
+    return n != 0 && (n & (n - 1)) == 0;
+}
+
+static void *out_of_memory(void)
+{
+    errno = ENOMEM;
+    return NULL;
+}
+
+EXPORT void *malloc(size_t bytes)
+{
+    const struct libc *libc = libc_next();
+    void *p;
+
+    if (__builtin_expect(libc == NULL, 0))
+        return arena_allocate(bytes);
+    p = ghost_allocate(bytes, 0);
+    return p != NULL ? p : libc->malloc(bytes);
+}
+
+EXPORT void free(void *p)
+{
+    const struct libc *libc;
+
+    if (is_ghost(p)) {
+        heap_free(&ghost.heap, p, "free");
+        return;
+    }
+    if (p == NULL || arena_owns(p))
+        return;
+    libc = libc_next();
+    if (libc != NULL)
+        libc->free(p);
+}
+
+EXPORT void *calloc(size_t n, size_t bytes)
+{
+    const struct libc *libc = libc_next();
+    size_t total;
+    void *p;
+
+    if (__builtin_mul_overflow(n, bytes, &total))
+        return out_of_memory();
+    if (__builtin_expect(libc == NULL, 0))
+        return arena_allocate(total);
+    p = ghost_allocate(total, 0); /* fresh ghost pages read as zeros */
+    return p != NULL ? p : libc->calloc(n, bytes);
+}
+
+/* From one allocator into another: the only resize that copies bytes. */
+static void *resize_across(void *p, size_t old_bytes, void *fresh, size_t bytes)
+{
+    if (fresh == NULL)
+        return NULL;
+    memcpy(fresh, p, min_size(old_bytes, bytes));
+    free(p);
+    return fresh;
+}
+
+static void *resize_ghost(const struct libc *libc, void *p, size_t bytes)
+{
+    void *fresh;
+
+    if (bytes == 0) {
+        heap_free(&ghost.heap, p, "realloc");
+        return NULL;
+    }
+    fresh = heap_resize(&ghost.heap, p, bytes, "realloc");
+    if (fresh != NULL)
+        return fresh;
+    return resize_across(p, heap_usable_bytes(&ghost.heap, p, "realloc"), libc->malloc(bytes), bytes);
+}
+
+EXPORT void *realloc(void *p, size_t bytes)
+{
+    const struct libc *libc = libc_next();
+    void *fresh;
+
+    if (p == NULL)
+        return malloc(bytes);
+    if (arena_owns(p))
+        return resize_across(p, arena_usable_bytes(p), malloc(bytes), bytes);
+    if (is_ghost(p))
+        return resize_ghost(libc, p, bytes);
+    if (__builtin_expect(libc == NULL, 0))
+        return out_of_memory();
+    if (bytes < threshold())
+        return libc->realloc(p, bytes);
+    fresh = ghost_allocate(bytes, 0);
+    if (fresh == NULL)
+        return libc->realloc(p, bytes);
+    return resize_across(p, libc->malloc_usable_size(p), fresh, bytes);
+}
+
+EXPORT void *reallocarray(void *p, size_t n, size_t bytes)
+{
+    size_t total;
+
+    if (__builtin_mul_overflow(n, bytes, &total))
+        return out_of_memory();
+    return realloc(p, total);
+}
+
+/* Odd alignments are left to libc's own rules, which differ from version to version. */
+static void *allocate_aligned(size_t alignment, size_t bytes)
+{
+    return is_power_of_two(alignment) ? ghost_allocate(bytes, alignment) : NULL;
+}
+
+EXPORT void *aligned_alloc(size_t alignment, size_t bytes)
+{
+    const struct libc *libc = libc_next();
+    void *p = libc != NULL ? allocate_aligned(alignment, bytes) : NULL;
+
+    if (p != NULL)
+        return p;
+    return libc != NULL ? libc->aligned_alloc(alignment, bytes) : out_of_memory();
+}
+
+EXPORT void *memalign(size_t alignment, size_t bytes)
+{
+    const struct libc *libc = libc_next();
+    void *p = libc != NULL ? allocate_aligned(alignment, bytes) : NULL;
+
+    if (p != NULL)
+        return p;
+    return libc != NULL ? libc->memalign(alignment, bytes) : out_of_memory();
+}
+
+EXPORT int posix_memalign(void **result, size_t alignment, size_t bytes)
+{
+    const struct libc *libc = libc_next();
+    void *p;
+
+    if (!is_power_of_two(alignment) || alignment % sizeof(void *) != 0)
+        return EINVAL;
+    if (libc == NULL)
+        return ENOMEM;
+    p = ghost_allocate(bytes, alignment);
+    if (p == NULL)
+        return libc->posix_memalign(result, alignment, bytes);
+    *result = p;
+    return 0;
+}
+
+EXPORT void *valloc(size_t bytes)
+{
+    return memalign(PAGE_BYTES, bytes);
+}
+
+EXPORT void *pvalloc(size_t bytes)
+{
+    size_t rounded;
+
+    if (__builtin_add_overflow(bytes, PAGE_BYTES - 1, &rounded))
+        return out_of_memory();
+    return memalign(PAGE_BYTES, rounded & ~(PAGE_BYTES - 1));
+}
+
+EXPORT size_t malloc_usable_size(void *p)
+{
+    const struct libc *libc;
+
+    if (p == NULL)
+        return 0;
+    if (is_ghost(p))
+        return heap_usable_bytes(&ghost.heap, p, "malloc_usable_size");
+    if (arena_owns(p))
+        return arena_usable_bytes(p);
+    libc = libc_next();
+    return libc != NULL ? libc->malloc_usable_size(p) : 0;
+}
+
+EXPORT void free_sized(void *p, size_t bytes)
+{
+    (void)bytes;
+    free(p);
+}
+
+EXPORT void free_aligned_sized(void *p, size_t alignment, size_t bytes)
+{
+    (void)alignment;
+    (void)bytes;
+    free(p);
+}

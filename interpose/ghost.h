@@ -1,0 +1,38 @@
+/*
+ * ghost.h - the one instance of everything, and when it comes to life.
+ *
+ * Calls: heap, pager, config, stats, log.  Locks: start_lock, taken before any other, only until the heap is there.
+ * Memory: static.
+ */
+#ifndef GHOSTMEM_INTERPOSE_GHOST_H
+#define GHOSTMEM_INTERPOSE_GHOST_H
+
+#include "core/config.h"
+#include "core/heap.h"
+#include "core/stats.h"
+
+struct ghost {
+    struct config config;
+    struct heap heap;
+    struct pager pager;
+    int process; /* id of the process that this state belongs to */
+};
+
+extern struct ghost ghost;
+
+/*
+ * Allocations of at least this size go to ghost_heap(). 0 until the settings have been read, SIZE_MAX when everything
+ * is libc's. So one comparison decides about nearly every call.
+ */
+extern _Atomic size_t ghost_threshold_bytes;
+
+/* Read the settings if that has not happened. Any context in which malloc may be called. */
+void ghost_configure(void);
+
+/* The heap, brought to life by the first call; NULL: there is none, use libc. */
+struct heap *ghost_heap(void);
+
+/* A consistent-enough copy of all counters. Any context, also a signal handler. */
+void ghost_collect(struct stats *stats);
+
+#endif

@@ -1,0 +1,236 @@
+/* init.c - the instance, its settings, its start, fork. See ghost.h. */
+#include "interpose/ghost.h"
+#include "interpose/ghostmem.h"
+#include "interpose/libc.h"
+#include "interpose/report.h"
+
+#include "core/log.h"
+#include "platform/file.h"
+#include "platform/host.h"
+#include "platform/thread.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/auxv.h>
+#include <unistd.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+/* DESIGN: one range of 1 TiB. Where address space is limited, a quarter of what is left: the rest is the program's. */
+#define RANGE_BYTES (1024 * GIB)
+#define EXIT_BAD_CONFIG 78 /* Source: sysexits.h, EX_CONFIG */
+#define PATH_BYTES 1024
+
+struct ghost ghost;
+_Atomic size_t ghost_threshold_bytes;
+
+static struct os_lock start_lock; /* guards what follows; and the settings are read under it */
+static bool configured;
+static bool started; /* tried, at least */
+static uint32_t configuring_thread;
+
+/* ---- settings ---- */
+
+static int open_log(const struct config *config)
+{
+    char path[PATH_BYTES];
+    int fd;
+
+    if (config->log == NULL)
+        return STDERR_FILENO;
+    if (!config_expand_path(config->log, path, sizeof path)) {
+        log_line(LOG_ERROR, "GHOSTMEM_LOG=%s: the path is too long; accepted: a path; used instead: stderr", config->log);
+        return STDERR_FILENO;
+    }
+    fd = os_file_open(path, 1);
+    if (fd >= 0)
+        return fd;
+    log_line(LOG_ERROR, "GHOSTMEM_LOG=%s: cannot be opened: %e; used instead: stderr", config->log, -fd);
+    return STDERR_FILENO;
+}
+
+static bool program_is_in(const struct config *config)
+{
+    char name[256];
+
+    return config->programs == NULL || os_program_name(name, sizeof name) != 0 || config_names_program(config, name);
+}
+
+static void fork_prepare(void)
+{
+    os_lock_take(&start_lock);
+    if (ghost.heap.bytes != 0)
+        heap_fork_prepare(&ghost.heap);
+}
+
+static void fork_parent(void)
+{
+    if (ghost.heap.bytes != 0)
+        heap_fork_parent(&ghost.heap);
+    os_lock_release(&start_lock);
+}
+
+static void fork_child(void)
+{
+    ghost.process = os_process_id();
+    if (ghost.heap.bytes != 0)
+        heap_fork_child(&ghost.heap);
+    report_fork_child();
+    os_lock_reset(&start_lock);
+}
+
+static void configure_locked(void)
+{
+    struct config *config = &ghost.config;
+    bool trusted = getauxval(AT_SECURE) == 0;
+    size_t threshold;
+
+    config_read(config, trusted ? environ : NULL);
+    ghost.process = os_process_id();
+    threshold = config->threshold_bytes;
+    if (config->disable || !program_is_in(config)) {
+        threshold = SIZE_MAX;
+    } else {
+        log_open(open_log(config), (enum log_level)config->verbose);
+        if (trusted)
+            config_complain(config, environ);
+        if (config->strict && config->n_errors > 0)
+            os_exit(EXIT_BAD_CONFIG);
+        log_line(LOG_CHOICE, "version %s in process %d, blocks of at least %z bytes", GHOSTMEM_VERSION, ghost.process,
+                 threshold);
+        report_open(config->stats);
+        (void)pthread_atfork(fork_prepare, fork_parent, fork_child); /* ENOMEM: a fork then has plain memory */
+    }
+    configured = true;
+    atomic_store(&ghost_threshold_bytes, threshold);
+}
+
+void ghost_configure(void)
+{
+    uint32_t self = os_thread_id();
+
+    /* Before libc has set environ there are no settings; and what reading them allocates is libc's. */
+    if (environ == NULL || __atomic_load_n(&configuring_thread, __ATOMIC_RELAXED) == self)
+        return;
+    os_lock_take(&start_lock);
+    if (!configured) {
+        __atomic_store_n(&configuring_thread, self, __ATOMIC_RELAXED);
+        configure_locked();
+        __atomic_store_n(&configuring_thread, 0, __ATOMIC_RELAXED);
+    }
+    os_lock_release(&start_lock);
+}
+
+__attribute__((constructor)) static void init_library(void)
+{
+    (void)libc_next();
+    if (atomic_load(&ghost_threshold_bytes) == 0)
+        ghost_configure();
+}
+
+/* ---- the heap ---- */
+
+static void start_locked(void)
+{
+    size_t limit = (size_t)config_limit_pages(&ghost.config);
+    size_t space = (size_t)min_size(RANGE_BYTES, os_address_space_bytes() / 4);
+    int error = heap_init(&ghost.heap, space, limit, &ghost.pager);
+
+    started = true;
+    if (error != 0) {
+        log_line(LOG_ERROR, "no address space for ghost memory: %e; memory comes from libc", -error);
+        atomic_store(&ghost_threshold_bytes, SIZE_MAX);
+        return;
+    }
+    pager_init(&ghost.pager, ghost.heap.base, ghost.heap.n_pages, limit, ghost.config.pool_bytes,
+               fault_backend_thread());
+    heap_open(&ghost.heap);
+    log_line(LOG_CHOICE, "limit %z pages, range of %z MiB, backend thread when needed", limit,
+             ghost.heap.n_pages * PAGE_BYTES / MIB);
+}
+
+struct heap *ghost_heap(void)
+{
+    if (__builtin_expect(ghost.heap.bytes == 0, 0)) {
+        os_lock_take(&start_lock);
+        if (!started)
+            start_locked();
+        os_lock_release(&start_lock);
+        if (ghost.heap.bytes == 0)
+            return NULL;
+    }
+    return &ghost.heap;
+}
+
+/* ---- statistics ---- */
+
+static uint64_t look(const uint64_t *counter)
+{
+    return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+static void collect_paging(struct stats *stats)
+{
+    struct reclaim *r = &ghost.pager.reclaim;
+    const struct pool *pool = &ghost.pager.store.pool;
+
+    stats->backend = ghost.pager.backend->name;
+    stats->backend_reason = "the only backend of this version";
+    stats->resident_pages = r->charged;
+    stats->resident_pages_peak = r->charged_peak;
+    stats->cooled_pages = r->limbo.n_resting;
+    stats->frozen_pages = ghost.pager.table.n_frozen;
+    stats->same_filled_pages = ghost.pager.table.n_same;
+    stats->pool_images = pool->n_images;
+    stats->pool_used_bytes = pool->used_bytes;
+    stats->pool_held_bytes = pool->held_bytes;
+    stats->faults = look(&r->counters.faults);
+    stats->soft_faults = look(&r->counters.soft_faults);
+    stats->first_touches = look(&r->counters.first_touches);
+    stats->thaws = look(&r->counters.thaws);
+    stats->freezes = look(&r->counters.freezes);
+    stats->freezes_in_place = look(&r->counters.freezes_in_place);
+    stats->read_ahead_pages = look(&r->counters.read_ahead_pages);
+    stats->busy_pages = look(&r->counters.busy_pages);
+    stats->pool_full = look(&r->counters.pool_full);
+    stats->compactions = look(&r->counters.compactions);
+    stats->limit_exceeded_pages_peak = r->exceeded_peak;
+}
+
+void ghost_collect(struct stats *stats)
+{
+    const struct heap *heap = &ghost.heap;
+
+    *stats = (struct stats){
+        .backend = "none",
+        .backend_reason = ghost.heap.closed ? "userfaultfd could not be used" : "all blocks fit within the limit",
+        .engaged = pager_is_engaged(&ghost.pager),
+        .limit_pages = heap->limit,
+        .ghost_blocks = heap->n_blocks,
+        .ghost_bytes_live = (uint64_t)heap->live_pages * PAGE_BYTES,
+        .ghost_bytes_peak = (uint64_t)heap->live_pages_peak * PAGE_BYTES,
+    };
+    if (stats->engaged)
+        collect_paging(stats);
+    stats->meta_bytes = heap_meta_bytes(heap) + pager_meta_bytes(&ghost.pager);
+}
+
+EXPORT const char *ghostmem_version(void)
+{
+    return GHOSTMEM_VERSION;
+}
+
+EXPORT bool ghostmem_owns(const void *p)
+{
+    return heap_owns(&ghost.heap, p);
+}
+
+EXPORT size_t ghostmem_stats(char *buffer, size_t bytes)
+{
+    struct stats stats;
+
+    if (ghost.heap.bytes == 0)
+        return 0;
+    ghost_collect(&stats);
+    return stats_json(&stats, buffer, bytes);
+}

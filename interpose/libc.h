@@ -1,0 +1,41 @@
+/*
+ * libc.h - the next object's functions of the names that we interpose.
+ *
+ * Whole families are taken from the same object: a program's own allocator behind us (jemalloc in redis-server) must
+ * see all of its calls. While they are being looked up, dlsym() may itself allocate: it gets memory from a small arena
+ * that is never returned.
+ *
+ * Calls: libdl.  Locks: none (the first call of a process is made by one thread).  Memory: the arena, static.
+ */
+#ifndef GHOSTMEM_INTERPOSE_LIBC_H
+#define GHOSTMEM_INTERPOSE_LIBC_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct libc {
+    void *(*malloc)(size_t);
+    void (*free)(void *);
+    void *(*calloc)(size_t, size_t);
+    void *(*realloc)(void *, size_t);
+    void *(*aligned_alloc)(size_t, size_t);
+    int (*posix_memalign)(void **, size_t, size_t);
+    void *(*memalign)(size_t, size_t);
+    void *(*valloc)(size_t);
+    void *(*pvalloc)(size_t);
+    size_t (*malloc_usable_size)(void *);
+    int (*madvise)(void *, size_t, int);
+    int (*sigaction)(int, const struct sigaction *, struct sigaction *);
+    void (*(*signal)(int, void (*)(int)))(int);
+};
+
+/* Usable from the first instruction of the process on; NULL only inside the look-up itself. */
+const struct libc *libc_next(void);
+
+/* Memory for calls that come while libc_next() is NULL. Zeroed, aligned to 16 bytes; NULL when the arena is used up. */
+void *arena_allocate(size_t bytes);
+bool arena_owns(const void *p);
+size_t arena_usable_bytes(const void *p);
+
+#endif

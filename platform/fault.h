@@ -1,0 +1,88 @@
+/*
+ * fault.h - the contract between the pager and whoever tells it about faults.
+ *
+ * A backend watches address ranges. A touch of a page that is not there becomes a call of the fault callback, which
+ * makes the page accessible through the backend's operations. Pages move between the program's range and the limbo
+ * range, which is ours alone, without ever being in two places.
+ *
+ * Every operation works on runs of adjacent pages, says in *@n_done how many pages of the run it has finished (also
+ * on failure), and may be called from the fault callback, the background callback and run(), at the same time from
+ * several threads on different pages. All are free of allocation. Locks: none of the core's are known here.
+ *
+ * The errors that an operation may end with:
+ *   -EEXIST  the page at @n_done is there already
+ *   -ENOENT  the page at @n_done is not there, or its address range is gone
+ *   -EBUSY   the page is pinned or shared; try again another time
+ *   -EINVAL  the page cannot be moved at all (not writable, mapping of another kind, no such operation here)
+ *   -ENOMEM  the system has no frame
+ */
+#ifndef GHOSTMEM_PLATFORM_FAULT_H
+#define GHOSTMEM_PLATFORM_FAULT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct fault {
+    uintptr_t addr;  /* of the page */
+    uint32_t thread; /* kernel's id of the thread that waits; 0 when not known */
+    unsigned worker; /* 0 .. n_workers - 1: no two calls at the same time share one */
+    bool write;
+    bool write_protected; /* the page is there; somebody wants to write while it is protected */
+};
+
+typedef void fault_callback(void *arg, const struct fault *fault);
+typedef void fault_background(void *arg, unsigned worker);
+typedef void fault_job(void *arg, unsigned worker);
+
+struct fault_range {
+    uintptr_t start;
+    size_t bytes;
+};
+
+struct fault_setup {
+    struct fault_range ranges[2]; /* the ghost range and the limbo range */
+    fault_callback *on_fault;
+    fault_background *background; /* runs for ever in a thread of its own, as the last worker but one */
+    void *arg;
+};
+
+/* Workers that one backend uses at the most, for the callers' per-worker memory. */
+#define FAULT_MAX_WORKERS 8
+
+struct fault_backend {
+    const char *name;
+
+    /* Constant once start() has returned 0. */
+    unsigned n_workers;
+    bool can_move;
+
+    /* Watch the ranges and start what that needs. 0, -EPERM (not permitted), or -errno: then nothing is watched. */
+    int (*start)(struct fault_backend *backend, const struct fault_setup *setup);
+
+    /* Copy @n_pages from @source into missing pages at @dst and wake who waits for them. */
+    int (*fill)(struct fault_backend *backend, uintptr_t dst, const void *source, size_t n_pages, size_t *n_done);
+
+    /* Move pages from @src to missing pages at @dst, atomically for each page, and wake who waits at @dst. */
+    int (*move)(struct fault_backend *backend, uintptr_t dst, uintptr_t src, size_t n_pages, size_t *n_done);
+
+    /* Forbid (@on) or allow writing to one page; a write then faults with write_protected set. 0 or -errno. */
+    int (*protect)(struct fault_backend *backend, uintptr_t addr, bool on);
+
+    /* Let whoever waits for these pages try again. */
+    void (*wake)(struct fault_backend *backend, uintptr_t addr, size_t n_pages);
+
+    /* Call @job(@arg) where the operations may be used, and wait for its end. For threads of the program. */
+    void (*run)(struct fault_backend *backend, fault_job *job, void *arg);
+
+    /*
+     * Watch again in a forked child, where the registration is gone. Call before the child touches ghost memory.
+     * 0 or -errno as start().
+     */
+    int (*restart)(struct fault_backend *backend);
+};
+
+/* The backend of handler threads: userfaultfd with kernel faults. One instance a process. */
+struct fault_backend *fault_backend_thread(void);
+
+#endif

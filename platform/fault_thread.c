@@ -1,0 +1,221 @@
+/*
+ * fault_thread.c - the `thread` backend: userfaultfd with kernel faults, served by handler threads.
+ *
+ * A service thread with a descriptor table of its own opens the userfaultfd and starts the others, which share that
+ * table: the program neither sees the descriptor nor can it close it. Threads of the program cannot use it either,
+ * so they hand jobs to the service thread.
+ *
+ * Workers: 0 .. n_handlers - 1 the handlers, then the background thread, then the service thread.
+ * Calls: uffd, thread, lock, file.  Locks: job_lock, a leaf.  Memory: the threads' own.
+ */
+#include "platform/fault.h"
+
+#include "platform/abi.h"
+#include "platform/file.h"
+#include "platform/lock.h"
+#include "platform/mem.h"
+#include "platform/sys.h"
+#include "platform/thread.h"
+#include "platform/uffd.h"
+
+#include <errno.h>
+
+#define MAX_HANDLERS 4
+
+struct thread_backend {
+    struct fault_backend contract; /* first, so that one pointer serves for both */
+
+    /* Set by start(), constant afterwards. */
+    struct fault_setup setup;
+    struct uffd uffd;
+    unsigned n_handlers;
+
+    _Atomic uint32_t next_handler;
+    _Atomic int started; /* what starting came to: 1 not yet, 0 running, -errno */
+    struct os_event started_event;
+
+    struct os_lock job_lock; /* one job at a time; held by its sender */
+    _Atomic(fault_job *) job;
+    void *job_arg;
+    struct os_event job_posted;
+    struct os_event job_done;
+};
+
+static struct thread_backend *backend_of(struct fault_backend *contract)
+{
+    return (struct thread_backend *)(void *)contract;
+}
+
+static void handler_main(void *arg)
+{
+    struct thread_backend *b = arg;
+    unsigned worker = atomic_fetch_add(&b->next_handler, 1);
+    struct uffd_msg message;
+
+    os_thread_drop_capabilities();
+    for (;;) {
+        long got = sys_call3(SYS_read, b->uffd.fd, &message, sizeof message);
+        struct fault fault;
+
+        if (got != (long)sizeof message || message.event != UFFD_EVENT_PAGEFAULT)
+            continue;
+        fault = (struct fault){
+            .addr = (uintptr_t)message.arg.pagefault.address & ~(OS_PAGE_BYTES - 1),
+            .thread = b->uffd.knows_threads ? message.arg.pagefault.feat.ptid : 0,
+            .worker = worker,
+            .write = (message.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE) != 0,
+            .write_protected = (message.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP) != 0,
+        };
+        b->setup.on_fault(b->setup.arg, &fault);
+    }
+}
+
+static void background_main(void *arg)
+{
+    struct thread_backend *b = arg;
+
+    os_thread_drop_capabilities();
+    b->setup.background(b->setup.arg, b->n_handlers);
+}
+
+/* All that needs the private descriptor table. */
+static int open_and_watch(struct thread_backend *b)
+{
+    int error;
+
+    error = os_files_close_all(2); /* messages still go to the standard error of this moment */
+    if (error == 0)
+        error = uffd_open(&b->uffd, false);
+    if (error != 0)
+        return error;
+    b->contract.can_move = b->uffd.can_move;
+    for (unsigned i = 0; i < 2 && error == 0; i++)
+        error = uffd_watch(&b->uffd, b->setup.ranges[i].start, b->setup.ranges[i].bytes);
+    /* A fault that comes before its handler waits. Closing the only descriptor ends the registrations again. */
+    if (error == 0)
+        error = os_thread_start(handler_main, b, "ghostmem/fault", true);
+    if (error != 0) {
+        uffd_close(&b->uffd);
+        return error;
+    }
+    /* The first handler is enough for correctness; the others and the background thread are for speed. */
+    for (unsigned i = 1; i < b->n_handlers; i++)
+        (void)os_thread_start(handler_main, b, "ghostmem/fault", true);
+    (void)os_thread_start(background_main, b, "ghostmem/evict", true);
+    return 0;
+}
+
+static void service_main(void *arg)
+{
+    struct thread_backend *b = arg;
+    int error = open_and_watch(b);
+
+    os_thread_drop_capabilities();
+    atomic_store(&b->started, error);
+    os_event_signal(&b->started_event);
+    while (error == 0) {
+        uint32_t ticket = os_event_ticket(&b->job_posted);
+        fault_job *job = atomic_load(&b->job);
+
+        if (job == NULL) {
+            os_event_wait(&b->job_posted, ticket, -1);
+            continue;
+        }
+        job(b->job_arg, b->n_handlers + 1);
+        atomic_store(&b->job, NULL);
+        os_event_signal(&b->job_done);
+    }
+}
+
+static int thread_restart(struct fault_backend *contract)
+{
+    struct thread_backend *b = backend_of(contract);
+    int error;
+
+    os_lock_reset(&b->job_lock);
+    atomic_store(&b->job, NULL);
+    b->started_event = b->job_posted = b->job_done = (struct os_event){0};
+    atomic_store(&b->next_handler, 0);
+    atomic_store(&b->started, 1);
+    error = os_thread_start(service_main, b, "ghostmem/serve", false);
+    if (error != 0)
+        return error;
+    for (;;) {
+        uint32_t ticket = os_event_ticket(&b->started_event);
+
+        error = atomic_load(&b->started);
+        if (error != 1)
+            return error;
+        os_event_wait(&b->started_event, ticket, -1);
+    }
+}
+
+static int thread_start(struct fault_backend *contract, const struct fault_setup *setup)
+{
+    struct thread_backend *b = backend_of(contract);
+    unsigned n_cpus = os_cpu_count();
+
+    b->setup = *setup;
+    /* Two at the least: one may be waiting for a page in transit while another page is wanted. */
+    b->n_handlers = n_cpus < 2 ? 2 : n_cpus < MAX_HANDLERS ? n_cpus : MAX_HANDLERS;
+    contract->n_workers = b->n_handlers + 2;
+    return thread_restart(contract);
+}
+
+static int thread_fill(struct fault_backend *contract, uintptr_t dst, const void *source, size_t n_pages,
+                       size_t *n_done)
+{
+    return uffd_fill(&backend_of(contract)->uffd, dst, source, n_pages, n_done);
+}
+
+static int thread_move(struct fault_backend *contract, uintptr_t dst, uintptr_t src, size_t n_pages, size_t *n_done)
+{
+    return uffd_move(&backend_of(contract)->uffd, dst, src, n_pages, n_done);
+}
+
+static int thread_protect(struct fault_backend *contract, uintptr_t addr, bool on)
+{
+    return uffd_protect(&backend_of(contract)->uffd, addr, on);
+}
+
+static void thread_wake(struct fault_backend *contract, uintptr_t addr, size_t n_pages)
+{
+    uffd_wake(&backend_of(contract)->uffd, addr, n_pages);
+}
+
+static void thread_run(struct fault_backend *contract, fault_job *job, void *arg)
+{
+    struct thread_backend *b = backend_of(contract);
+
+    os_lock_take(&b->job_lock);
+    b->job_arg = arg;
+    atomic_store(&b->job, job);
+    os_event_signal(&b->job_posted);
+    for (;;) {
+        uint32_t ticket = os_event_ticket(&b->job_done);
+
+        if (atomic_load(&b->job) == NULL)
+            break;
+        os_event_wait(&b->job_done, ticket, -1);
+    }
+    os_lock_release(&b->job_lock);
+}
+
+struct fault_backend *fault_backend_thread(void)
+{
+    static struct thread_backend backend = {
+        .contract = {
+            .name = "thread",
+            .start = thread_start,
+            .fill = thread_fill,
+            .move = thread_move,
+            .protect = thread_protect,
+            .wake = thread_wake,
+            .run = thread_run,
+            .restart = thread_restart,
+        },
+    };
+
+    _Static_assert(MAX_HANDLERS + 2 <= FAULT_MAX_WORKERS, "the caller's per-worker memory is big enough");
+    return &backend.contract;
+}

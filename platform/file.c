@@ -1,0 +1,116 @@
+/* file.c - see file.h. */
+#include "platform/file.h"
+
+#include "platform/inject.h"
+#include "platform/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+
+/* High in the table: programs that close or reuse descriptors do so from the bottom upwards. */
+#define DUPLICATE_MIN_FD 500
+
+#ifndef SYS_close_range
+#define SYS_close_range 436 /* Source: arch/x86/entry/syscalls/syscall_64.tbl, the same number everywhere */
+#endif
+
+long os_file_read(const char *path, char *buffer, size_t bytes)
+{
+    size_t length = 0;
+    long got;
+    int fd;
+
+    OS_MAY_FAIL(EACCES);
+    fd = (int)sys_call4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return fd;
+    do {
+        got = sys_call3(SYS_read, fd, buffer + length, bytes - 1 - length);
+        if (got > 0)
+            length += (size_t)got;
+    } while (got > 0 || got == -EINTR);
+    sys_call1(SYS_close, fd);
+    if (got < 0)
+        return got;
+    buffer[length] = '\0';
+    return (long)length;
+}
+
+int os_file_write(int fd, const char *data, size_t bytes)
+{
+    while (bytes > 0) {
+        long put = sys_call3(SYS_write, fd, data, bytes);
+
+        if (put == -EINTR)
+            continue;
+        if (put <= 0)
+            return put == 0 ? -EIO : (int)put;
+        data += put;
+        bytes -= (size_t)put;
+    }
+    return 0;
+}
+
+int os_file_open(const char *path, int append)
+{
+    OS_MAY_FAIL(EACCES);
+    return (int)sys_call4(SYS_openat, AT_FDCWD, path,
+                          O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | (append ? O_APPEND : O_TRUNC), 0600);
+}
+
+void os_file_close(int fd)
+{
+    sys_call1(SYS_close, fd);
+}
+
+int os_file_duplicate(int fd)
+{
+    long copy;
+
+    OS_MAY_FAIL(EMFILE);
+    copy = sys_call3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, DUPLICATE_MIN_FD);
+    if (copy == -EINVAL || copy == -EMFILE) /* RLIMIT_NOFILE is lower than that */
+        copy = sys_call3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3);
+    return (int)copy;
+}
+
+int os_files_close_all(int keep)
+{
+    long result = 0;
+
+    if (keep < 0)
+        return (int)sys_call3(SYS_close_range, 0, ~0u, 0);
+    if (keep > 0)
+        result = sys_call3(SYS_close_range, 0, keep - 1, 0);
+    if (!sys_failed(result))
+        result = sys_call3(SYS_close_range, keep + 1, ~0u, 0);
+    return (int)result;
+}
+
+int os_process_id(void)
+{
+    return (int)sys_call0(SYS_getpid);
+}
+
+/* abort(3)'s steps by raw calls, because a thread of ours may be the one that finds the fault. */
+_Noreturn void os_abort(void)
+{
+    uint64_t abort_signal = (uint64_t)1 << (SIGABRT - 1);
+    unsigned long default_action[8] = {0}; /* at least the kernel's struct sigaction: all zeros are SIG_DFL */
+    long process = sys_call0(SYS_getpid);
+    long thread = sys_call0(SYS_gettid);
+
+    sys_call4(SYS_rt_sigprocmask, SIG_UNBLOCK, &abort_signal, 0, sizeof abort_signal);
+    sys_call3(SYS_tgkill, process, thread, SIGABRT);
+    sys_call4(SYS_rt_sigaction, SIGABRT, default_action, 0, sizeof abort_signal);
+    sys_call3(SYS_tgkill, process, thread, SIGABRT);
+    os_exit(128 + SIGABRT);
+}
+
+_Noreturn void os_exit(int status)
+{
+    for (;;)
+        sys_call1(SYS_exit_group, status);
+}

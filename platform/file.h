@@ -1,0 +1,34 @@
+/*
+ * file.h - descriptors: small reads of kernel files, messages, reports.
+ *
+ * Calls: the kernel.  Locks: none.  Memory: the caller's.
+ */
+#ifndef GHOSTMEM_PLATFORM_FILE_H
+#define GHOSTMEM_PLATFORM_FILE_H
+
+#include <stddef.h>
+
+/* Read at most @bytes - 1 bytes of @path into @buffer, zero-terminated. Returns the length, or -errno. */
+long os_file_read(const char *path, char *buffer, size_t bytes);
+
+/* Write all of it, going on after short writes and EINTR. 0 or -errno. */
+int os_file_write(int fd, const char *data, size_t bytes);
+
+/* Open for appending (@append) or from the start, created 0600 if need be. A descriptor, or -errno. */
+int os_file_open(const char *path, int append);
+
+void os_file_close(int fd);
+
+/* A duplicate of @fd, close-on-exec and out of the program's usual reach. A descriptor, or -errno. */
+int os_file_duplicate(int fd);
+
+/* Empty the calling thread's private descriptor table but for @keep (-1: nothing). 0, or -errno. */
+int os_files_close_all(int keep);
+
+int os_process_id(void);
+
+/* Ends the process as abort(3) does, without leaving the calling thread. */
+_Noreturn void os_abort(void);
+_Noreturn void os_exit(int status);
+
+#endif

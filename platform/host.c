@@ -1,0 +1,126 @@
+/* host.c - see host.h. */
+#include "platform/host.h"
+
+#include "platform/file.h"
+#include "platform/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/sysinfo.h>
+
+#define PATH_BYTES 1024
+#define FILE_BYTES 4096
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The number at the start of a cgroup file; "max" and anything unreadable mean no limit. */
+static uint64_t read_limit(const char *path)
+{
+    char text[64];
+    uint64_t value = 0;
+
+    if (os_file_read(path, text, sizeof text) <= 0 || text[0] < '0' || text[0] > '9')
+        return UINT64_MAX;
+    for (const char *c = text; *c >= '0' && *c <= '9'; c++)
+        value = value > (UINT64_MAX - 9) / 10 ? UINT64_MAX : value * 10 + (uint64_t)(*c - '0');
+    return value;
+}
+
+/* The smallest limit on the way from a group up to the root: a child's may be larger than its parent's. */
+static uint64_t limit_of_group(const char *mount, const char *group, const char *file)
+{
+    uint64_t limit = UINT64_MAX;
+    char path[PATH_BYTES];
+    size_t mount_length = strlen(mount);
+    size_t length = strlen(group);
+
+    if (mount_length + length + strlen(file) + 2 > sizeof path)
+        return limit;
+    memcpy(path, mount, mount_length);
+    memcpy(path + mount_length, group, length);
+    for (;;) {
+        while (length > 0 && path[mount_length + length - 1] == '/')
+            length--;
+        path[mount_length + length] = '/';
+        strcpy(path + mount_length + length + 1, file);
+        limit = min_u64(limit, read_limit(path));
+        if (length == 0)
+            return limit;
+        while (length > 0 && path[mount_length + length - 1] != '/')
+            length--;
+    }
+}
+
+/* One line of /proc/self/cgroup: "ID:CONTROLLERS:PATH" (Source: cgroups(7)). */
+static uint64_t limit_of_line(char *line)
+{
+    char *controllers = strchr(line, ':');
+    char *group = controllers != NULL ? strchr(controllers + 1, ':') : NULL;
+
+    if (group == NULL)
+        return UINT64_MAX;
+    *group++ = '\0';
+    controllers++;
+    if (controllers[0] == '\0')
+        return min_u64(limit_of_group("/sys/fs/cgroup", group, "memory.max"),
+                       limit_of_group("/sys/fs/cgroup/unified", group, "memory.max"));
+    if (strstr(controllers, "memory") == NULL)
+        return UINT64_MAX;
+    return limit_of_group("/sys/fs/cgroup/memory", group, "memory.limit_in_bytes");
+}
+
+uint64_t os_usable_ram_bytes(void)
+{
+    uint64_t limit = UINT64_MAX;
+    char text[FILE_BYTES];
+    struct sysinfo info;
+
+    if (!sys_failed(sys_call1(SYS_sysinfo, &info)))
+        limit = (uint64_t)info.totalram * info.mem_unit;
+    if (os_file_read("/proc/self/cgroup", text, sizeof text) > 0) {
+        char *next;
+
+        for (char *line = text; line != NULL && *line != '\0'; line = next) {
+            next = strchr(line, '\n');
+            if (next != NULL)
+                *next++ = '\0';
+            limit = min_u64(limit, limit_of_line(line));
+        }
+    }
+    return limit;
+}
+
+/* /proc/self/statm: the first number is the size of the address space, in pages (Source: proc(5)). */
+uint64_t os_address_space_bytes(void)
+{
+    struct rlimit limit;
+    uint64_t used;
+
+    if (sys_failed(sys_call4(SYS_prlimit64, 0, RLIMIT_AS, 0, &limit)) || limit.rlim_cur == RLIM_INFINITY)
+        return UINT64_MAX;
+    used = read_limit("/proc/self/statm");
+    used = used == UINT64_MAX ? 0 : used * 4096;
+    return used < limit.rlim_cur ? limit.rlim_cur - used : 0;
+}
+
+int os_program_name(char *name, size_t bytes)
+{
+    char path[PATH_BYTES];
+    const char *base;
+    long length = sys_call4(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", path, sizeof path - 1);
+
+    if (length < 0)
+        return (int)length;
+    path[length] = '\0';
+    base = strrchr(path, '/');
+    base = base != NULL ? base + 1 : path;
+    if (strlen(base) >= bytes)
+        return -ENAMETOOLONG;
+    strcpy(name, base);
+    return 0;
+}

@@ -1,0 +1,21 @@
+/*
+ * host.h - what this machine and this container allow the process.
+ *
+ * Calls: file.  Locks: none.  Memory: the stack.
+ */
+#ifndef GHOSTMEM_PLATFORM_HOST_H
+#define GHOSTMEM_PLATFORM_HOST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* RAM that the process may use, in bytes: the smallest of the machine's and its memory cgroups' (v1 and v2). */
+uint64_t os_usable_ram_bytes(void);
+
+/* Address space that may still be asked for, in bytes (RLIMIT_AS); UINT64_MAX without a limit. */
+uint64_t os_address_space_bytes(void);
+
+/* The last component of the executable's path, zero-terminated. 0 or -errno. */
+int os_program_name(char *name, size_t bytes);
+
+#endif

@@ -1,0 +1,174 @@
+/* mem.c - see mem.h. */
+#include "platform/mem.h"
+
+#include "platform/abi.h"
+#include "platform/inject.h"
+#include "platform/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+
+#ifdef GHOSTMEM_INJECT
+atomic_long os_inject_countdown;
+
+bool os_inject_hits(void)
+{
+    return atomic_load(&os_inject_countdown) > 0 && atomic_fetch_sub(&os_inject_countdown, 1) == 1;
+}
+#endif
+
+static int map_anonymous(size_t bytes, int protection, int flags, void **addr)
+{
+    long result = sys_call6(SYS_mmap, 0, (long)bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+
+    if (sys_failed(result))
+        return (int)result;
+    *addr = (void *)result;
+    return 0;
+}
+
+int os_mem_reserve(size_t bytes, void **addr)
+{
+    int error;
+
+    OS_MAY_FAIL(ENOMEM);
+    error = map_anonymous(bytes, PROT_NONE, MAP_NORESERVE, addr);
+    if (error != 0)
+        return error;
+    /* A huge page would make neighbours resident that nobody touched. Kernels without huge pages refuse: fine. */
+    sys_call3(SYS_madvise, *addr, bytes, MADV_NOHUGEPAGE);
+    return 0;
+}
+
+int os_mem_commit(void *addr, size_t bytes)
+{
+    OS_MAY_FAIL(ENOMEM);
+    return (int)sys_call3(SYS_mprotect, addr, bytes, PROT_READ | PROT_WRITE);
+}
+
+int os_mem_map(size_t bytes, void **addr)
+{
+    OS_MAY_FAIL(ENOMEM);
+    return map_anonymous(bytes, PROT_READ | PROT_WRITE, 0, addr);
+}
+
+void os_mem_unmap(void *addr, size_t bytes)
+{
+    sys_call2(SYS_munmap, addr, bytes);
+}
+
+int os_mem_discard(void *addr, size_t bytes)
+{
+    OS_MAY_FAIL(EINVAL);
+    return (int)sys_call3(SYS_madvise, addr, bytes, MADV_DONTNEED);
+}
+
+int os_mem_release(void *addr, size_t bytes)
+{
+    int error = os_mem_discard(addr, bytes);
+
+    if (error == 0)
+        return 0;
+    sys_call2(SYS_munlock, addr, bytes);
+    return (int)sys_call3(SYS_madvise, addr, bytes, MADV_DONTNEED);
+}
+
+int os_mem_move(void *from, void *to, size_t bytes)
+{
+    long result;
+
+    OS_MAY_FAIL(EFAULT);
+    result = sys_call5(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to);
+    return sys_failed(result) ? (int)result : 0;
+}
+
+int os_mem_unshare(void *addr, size_t bytes)
+{
+    OS_MAY_FAIL(ENOMEM);
+    return (int)sys_call3(SYS_madvise, addr, bytes, MADV_POPULATE_WRITE);
+}
+
+int os_mem_peek(void *buffer, const void *addr, size_t bytes)
+{
+    struct iovec local = {.iov_base = buffer, .iov_len = bytes};
+    struct iovec remote = {.iov_base = (void *)(uintptr_t)addr, .iov_len = bytes};
+    long result;
+
+    OS_MAY_FAIL(EFAULT);
+    result = sys_call6(SYS_process_vm_readv, sys_call0(SYS_getpid), (long)&local, 1, (long)&remote, 1, 0);
+    return result == (long)bytes ? 0 : -EFAULT;
+}
+
+/* One answer of the kernel; 64 runs a call keep the buffer small enough for a signal stack. */
+#define SCAN_RUNS 64
+
+static int scan_by_ioctl(int fd, uintptr_t start, uintptr_t end, os_mem_visit *visit, void *arg)
+{
+    struct page_region runs[SCAN_RUNS];
+    struct pm_scan_arg scan = {
+        .size = sizeof scan,
+        .end = end,
+        .vec = (uintptr_t)runs,
+        .vec_len = SCAN_RUNS,
+        .category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+        .return_mask = PAGE_IS_PRESENT,
+    };
+
+    while (start < end) {
+        long n;
+
+        scan.start = start;
+        n = sys_call3(SYS_ioctl, fd, PAGEMAP_SCAN, &scan);
+        if (sys_failed(n))
+            return (int)n;
+        for (long i = 0; i < n; i++)
+            visit(arg, (uintptr_t)runs[i].start, (size_t)(runs[i].end - runs[i].start) / OS_PAGE_BYTES);
+        start = (uintptr_t)scan.walk_end;
+    }
+    return 0;
+}
+
+#define PAGEMAP_ENTRIES 256
+
+static int scan_by_reading(int fd, uintptr_t start, uintptr_t end, os_mem_visit *visit, void *arg)
+{
+    uint64_t entries[PAGEMAP_ENTRIES];
+
+    while (start < end) {
+        size_t n = (end - start) / OS_PAGE_BYTES;
+        long got;
+
+        if (n > PAGEMAP_ENTRIES)
+            n = PAGEMAP_ENTRIES;
+        got = sys_call4(SYS_pread64, fd, entries, n * sizeof entries[0], start / OS_PAGE_BYTES * sizeof entries[0]);
+        if (got < (long)sizeof entries[0])
+            return sys_failed(got) ? (int)got : -EIO;
+        n = (size_t)got / sizeof entries[0];
+        for (size_t i = 0; i < n; i++)
+            if ((entries[i] & (PAGEMAP_ENTRY_PRESENT | PAGEMAP_ENTRY_SWAPPED)) != 0)
+                visit(arg, start + i * OS_PAGE_BYTES, 1);
+        start += n * OS_PAGE_BYTES;
+    }
+    return 0;
+}
+
+int os_mem_scan_present(void *addr, size_t bytes, os_mem_visit *visit, void *arg)
+{
+    uintptr_t start = (uintptr_t)addr;
+    int error;
+    int fd;
+
+    OS_MAY_FAIL(EACCES);
+    fd = (int)sys_call4(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return fd;
+    /* A kernel before 6.7 refuses the ioctl before it visits anything. */
+    error = scan_by_ioctl(fd, start, start + bytes, visit, arg);
+    if (error == -ENOTTY || error == -EINVAL)
+        error = scan_by_reading(fd, start, start + bytes, visit, arg);
+    sys_call1(SYS_close, fd);
+    return error;
+}

@@ -1,0 +1,61 @@
+/*
+ * mem.h - address space and RAM.
+ *
+ * Ranges are reserved without access, committed from the bottom upwards in steps, and discarded page by page. All
+ * addresses and sizes are multiples of OS_PAGE_BYTES. Every call works on the address range that it is given and
+ * remembers nothing.
+ *
+ * Calls: the kernel.  Locks: none.  Memory: what it maps.
+ */
+#ifndef GHOSTMEM_PLATFORM_MEM_H
+#define GHOSTMEM_PLATFORM_MEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define OS_PAGE_BYTES ((size_t)4096)
+
+/* Reserve inaccessible address space. Returns 0 and *@addr; -ENOMEM. */
+int os_mem_reserve(size_t bytes, void **addr);
+
+/* Make [@addr, @addr + @bytes) of a reservation readable and writable; zero-filled on first touch. 0 or -ENOMEM. */
+int os_mem_commit(void *addr, size_t bytes);
+
+/* Map @bytes of ordinary zeroed memory outside any reservation. 0 and *@addr, or -ENOMEM. */
+int os_mem_map(size_t bytes, void **addr);
+
+void os_mem_unmap(void *addr, size_t bytes);
+
+/* Give the RAM back; the range reads as zeros afterwards. 0; -EINVAL when part of it is locked in RAM. */
+int os_mem_discard(void *addr, size_t bytes);
+
+/*
+ * The same for memory that the program used and may have locked: the lock goes with it, as munmap(2) would have it.
+ * 0; -errno: the contents may still be there.
+ */
+int os_mem_release(void *addr, size_t bytes);
+
+/*
+ * Move the pages of [@from, @from + @bytes) to @to, which is committed and empty; @from stays mapped and empty.
+ * Returns 0; -EFAULT or -EINVAL when the kernel cannot (mappings of different kinds): then nothing has moved.
+ * Source: mremap(2), MREMAP_FIXED | MREMAP_DONTUNMAP (Linux 5.7).
+ */
+int os_mem_move(void *from, void *to, size_t bytes);
+
+/* Break sharing with a forked child: the page becomes this process's own. 0 or -errno. Source: MADV_POPULATE_WRITE. */
+int os_mem_unshare(void *addr, size_t bytes);
+
+/*
+ * Copy @bytes from @addr into @buffer although @addr may be unreadable at any moment. 0 or -EFAULT.
+ * Source: process_vm_readv(2) on the caller itself.
+ */
+int os_mem_peek(void *buffer, const void *addr, size_t bytes);
+
+/*
+ * Call @visit(@arg, start, n_pages) for each run of pages of [@addr, @addr + @bytes) that are in RAM or in the
+ * system's swap, in ascending order. Returns 0; -errno when neither PAGEMAP_SCAN nor /proc/self/pagemap can be had.
+ */
+typedef void os_mem_visit(void *arg, uintptr_t start, size_t n_pages);
+int os_mem_scan_present(void *addr, size_t bytes, os_mem_visit *visit, void *arg);
+
+#endif

@@ -1,0 +1,162 @@
+/* thread.c - see thread.h. */
+#include "platform/thread.h"
+
+#include "platform/inject.h"
+#include "platform/mem.h"
+#include "platform/sys.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+/* Deepest use seen is the handler's with a PAGEMAP_SCAN buffer, 6 KiB; the rest is never touched. */
+#define STACK_BYTES ((size_t)64 << 10)
+/*
+ * A zeroed stand-in for libc's thread area, so that a stray access relative to the thread pointer (a stack
+ * protector's canary in somebody's object file) reads zeros of ours and not another thread's data.
+ */
+#define TLS_BYTES ((size_t)16 << 10)
+#define NAME_BYTES 16 /* Source: prctl(2), PR_SET_NAME */
+
+struct start {
+    os_thread_main *run;
+    void *arg;
+    char name[NAME_BYTES];
+};
+
+/* Without capabilities a thread that outlives the program's own loss of privileges is worth less to an attacker. */
+void os_thread_drop_capabilities(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
+
+    sys_call2(SYS_capset, &header, none);
+}
+
+static void thread_main(struct start *start)
+{
+    sys_call2(SYS_prctl, PR_SET_NAME, start->name);
+    start->run(start->arg);
+    for (;;)
+        sys_call1(SYS_exit, 0);
+}
+
+/*
+ * clone(2) for a thread that starts in thread_main(@start) on @stack_top; the parent gets its id.
+ * Written out because libc's clone() wrapper keeps books about threads in some versions.
+ */
+#if defined(__x86_64__)
+static long clone_thread(unsigned long flags, void *stack_top, void *tls, struct start *start)
+{
+    long result;
+    register long r10 __asm__("r10") = 0;
+    register void *r8 __asm__("r8") = tls;
+    register void *r12 __asm__("r12") = (void *)(uintptr_t)thread_main;
+    register void *r13 __asm__("r13") = start;
+
+    __asm__ volatile("syscall\n\t"
+                     "test %%rax, %%rax\n\t"
+                     "jnz 1f\n\t"
+                     "xor %%ebp, %%ebp\n\t"
+                     "mov %%r13, %%rdi\n\t"
+                     "call *%%r12\n\t"
+                     "hlt\n"
+                     "1:"
+                     : "=a"(result)
+                     : "a"(SYS_clone), "D"(flags), "S"(stack_top), "d"(0L), "r"(r10), "r"(r8), "r"(r12), "r"(r13)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+#elif defined(__aarch64__)
+static long clone_thread(unsigned long flags, void *stack_top, void *tls, struct start *start)
+{
+    register long x8 __asm__("x8") = SYS_clone;
+    register long x0 __asm__("x0") = (long)flags;
+    register long x1 __asm__("x1") = (long)stack_top;
+    register long x2 __asm__("x2") = 0;
+    register long x3 __asm__("x3") = (long)tls;
+    register long x4 __asm__("x4") = 0;
+    register void *x12 __asm__("x12") = (void *)(uintptr_t)thread_main;
+    register void *x13 __asm__("x13") = start;
+
+    __asm__ volatile("svc 0\n\t"
+                     "cbnz x0, 1f\n\t"
+                     "mov x29, xzr\n\t"
+                     "mov x0, x13\n\t"
+                     "blr x12\n\t"
+                     "brk 0\n"
+                     "1:"
+                     : "+r"(x0)
+                     : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x12), "r"(x13)
+                     : "memory");
+    return x0;
+}
+#endif
+
+int os_thread_start(os_thread_main *run, void *arg, const char *name, bool share_files)
+{
+    unsigned long flags = CLONE_VM | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS;
+    uint64_t all_signals = ~(uint64_t)0;
+    uint64_t previous;
+    struct start *start;
+    char *memory;
+    char *tls;
+    long result;
+    int error;
+
+    OS_MAY_FAIL(EAGAIN);
+    error = os_mem_map(STACK_BYTES + TLS_BYTES, (void **)&memory);
+    if (error != 0)
+        return error;
+    /* Low to high: stack, zeroed thread area, thread pointer, start record (read once, by the thread). */
+    tls = memory + STACK_BYTES + TLS_BYTES / 2;
+    memcpy(tls, &(void *){tls}, sizeof(void *)); /* x86-64: the word at the thread pointer is its own address */
+    start = (struct start *)(void *)(memory + STACK_BYTES + TLS_BYTES - sizeof *start);
+    start->run = run;
+    start->arg = arg;
+    strncpy(start->name, name, NAME_BYTES - 1);
+    if (share_files)
+        flags |= CLONE_FILES;
+    sys_call4(SYS_rt_sigprocmask, SIG_SETMASK, &all_signals, &previous, sizeof all_signals);
+    result = clone_thread(flags, memory + STACK_BYTES, tls, start);
+    sys_call4(SYS_rt_sigprocmask, SIG_SETMASK, &previous, 0, sizeof previous);
+    if (sys_failed(result)) {
+        os_mem_unmap(memory, STACK_BYTES + TLS_BYTES);
+        return (int)result;
+    }
+    return 0;
+}
+
+unsigned os_cpu_count(void)
+{
+    cpu_set_t set;
+    long bytes = sys_call3(SYS_sched_getaffinity, 0, sizeof set, &set);
+
+    if (sys_failed(bytes))
+        return 1;
+    return (unsigned)CPU_COUNT_S((size_t)bytes, &set);
+}
+
+uint32_t os_thread_id(void)
+{
+    return (uint32_t)sys_call0(SYS_gettid);
+}
+
+uint64_t os_now_ns(void)
+{
+    struct timespec now;
+
+    sys_call2(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+void os_sleep_ms(unsigned ms)
+{
+    struct timespec span = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+    sys_call2(SYS_nanosleep, &span, 0);
+}

@@ -1,0 +1,42 @@
+/*
+ * thread.h - threads of our own, unknown to libc.
+ *
+ * libc must not count them (a process whose main thread called pthread_exit() ends with its last own thread) and
+ * their creation must not allocate. They block every signal and have no libc thread descriptor:
+ * code that runs in them uses no errno, no thread-local variable, no malloc and no stdio. memcpy() and the like are
+ * fine, and so is LZ4.
+ *
+ * Calls: the kernel (clone).  Locks: none.  Memory: one mapping a thread, kept until the process ends.
+ */
+#ifndef GHOSTMEM_PLATFORM_THREAD_H
+#define GHOSTMEM_PLATFORM_THREAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef void os_thread_main(void *arg);
+
+/*
+ * Start a thread.
+ * @name:        at most 15 characters, shown by ps and top
+ * @share_files: false gives it a copy of the descriptor table, which it should empty at once (os_files_close_all)
+ * Returns 0, or -ENOMEM / -EAGAIN from mmap(2) or clone(2).
+ */
+int os_thread_start(os_thread_main *run, void *arg, const char *name, bool share_files);
+
+/* Called by a thread of ours once it has opened what it needs: the thread gives up every capability. */
+void os_thread_drop_capabilities(void);
+
+/* Processors that this thread may run on, at least 1. */
+unsigned os_cpu_count(void);
+
+/* Kernel's id of the calling thread. */
+uint32_t os_thread_id(void);
+
+/* Monotonic time. */
+uint64_t os_now_ns(void);
+
+void os_sleep_ms(unsigned ms);
+
+#endif

@@ -1,0 +1,163 @@
+/* uffd.c - see uffd.h. */
+#include "platform/uffd.h"
+
+#include "platform/abi.h"
+#include "platform/inject.h"
+#include "platform/mem.h"
+#include "platform/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+static int open_fd(bool user_mode_only)
+{
+    long fd = sys_call1(SYS_userfaultfd, O_CLOEXEC | (user_mode_only ? UFFD_USER_MODE_ONLY : 0));
+    long device;
+
+    if (fd != -EPERM || user_mode_only)
+        return (int)fd;
+    device = sys_call4(SYS_openat, AT_FDCWD, "/dev/userfaultfd", O_RDWR | O_CLOEXEC, 0);
+    if (device < 0)
+        return -EPERM;
+    fd = sys_call3(SYS_ioctl, device, USERFAULTFD_IOC_NEW, O_CLOEXEC);
+    sys_call1(SYS_close, device);
+    return (int)fd;
+}
+
+/* The handshake can be made once a descriptor, so what the kernel has is asked with another one. */
+static int query_features(bool user_mode_only, uint64_t *features)
+{
+    struct uffdio_api api = {.api = UFFD_API};
+    int fd = open_fd(user_mode_only);
+    long result;
+
+    if (fd < 0)
+        return fd;
+    result = sys_call3(SYS_ioctl, fd, UFFDIO_API, &api);
+    sys_call1(SYS_close, fd);
+    *features = api.features;
+    return (int)result;
+}
+
+int uffd_open(struct uffd *uffd, bool user_mode_only)
+{
+    const uint64_t wanted = UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_MOVE | UFFD_FEATURE_PAGEFAULT_FLAG_WP;
+    struct uffdio_api api = {.api = UFFD_API};
+    uint64_t features = 0;
+    int error;
+
+    OS_MAY_FAIL(EPERM);
+    error = query_features(user_mode_only, &features);
+    if (error != 0)
+        return error;
+    uffd->fd = open_fd(user_mode_only);
+    if (uffd->fd < 0)
+        return uffd->fd;
+    api.features = features & wanted;
+    error = (int)sys_call3(SYS_ioctl, uffd->fd, UFFDIO_API, &api);
+    if (error != 0) {
+        uffd_close(uffd);
+        return error;
+    }
+    uffd->can_move = (api.features & UFFD_FEATURE_MOVE) != 0;
+    uffd->knows_threads = (api.features & UFFD_FEATURE_THREAD_ID) != 0;
+    return 0;
+}
+
+void uffd_close(struct uffd *uffd)
+{
+    sys_call1(SYS_close, uffd->fd);
+    uffd->fd = -1;
+}
+
+int uffd_watch(const struct uffd *uffd, uintptr_t start, size_t bytes)
+{
+    struct uffdio_register watch = {
+        .range = {.start = start, .len = bytes},
+        .mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP,
+    };
+
+    OS_MAY_FAIL(ENOMEM);
+    return (int)sys_call3(SYS_ioctl, uffd->fd, UFFDIO_REGISTER, &watch);
+}
+
+/*
+ * One answer for the kernel's several ways to say how far a run got. @moved: bytes done, or -errno of the first page.
+ * -EAGAIN means that the address space was changing at that moment: 1 says "go on from there".
+ */
+static int progress(long result, int64_t moved, size_t *n_done)
+{
+    if (!sys_failed(result))
+        return 0;
+    if (moved > 0)
+        *n_done += (size_t)moved / OS_PAGE_BYTES;
+    if (result == -EAGAIN)
+        return 1;
+    return result == -ESRCH ? -ENOENT : (int)result;
+}
+
+int uffd_fill(const struct uffd *uffd, uintptr_t dst, const void *source, size_t n_pages, size_t *n_done)
+{
+    int error;
+
+    *n_done = 0;
+    OS_MAY_FAIL(ENOMEM);
+    do {
+        size_t offset = *n_done * OS_PAGE_BYTES;
+        struct uffdio_copy copy = {
+            .dst = dst + offset,
+            .src = (uintptr_t)source + offset,
+            .len = (n_pages - *n_done) * OS_PAGE_BYTES,
+        };
+
+        error = progress(sys_call3(SYS_ioctl, uffd->fd, UFFDIO_COPY, &copy), copy.copy, n_done);
+    } while (error == 1);
+    if (error == 0)
+        *n_done = n_pages;
+    return error;
+}
+
+int uffd_move(const struct uffd *uffd, uintptr_t dst, uintptr_t src, size_t n_pages, size_t *n_done)
+{
+    int error;
+
+    *n_done = 0;
+    OS_MAY_FAIL(EBUSY);
+    if (!uffd->can_move)
+        return -EINVAL;
+    do {
+        size_t offset = *n_done * OS_PAGE_BYTES;
+        struct uffdio_move move = {
+            .dst = dst + offset,
+            .src = src + offset,
+            .len = (n_pages - *n_done) * OS_PAGE_BYTES,
+        };
+
+        error = progress(sys_call3(SYS_ioctl, uffd->fd, UFFDIO_MOVE, &move), move.move, n_done);
+    } while (error == 1);
+    if (error == 0)
+        *n_done = n_pages;
+    return error;
+}
+
+int uffd_protect(const struct uffd *uffd, uintptr_t addr, bool on)
+{
+    struct uffdio_writeprotect protect = {
+        .range = {.start = addr, .len = OS_PAGE_BYTES},
+        .mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
+    };
+    long result;
+
+    OS_MAY_FAIL(ENOENT);
+    do {
+        result = sys_call3(SYS_ioctl, uffd->fd, UFFDIO_WRITEPROTECT, &protect);
+    } while (result == -EAGAIN);
+    return (int)result;
+}
+
+void uffd_wake(const struct uffd *uffd, uintptr_t addr, size_t n_pages)
+{
+    struct uffdio_range range = {.start = addr, .len = n_pages * OS_PAGE_BYTES};
+
+    sys_call3(SYS_ioctl, uffd->fd, UFFDIO_WAKE, &range);
+}

@@ -1,0 +1,33 @@
+/*
+ * uffd.h - one userfaultfd and its ioctls, with the kernel's answers put into fault.h's errors.
+ *
+ * Calls: the kernel.  Locks: none.  Memory: none.
+ * Source: ioctl_userfaultfd(2); Documentation/admin-guide/mm/userfaultfd.rst.
+ */
+#ifndef GHOSTMEM_PLATFORM_UFFD_H
+#define GHOSTMEM_PLATFORM_UFFD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct uffd {
+    int fd;
+    bool can_move;
+    bool knows_threads; /* messages carry the thread's id */
+};
+
+/* Open and shake hands. @user_mode_only: kernel faults are not wanted. 0; -EPERM, -ENOSYS, -EMFILE ... */
+int uffd_open(struct uffd *uffd, bool user_mode_only);
+void uffd_close(struct uffd *uffd);
+
+/* Watch a range for missing pages and for writes to protected ones. 0 or -errno. */
+int uffd_watch(const struct uffd *uffd, uintptr_t start, size_t bytes);
+
+/* The operations of fault.h. */
+int uffd_fill(const struct uffd *uffd, uintptr_t dst, const void *source, size_t n_pages, size_t *n_done);
+int uffd_move(const struct uffd *uffd, uintptr_t dst, uintptr_t src, size_t n_pages, size_t *n_done);
+int uffd_protect(const struct uffd *uffd, uintptr_t addr, bool on);
+void uffd_wake(const struct uffd *uffd, uintptr_t addr, size_t n_pages);
+
+#endif

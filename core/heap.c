@@ -47,6 +47,20 @@ static page_number number_of(const struct heap *heap, const void *p)
     return (page_number)(((uintptr_t)p - heap->base) >> PAGE_SHIFT);
 }
 
+static void count_table_page(struct heap *heap, uint64_t *bitmap, size_t page)
+{
+    uint64_t bit = (uint64_t)1 << page % 64;
+
+    heap->n_table_pages += (bitmap[page / 64] & bit) == 0;
+    bitmap[page / 64] |= bit;
+}
+
+static void set_tag(struct heap *heap, size_t number, uint32_t tag)
+{
+    heap->tags[number] = tag;
+    count_table_page(heap, heap->tag_pages, number * sizeof heap->tags[0] / PAGE_BYTES);
+}
+
 /* ---- setting up ---- */
 
 static int reserve_tables(struct heap *heap)
@@ -111,6 +125,7 @@ static void bin_insert(struct heap *heap, page_number first, size_t n_pages)
     page_number next = heap->bins[bin];
 
     heap->links[first] = (struct span_links){.next = next, .prev = PAGE_NONE};
+    count_table_page(heap, heap->link_pages, first * sizeof heap->links[0] / PAGE_BYTES);
     if (next != PAGE_NONE)
         heap->links[next].prev = first;
     heap->bins[bin] = first;
@@ -148,7 +163,8 @@ static unsigned bin_search(const struct heap *heap, unsigned bin)
 
 static void tag_free_span(struct heap *heap, page_number first, size_t n_pages)
 {
-    heap->tags[first] = heap->tags[first + n_pages - 1] = make_tag(TAG_FREE, n_pages);
+    set_tag(heap, first, make_tag(TAG_FREE, n_pages));
+    set_tag(heap, first + n_pages - 1, make_tag(TAG_FREE, n_pages));
     bin_insert(heap, first, n_pages);
 }
 
@@ -279,7 +295,7 @@ static void grew_locked(struct heap *heap, size_t n_pages)
 
 static void hand_out_locked(struct heap *heap, page_number first, size_t n_pages)
 {
-    heap->tags[first] = make_tag(TAG_USED, n_pages);
+    set_tag(heap, first, make_tag(TAG_USED, n_pages));
     heap->n_blocks++;
     grew_locked(heap, n_pages);
     if (pager_is_engaged(heap->pager))
@@ -388,7 +404,7 @@ void heap_free(struct heap *heap, void *p, const char *caller)
 
     os_lock_take(&heap->lock);
     n_pages = block_pages_locked(heap, p, caller);
-    heap->tags[first] = make_tag(TAG_LEAVING, n_pages);
+    set_tag(heap, first, make_tag(TAG_LEAVING, n_pages));
     heap->n_blocks--;
     os_lock_release(&heap->lock);
     return_span(heap, first, n_pages, false);
@@ -424,7 +440,7 @@ static bool grow_locked(struct heap *heap, page_number first, size_t n_pages, si
         if (pages_of(tag) > more)
             tag_free_span(heap, (page_number)(next + more), pages_of(tag) - more);
     }
-    heap->tags[first] = make_tag(TAG_USED, wanted);
+    set_tag(heap, first, make_tag(TAG_USED, wanted));
     grew_locked(heap, more);
     set_last_locked(heap, first, n_pages, wanted);
     return true;
@@ -442,7 +458,7 @@ static void *move_block(struct heap *heap, void *p, size_t n_pages, size_t wante
     if (!moved)
         memcpy(block, p, n_pages * PAGE_BYTES);
     os_lock_take(&heap->lock);
-    heap->tags[from] = make_tag(TAG_LEAVING, n_pages);
+    set_tag(heap, from, make_tag(TAG_LEAVING, n_pages));
     heap->n_blocks--;
     os_lock_release(&heap->lock);
     return_span(heap, from, n_pages, moved);
@@ -463,8 +479,8 @@ void *heap_resize(struct heap *heap, void *p, size_t bytes, const char *caller)
     n_pages = block_pages_locked(heap, p, caller);
     done = wanted == n_pages || (wanted > n_pages && grow_locked(heap, first, n_pages, wanted));
     if (wanted < n_pages) {
-        heap->tags[first] = make_tag(TAG_USED, wanted);
-        heap->tags[first + wanted] = make_tag(TAG_LEAVING, n_pages - wanted);
+        set_tag(heap, first, make_tag(TAG_USED, wanted));
+        set_tag(heap, first + wanted, make_tag(TAG_LEAVING, n_pages - wanted));
         set_last_locked(heap, first, n_pages, wanted);
     }
     os_lock_release(&heap->lock);
@@ -500,5 +516,5 @@ void heap_fork_child(struct heap *heap)
 
 size_t heap_meta_bytes(const struct heap *heap)
 {
-    return heap->top * sizeof heap->tags[0];
+    return heap->n_table_pages * PAGE_BYTES;
 }

@@ -14,12 +14,14 @@
 
 #include "core/pager.h"
 
-#define HEAP_BINS 216u
-
 struct span_links {
     page_number next;
     page_number prev;
 };
+
+#define HEAP_BINS 216u
+#define HEAP_TAG_PAGES (((size_t)1 << PAGE_NUMBER_BITS) * sizeof(uint32_t) / PAGE_BYTES)
+#define HEAP_LINK_PAGES (((size_t)1 << PAGE_NUMBER_BITS) * sizeof(struct span_links) / PAGE_BYTES)
 
 struct heap {
     /* Set by heap_init(), constant afterwards: read without a lock. */
@@ -40,6 +42,11 @@ struct heap {
     size_t live_pages_peak;
     size_t n_blocks;
     bool closed; /* the limit cannot be kept here: no new blocks */
+
+    /* Table pages written so far, a bit each: untouched parts of the tables cost nothing, and are not counted. */
+    uint64_t tag_pages[HEAP_TAG_PAGES / 64];
+    uint64_t link_pages[HEAP_LINK_PAGES / 64];
+    size_t n_table_pages;
 };
 
 /*
@@ -73,7 +80,7 @@ void heap_fork_prepare(struct heap *heap);
 void heap_fork_parent(struct heap *heap);
 void heap_fork_child(struct heap *heap);
 
-/* RAM for tags and links: an upper bound, from the pages that spans cover. */
+/* RAM for tags and links. */
 size_t heap_meta_bytes(const struct heap *heap);
 
 #endif

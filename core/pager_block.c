@@ -192,52 +192,62 @@ static void move_resident(void *arg, unsigned worker)
     }
 }
 
-/* The entry at @from becomes the entry at @to; resident pages go into transit. Returns true for those. */
-static bool move_entry_locked(struct pager *pager, page_number to, page_number from)
+/* The page leaves the queue and the old place; its frame follows later. */
+static void unplace_resident_locked(struct pager *pager, page_number to, page_number from)
 {
-    struct reclaim *r = &pager->reclaim;
-    struct page *source = page_at(&pager->table, from);
-    enum page_state state = page_state(source);
-    struct page copy = *source;
-
-    if (state == PAGE_RESIDENT) {
-        queue_remove(&r->queue, &pager->table, from);
-        page_set_state(&pager->table, from, PAGE_EMPTY);
-        page_set_state(&pager->table, to, PAGE_MOVING);
-        return true;
-    }
-    if (state == PAGE_COOLED)
-        r->limbo.pages[copy.value] = to;
+    queue_remove(&pager->reclaim.queue, &pager->table, from);
     page_set_state(&pager->table, from, PAGE_EMPTY);
-    page_set_state(&pager->table, to, state);
-    page_at(&pager->table, to)->next = copy.next;
-    page_at(&pager->table, to)->prev = copy.prev;
-    page_at(&pager->table, to)->value = copy.value;
-    return false;
+    page_set_state(&pager->table, to, PAGE_MOVING);
+}
+
+static size_t move_run_locked(struct pager *pager, page_number to, page_number from, size_t most)
+{
+    size_t n = pagetable_move_run(&pager->table, to, from, most);
+
+    for (size_t i = 0; i < n; i++) {
+        const struct page *page = page_at(&pager->table, (page_number)(to + i));
+
+        if (page_state(page) == PAGE_COOLED)
+            pager->reclaim.limbo.pages[page->value] = (page_number)(to + i);
+    }
+    return n;
+}
+
+/* All entries of the block. Returns how many of its pages are resident, and now in PAGE_MOVING. */
+static size_t move_entries_locked(struct pager *pager, page_number to, page_number from, size_t n_pages)
+{
+    size_t n_resident = 0;
+
+    for (page_number i = 0; i < n_pages;) {
+        const struct page *page = page_at(&pager->table, (page_number)(from + i));
+
+        if (page_is_in_transit(page)) {
+            reclaim_wait_locked(&pager->reclaim);
+        } else if (page_state(page) == PAGE_EMPTY) {
+            i = pagetable_next_busy(&pager->table, (page_number)(from + i + 1), (page_number)(from + n_pages)) - from;
+        } else if (page_state(page) == PAGE_RESIDENT) {
+            unplace_resident_locked(pager, (page_number)(to + i), (page_number)(from + i));
+            n_resident++;
+            i++;
+        } else {
+            i += (page_number)move_run_locked(pager, (page_number)(to + i), (page_number)(from + i), n_pages - i);
+        }
+    }
+    return n_resident;
 }
 
 int pager_move(struct pager *pager, page_number to, page_number from, size_t n_pages)
 {
     struct reclaim *r = &pager->reclaim;
     struct move_job job = {.pager = pager, .to = to, .from = from, .n_pages = n_pages};
-    size_t n_resident = 0;
+    size_t n_resident;
 
     if (!pager_is_engaged(pager))
         return os_mem_move((void *)(pager->base + ((uintptr_t)from << PAGE_SHIFT)),
                            (void *)(pager->base + ((uintptr_t)to << PAGE_SHIFT)), n_pages * PAGE_BYTES);
     os_lock_take(&r->lock);
     operation_begin_locked(r);
-    for (page_number i = 0; i < n_pages;) {
-        const struct page *page = page_at(&pager->table, (page_number)(from + i));
-
-        if (page_is_in_transit(page)) {
-            reclaim_wait_locked(r);
-            continue;
-        }
-        if (page_state(page) != PAGE_EMPTY)
-            n_resident += move_entry_locked(pager, (page_number)(to + i), (page_number)(from + i));
-        i = pagetable_next_busy(&pager->table, (page_number)(from + i + 1), (page_number)(from + n_pages)) - from;
-    }
+    n_resident = move_entries_locked(pager, to, from, n_pages);
     os_lock_release(&r->lock);
     if (n_resident > 0) {
         pager->backend->run(pager->backend, move_resident, &job);

@@ -2,6 +2,7 @@
 #include "core/pagetable.h"
 
 #include <errno.h>
+#include <string.h>
 
 /* Commit in steps: one system call for each 1 GiB of ghost memory. */
 #define COMMIT_STEP_PAGES ((size_t)(GIB / PAGE_BYTES))
@@ -50,8 +51,7 @@ int pagetable_commit(struct pagetable *table, size_t n_pages)
 static bool arrow_exists(enum page_state from, enum page_state to)
 {
     static const uint16_t targets[] = {
-        [PAGE_EMPTY] = 1u << PAGE_THAWING | 1u << PAGE_RESIDENT | 1u << PAGE_FROZEN | 1u << PAGE_SAME |
-                       1u << PAGE_COOLED | 1u << PAGE_MOVING,
+        [PAGE_EMPTY] = 1u << PAGE_THAWING | 1u << PAGE_RESIDENT | 1u << PAGE_MOVING,
         [PAGE_RESIDENT] = 1u << PAGE_COOLING | 1u << PAGE_FREEZING | 1u << PAGE_MOVING | 1u << PAGE_EMPTY,
         [PAGE_COOLED] = 1u << PAGE_FREEZING | 1u << PAGE_THAWING | 1u << PAGE_RESIDENT | 1u << PAGE_EMPTY,
         [PAGE_FROZEN] = 1u << PAGE_THAWING | 1u << PAGE_RESIDENT | 1u << PAGE_EMPTY,
@@ -76,15 +76,25 @@ static void count(struct pagetable *table, enum page_state state, size_t by)
         table->n_transit += by;
 }
 
-static void group_leave(struct pagetable *table, page_number number)
+static void group_leave(struct pagetable *table, page_number number, size_t n)
 {
     size_t group = number / PAGETABLE_GROUP_PAGES;
 
-    if (--table->n_busy[group] > 0)
+    table->n_busy[group] = (uint16_t)(table->n_busy[group] - n);
+    if (table->n_busy[group] > 0)
         return;
     table->n_busy_groups--;
     /* On failure the memory stays, full of EMPTY entries. */
     (void)os_mem_discard(&table->pages[group * PAGETABLE_GROUP_PAGES], PAGETABLE_GROUP_PAGES * sizeof(struct page));
+}
+
+static void group_enter(struct pagetable *table, page_number number, size_t n)
+{
+    size_t group = number / PAGETABLE_GROUP_PAGES;
+
+    if (table->n_busy[group] == 0)
+        table->n_busy_groups++;
+    table->n_busy[group] = (uint16_t)(table->n_busy[group] + n);
 }
 
 void page_set_state(struct pagetable *table, page_number number, enum page_state to)
@@ -96,14 +106,51 @@ void page_set_state(struct pagetable *table, page_number number, enum page_state
     count(table, from, (size_t)-1);
     count(table, to, 1);
     page->state = (uint32_t)to & 15u;
-    if (from == PAGE_EMPTY && table->n_busy[number / PAGETABLE_GROUP_PAGES]++ == 0)
-        table->n_busy_groups++;
+    if (from == PAGE_EMPTY)
+        group_enter(table, number, 1);
     if (to == PAGE_EMPTY) {
         page->next = page->prev = 0;
         page->flags = 0;
         page->value = 0;
-        group_leave(table, number);
+        group_leave(table, number, 1);
     }
+}
+
+/* Entries from @page on that can move as they are, at most @most. */
+static size_t movable_run(const struct page *page, size_t most)
+{
+    const uint32_t movable = 1u << PAGE_FROZEN | 1u << PAGE_SAME | 1u << PAGE_COOLED;
+    size_t n = 0;
+
+    while (n < most && (movable >> page[n].state & 1) != 0)
+        n++;
+    return n;
+}
+
+size_t pagetable_move_run(struct pagetable *table, page_number to, page_number from, size_t most)
+{
+    struct page *source = page_at(table, from);
+    struct page *target = page_at(table, to);
+    size_t group = to / PAGETABLE_GROUP_PAGES;
+    uint32_t last_flags;
+    size_t n;
+
+    most = min_size(most, PAGETABLE_GROUP_PAGES - from % PAGETABLE_GROUP_PAGES);
+    most = min_size(most, PAGETABLE_GROUP_PAGES - to % PAGETABLE_GROUP_PAGES);
+    n = movable_run(source, most);
+    if (n == 0)
+        return 0;
+    /* One call for a group's fresh table pages instead of a fault for each. */
+    if (table->n_busy[group] == 0 && n >= PAGETABLE_GROUP_PAGES / 4)
+        (void)os_mem_unshare(&table->pages[group * PAGETABLE_GROUP_PAGES], PAGETABLE_GROUP_PAGES * sizeof *target);
+    /* Of all flags only a block's last page has one, and only where the run ends. */
+    last_flags = target[n - 1].flags;
+    memcpy(target, source, n * sizeof *target);
+    target[n - 1].flags = last_flags & 15u;
+    memset(source, 0, n * sizeof *source);
+    group_enter(table, to, n);
+    group_leave(table, from, n);
+    return n;
 }
 
 page_number pagetable_next_busy(const struct pagetable *table, page_number number, page_number end)

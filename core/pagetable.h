@@ -104,6 +104,12 @@ static inline bool page_is_in_transit(const struct page *page)
  */
 void page_set_state(struct pagetable *table, page_number number, enum page_state to);
 
+/*
+ * Move entries of resting pages that are neither EMPTY nor RESIDENT, as they are, from @from on to EMPTY ones from @to
+ * on. Returns how many it moved: it ends at the first other page, at @most, and at the end of a group.
+ */
+size_t pagetable_move_run(struct pagetable *table, page_number to, page_number from, size_t most);
+
 /* Skip groups without a busy entry: the first page from @number on, below @end, that may be busy; @end if none. */
 page_number pagetable_next_busy(const struct pagetable *table, page_number number, page_number end);
 

@@ -1,0 +1,189 @@
+"""measure.py - runs one program on plain malloc, under GhostMem or in zram's cgroup, and says what it took.
+
+Every function that cannot measure returns a reason instead of a figure: nothing here guesses.
+"""
+
+import json
+import os
+import platform
+import signal
+import subprocess
+import tempfile
+import time
+
+PAGE_BYTES = 4096
+TIMEOUT_S = 900
+ZRAM_UNAVAILABLE = 77  # zram.sh's exit status
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+class Outcome:
+    """What one run gave. `reason` is None when all of it may be used."""
+
+    def __init__(self):
+        self.reason = None
+        self.is_killed = False
+        self.wall_s = None
+        self.peak_rss_bytes = None  # of the measured process; None for zram, where a script stands in between
+        self.phases = {}            # name -> (ns an access, accesses, seconds)
+        self.stats = {}             # GhostMem's, or what zram.sh reports
+
+    def ns(self, phase):
+        return self.phases[phase][0] if phase in self.phases else None
+
+
+def parse_lines(text, outcome):
+    """The output of workload or floor: `name number number [number]`, remarks with #, and `name n/a reason`."""
+    for line in text.splitlines():
+        words = line.split()
+        if words[:2] == ["#", "VmHWM_bytes"]:
+            outcome.peak_rss_bytes = max(outcome.peak_rss_bytes or 0, int(words[2]))
+        elif len(words) >= 3 and words[0] != "#" and words[1] != "n/a":
+            outcome.phases[words[0]] = tuple(float(w) for w in words[1:])
+
+
+def spawn(command, environment, wants_output):
+    """Run to the end. Returns (status, wall_s, peak_rss_bytes, stdout, stderr); status as a shell gives it, 124 after TIMEOUT_S."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        start = time.perf_counter()
+        child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=err,
+                                 stdout=out if wants_output else subprocess.DEVNULL)
+        # wait4 for this child's own peak; a signal, not a thread that polls, for the limit on its time.
+        is_late = []
+
+        def on_alarm(_number, _frame):
+            is_late.append(True)
+            child.terminate()  # not SIGKILL: zram.sh takes its swap device down first
+
+        previous = signal.signal(signal.SIGALRM, on_alarm)
+        signal.alarm(TIMEOUT_S)
+        try:
+            _, wait_status, usage = os.wait4(child.pid, 0)
+        except BaseException:  # Ctrl-C: the child may be holding a swap device
+            child.terminate()
+            child.wait()
+            raise
+        finally:
+            signal.alarm(0)
+            signal.signal(signal.SIGALRM, previous)
+        wall_s = time.perf_counter() - start
+        code = os.waitstatus_to_exitcode(wait_status)
+        child.returncode = code  # waited for behind Popen's back
+        status = 124 if is_late else code if code >= 0 else 128 - code
+        out.seek(0)
+        err.seek(0)
+        return status, wall_s, usage.ru_maxrss * 1024, out.read().decode(errors="replace"), err.read().decode(errors="replace")
+
+
+def base_environment():
+    """Ours, without settings that would change what is measured."""
+    keep = {k: v for k, v in os.environ.items() if not k.startswith("GHOSTMEM_") and k != "LD_PRELOAD"}
+    keep["LC_ALL"] = "C"
+    return keep
+
+
+def failure(status, stderr):
+    lines = [line for line in stderr.strip().splitlines() if line.strip()]
+    return f"exit status {status}" + (f": {lines[-1][:160]}" if lines else "")
+
+
+def run_plain(command, wants_output=True):
+    outcome = Outcome()
+    status, outcome.wall_s, outcome.peak_rss_bytes, stdout, stderr = spawn(command, base_environment(), wants_output)
+    parse_lines(stdout if wants_output else "", outcome)
+    if status != 0:
+        outcome.reason = "plain: " + failure(status, stderr)
+    return outcome
+
+
+def flatten(stats):
+    flat = {}
+    for key, value in stats.items():
+        flat.update(flatten(value) if isinstance(value, dict) else {key: value})
+    return flat
+
+
+def run_ghost(command, library, limit_pages, backend, must_engage, wants_output=True):
+    """must_engage: True, the work is over the limit, and figures of a run that was not watched would be plain malloc's;
+    False, the work must fit; None, either."""
+    outcome = Outcome()
+    if not os.path.exists(library):
+        outcome.reason = "libghostmem.so is not built"
+        return outcome
+    with tempfile.TemporaryDirectory() as directory:
+        stats_path = os.path.join(directory, "stats.json")
+        environment = base_environment()
+        environment.update(LD_PRELOAD=library, GHOSTMEM_MAX_PAGES=str(limit_pages), GHOSTMEM_STATS=stats_path)
+        if backend:
+            environment["GHOSTMEM_FAULTS"] = backend
+        status, outcome.wall_s, outcome.peak_rss_bytes, stdout, stderr = spawn(command, environment, wants_output)
+        parse_lines(stdout if wants_output else "", outcome)
+        try:
+            with open(stats_path, encoding="utf-8") as file:
+                outcome.stats = flatten(json.load(file))
+        except (OSError, ValueError):
+            outcome.stats = {}
+    name = f"GhostMem {backend or 'auto'}: "
+    if status != 0:
+        outcome.reason = name + failure(status, stderr)
+    elif not outcome.stats:
+        outcome.reason = name + "it wrote no statistics"
+    elif must_engage and backend not in (None, "auto", outcome.stats.get("backend")):
+        outcome.reason = name + f"not available here, it chose {outcome.stats.get('backend')}"
+    elif must_engage is not None and bool(outcome.stats.get("engaged")) != must_engage:
+        outcome.reason = name + ("it was never engaged" if must_engage else "it was engaged though the work should fit")
+    return outcome
+
+
+def run_zram(command, limit_bytes):
+    outcome = Outcome()
+    with tempfile.TemporaryDirectory() as directory:
+        stats_path = os.path.join(directory, "stats")
+        script = [os.path.join(HERE, "zram.sh"), "--stats", stats_path, str(limit_bytes), *command]
+        status, outcome.wall_s, _, stdout, stderr = spawn(script, base_environment(), True)
+        parse_lines(stdout, outcome)
+        outcome.peak_rss_bytes = None
+        try:
+            with open(stats_path, encoding="utf-8") as file:
+                outcome.stats = dict(line.strip().split("=", 1) for line in file)
+        except OSError:
+            pass
+    if status == ZRAM_UNAVAILABLE:
+        lines = stderr.strip().splitlines()
+        outcome.reason = lines[-1].replace("zram.sh: ", "zram: ") if lines else "zram: not possible here"
+    elif outcome.stats.get("result") == "killed":
+        # Phases that were printed before are as good as any other.
+        outcome.is_killed = True
+        outcome.reason = "zram: the kernel killed the program for lack of memory"
+    elif status != 0:
+        outcome.reason = "zram: " + failure(status, stderr)
+    return outcome
+
+
+def read_first_line(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.readline().strip()
+    except OSError:
+        return None
+
+
+def describe_machine():
+    """The kind of machine, never which one: no host name, no path."""
+    model, memory_kib = "unknown", 0
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            model = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), model)
+        with open("/proc/meminfo", encoding="utf-8") as file:
+            memory_kib = next((int(line.split()[1]) for line in file if line.startswith("MemTotal")), 0)
+    except OSError:
+        pass
+    return {
+        "kernel": platform.release(),
+        "architecture": platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "cpu": model,
+        "ram_gib": round(memory_kib / 2**20, 1),
+        "transparent_hugepage": read_first_line("/sys/kernel/mm/transparent_hugepage/enabled"),
+        "page_cluster": read_first_line("/proc/sys/vm/page-cluster"),
+    }

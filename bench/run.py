@@ -1,0 +1,323 @@
+#!/usr/bin/env python3
+"""run.py - the benchmark of GhostMem: what `make bench` calls. One run, one table, every rival measured in the same run.
+
+    run.py [--runs N] [--quick] [--backends thread,signal,segv] [--limits 25,50] [--data text,binary,half] [--issue 2|6]
+           [--markdown] [--json FILE] [--sections fits,over,memory,calls]
+
+  fits    wall time of sort, xz and a fill and scan with a limit far above their need, GhostMem by plain malloc, the two in turns
+  over    the workload's phases at a limit: plain malloc, GhostMem's backends, a memory cgroup of that limit with zram/lz4 swap, and
+          the floor (floors.py), all of them in turns
+  memory  tables, the pool's slack, peak RSS and total RAM, from GhostMem's statistics and the kernel's count
+  calls   malloc+free of an untouched 1 GiB block, realloc of a frozen block
+
+The table goes to standard output, progress to standard error, everything measured to bench/results/DATE.json (with --quick only
+where --json says). Exit: 0 also when a target is missed: the table says so; 1 when a program under measurement failed or read a
+wrong value; 2 bad usage.
+"""
+
+import argparse
+import datetime
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from statistics import median
+
+sys.dont_write_bytecode = True  # no __pycache__ in the source tree
+import floors  # noqa: E402
+import measure  # noqa: E402
+import report  # noqa: E402
+import targets  # noqa: E402
+
+TOP = os.path.dirname(measure.HERE)
+MIB = 2**20
+PHASES = ["fill", "seqread", "randread", "zipf", "randupdate", "randread:2"]
+NAMES = {"fill": "sequential fill", "seqread": "sequential read", "randread": "random read", "zipf": "zipf 0.99 read",
+         "randupdate": "random update", "randread:2": "random read, 2 threads"}
+FITS_LIMIT_PAGES = 2 * 2**30 // measure.PAGE_BYTES  # far above what sort, xz and the workload need
+FROZEN_LIMIT_PAGES = 1024  # of 65,536: the block is frozen but for 2 %
+
+
+def parse_arguments():
+    p = argparse.ArgumentParser(description="Benchmark GhostMem against plain malloc, zram and the floor of its primitives.")
+    p.add_argument("--runs", type=int, default=5, help="runs of each, of which the median counts (5)")
+    p.add_argument("--quick", action="store_true", help="one small run of each, to see that everything works")
+    p.add_argument("--issue", type=int, choices=sorted(targets.TARGETS), default=2, help="whose targets (2)")
+    p.add_argument("--backends", default="thread", help="of thread, signal, segv, auto (thread)")
+    p.add_argument("--limits", default="25", help="per cent of the block (25)")
+    p.add_argument("--data", default="text", help="of text, binary, half (text)")
+    p.add_argument("--sections", default="fits,over,memory,calls", help="of fits, over, memory, calls (all)")
+    p.add_argument("--markdown", action="store_true", help="print a Markdown table")
+    p.add_argument("--json", help="where to write all figures")
+    p.add_argument("--library", default=os.path.join(TOP, "libghostmem.so"))
+    p.add_argument("--build", default=os.path.join(TOP, "build", "bench"), help="where workload and floor are")
+    a = p.parse_args()
+    a.backends, a.data, a.sections = a.backends.split(","), a.data.split(","), a.sections.split(",")
+    known = [(a.backends, {"thread", "signal", "segv", "auto"}), (a.data, {"text", "binary", "half"}),
+             (a.sections, {"fits", "over", "memory", "calls"})]
+    for given, allowed in known:
+        if not set(given) <= allowed:
+            p.error(f"unknown: {', '.join(sorted(set(given) - allowed))}")
+    try:
+        a.limits = [int(text) for text in a.limits.split(",")]
+    except ValueError:
+        p.error("--limits takes whole numbers")
+    if a.runs < 1 or not all(1 <= percent <= 99 for percent in a.limits):
+        p.error("--runs must be at least 1, limits 1 to 99")
+    a.library = os.path.abspath(a.library)
+    a.workload, a.floor = (os.path.abspath(os.path.join(a.build, name)) for name in ("workload", "floor"))
+    for program in (a.workload, a.floor):
+        if not os.access(program, os.X_OK):
+            p.error(f"{os.path.basename(program)} is not built")
+    if a.quick:
+        a.runs = 1
+    a.bytes = (64 if a.quick else 512) * MIB
+    return a
+
+
+def ratio(over, under):
+    return over / under if isinstance(over, (int, float)) and isinstance(under, (int, float)) and under > 0 else "n/a"
+
+
+class Bench:
+    """Measures section after section into rows (what the table shows) and raw (all single figures)."""
+
+    def __init__(self, arguments):
+        self.a = arguments
+        self.rows = []
+        self.raw = []
+        self.failures = []
+
+    def say(self, text):
+        print(f"bench: {text}", file=sys.stderr, flush=True)
+
+    def keep(self, label, outcome):
+        """Record one run; remember what must not happen."""
+        self.raw.append({"what": label, "reason": outcome.reason, "wall_s": outcome.wall_s, "peak_rss_bytes": outcome.peak_rss_bytes,
+                         "phases": outcome.phases, "stats": outcome.stats})
+        if outcome.reason and "exit status" in outcome.reason:
+            self.failures.append(f"{label}: {outcome.reason}")
+        return outcome
+
+    def add(self, section, key, work, unit, notes=(), **figures):
+        row = {"section": section, "key": key, "work": work, "unit": unit, "notes": [n for n in notes if n], **figures}
+        targets.judge(row, self.a.issue)
+        self.rows.append(row)
+
+    # ---- within the limit ----
+
+    def fits(self):
+        a = self.a
+        self.say("within the limit: sort, xz, fill and scan")
+        with tempfile.TemporaryDirectory(prefix="ghostmem-bench-") as directory:
+            texts = {}
+            for name, mib in (("sort", 8 if a.quick else 128), ("xz", 2 if a.quick else 24)):
+                texts[name] = os.path.join(directory, name + ".txt")
+                with open(texts[name], "wb") as file:
+                    subprocess.run([a.workload, "--emit", f"{mib}M"], stdout=file, check=True)
+            block = [a.workload, "--bytes", str(a.bytes), "fill,scan"]
+            self.fits_one(f"GNU sort, {os.path.getsize(texts['sort']) // MIB} MiB of text",
+                          ["sort", "--parallel=2", "-S", "512M", "-T", directory, texts["sort"]])
+            self.fits_one(f"xz -6 -T1, {os.path.getsize(texts['xz']) // MIB} MiB of text",
+                          ["xz", "-6", "-T1", "-k", "-c", texts["xz"]])
+            self.fits_one(f"fill and scan of {a.bytes // MIB} MiB", block)
+
+    def fits_one(self, work, command):
+        a = self.a
+        is_workload = command[0] == a.workload
+        section = f"fits: limit {FITS_LIMIT_PAGES * 4096 // MIB} MiB, never reached"
+
+        def once(mode):
+            if mode == "plain":
+                return measure.run_plain(command, is_workload)
+            return measure.run_ghost(command, a.library, FITS_LIMIT_PAGES, a.backends[0], False, is_workload)
+
+        once("plain")  # the file's pages and the machine's memory are warm from here on
+        runs = {"plain": [], "ghost": []}
+        for i in range(a.runs):
+            # Plain first, then GhostMem first: drift of the machine cancels.
+            for mode in ("plain", "ghost") if i % 2 == 0 else ("ghost", "plain"):
+                runs[mode].append(self.keep(f"fits, {work}, {mode}", once(mode)))
+        notes = [outcome.reason for outcomes in runs.values() for outcome in outcomes]
+        pairs = [pair for pair in zip(runs["plain"], runs["ghost"]) if not pair[0].reason and not pair[1].reason]
+
+        def row(name, seconds):
+            if not pairs:
+                good = [seconds(o) for o in runs["plain"] if not o.reason]
+                self.add(section, "fits", name, "s", notes, plain=median(good) if good else "n/a", ghost="n/a", slowdown="n/a")
+                return
+            self.add(section, "fits", name, "s", notes, plain=median(seconds(p) for p, _ in pairs),
+                     ghost=median(seconds(g) for _, g in pairs), slowdown=median(seconds(g) / seconds(p) for p, g in pairs))
+
+        row(work, lambda outcome: outcome.wall_s)
+        if is_workload:
+            row("  of which the two loops", lambda outcome: outcome.phases["fill"][2] + outcome.phases["scan"][2])
+
+    # ---- over the limit ----
+
+    def over(self):
+        for data in self.a.data:
+            for percent in self.a.limits:
+                self.over_one(data, percent)
+
+    def over_one(self, data, percent):
+        a = self.a
+        n_pages = a.bytes // measure.PAGE_BYTES
+        limit_pages = n_pages * percent // 100
+        what = f"{a.bytes // MIB} MiB of {data}, limit {percent} %"
+        command = [a.workload, "--bytes", str(a.bytes), "--data", data, ",".join(PHASES) + ",verify"]
+        modes = ["floor", "plain", *a.backends, "zram"]
+        runs = {mode: [] for mode in modes}
+        for i in range(a.runs):
+            for mode in modes:
+                self.say(f"{what}: {mode}, run {i + 1} of {a.runs}")
+                if mode == "floor":
+                    outcome = measure.run_plain([a.floor, "--data", data])
+                elif mode == "plain":
+                    outcome = measure.run_plain(command)
+                elif mode == "zram":
+                    outcome = measure.run_zram(command, limit_pages * measure.PAGE_BYTES)
+                else:
+                    outcome = measure.run_ghost(command, a.library, limit_pages, mode, True)
+                runs[mode].append(self.keep(f"{what}, {mode}", outcome))
+
+        def figure(mode, phase):
+            good = [o.ns(phase) for o in runs[mode] if (not o.reason or o.is_killed) and o.ns(phase) is not None]
+            if good:
+                return median(good)
+            return "killed" if any(o.is_killed for o in runs[mode]) else "n/a"
+
+        names = {name for outcome in runs["floor"] for name in outcome.phases}
+        primitives = {name: figure("floor", name) for name in names}
+        n_cores = len(os.sched_getaffinity(0))
+        shared_notes = [o.reason for mode in ("plain", "zram", "floor") for o in runs[mode]]
+        n_killed = sum(o.is_killed for o in runs["zram"])
+        if n_killed:
+            shared_notes = [n for n in shared_notes if not n or "killed" not in n]
+            shared_notes.append(f"zram: the kernel killed {n_killed} of {a.runs} runs for lack of memory; medians are of what was left")
+        for backend in a.backends:
+            for phase in PHASES:
+                plain, ghost, zram = figure("plain", phase), figure(backend, phase), figure("zram", phase)
+                floor = floors.floor_ns(phase, primitives, plain, n_pages, percent / 100, n_cores)
+                self.add(what, phase, f"{NAMES[phase]} [{backend}]", "ns/access",
+                         shared_notes + [o.reason for o in runs[backend]], plain=plain, ghost=ghost, zram=zram,
+                         floor="n/a" if floor is None else floor, slowdown=ratio(ghost, plain), vs_zram=ratio(zram, ghost),
+                         vs_floor=ratio(ghost, floor))
+        for backend in a.backends:
+            self.over_memory(what, backend, limit_pages, runs[backend], runs["zram"])
+
+    def over_memory(self, what, backend, limit_pages, ghost_runs, zram_runs):
+        """What the runs just made say of memory: was the limit held, and what did it all take beside zram."""
+        good = [o.stats for o in ghost_runs if not o.reason]
+        above = total = total_zram = share = "n/a"
+        limit_bytes = limit_pages * measure.PAGE_BYTES
+        notes = [o.reason for o in ghost_runs]
+        try:
+            if good:
+                above = max(max(int(s["resident_pages_peak"]) - limit_pages, int(s["limit_exceeded_pages_peak"])) for s in good)
+                total = median(limit_bytes + int(s["pool_held_bytes"]) + int(s["meta_bytes"]) for s in good) / MIB
+        except KeyError as missing:
+            notes.append(f"GhostMem {backend}: no {missing} in its statistics")
+        # A killed run had the whole block swapped before: its peak counts.
+        used = [int(o.stats["zram_mem_used_max_bytes"]) for o in zram_runs if not o.reason or o.is_killed]
+        if used:
+            total_zram = (limit_bytes + median(used)) / MIB
+        share = ratio(total, total_zram)
+        self.add(what, "limit_held", f"resident above the limit at worst [{backend}]", "pages", notes, ghost=above, value=above)
+        self.add(what, "total_ram", f"RAM in all [{backend}]", "MiB", notes + [o.reason for o in zram_runs if not o.is_killed], ghost=total,
+                 zram=total_zram, vs_zram="" if share == "n/a" else f"x {share:.2f} RAM", value=share)
+
+    # ---- memory ----
+
+    def memory(self):
+        a = self.a
+        n_pages = a.bytes // measure.PAGE_BYTES
+        limit_pages = n_pages // 4
+        command = [a.workload, "--bytes", str(a.bytes), "fill"]
+        section = f"memory after a fill of {a.bytes // MIB} MiB of text, limit 25 %"
+        for backend in a.backends:
+            self.say(f"memory: {backend}")
+            runs = [self.keep(f"memory, {backend}", measure.run_ghost(command, a.library, limit_pages, backend, True))
+                    for _ in range(a.runs)]
+            notes = [o.reason for o in runs]
+            tables = slack = held = excess = peak = "n/a"
+            try:
+                good = [o for o in runs if not o.reason]
+                if good:
+                    def stat(o, key):
+                        return int(o.stats[key])
+                    tables = median(stat(o, "meta_bytes") / n_pages for o in good)
+                    slack = median(100 * (stat(o, "pool_held_bytes") - stat(o, "pool_used_bytes")) / stat(o, "pool_held_bytes")
+                                   for o in good)
+                    held = median(stat(o, "pool_held_bytes") for o in good) / MIB
+                    peak = median(o.peak_rss_bytes for o in good) / MIB
+                    excess = max(o.peak_rss_bytes - limit_pages * measure.PAGE_BYTES - stat(o, "pool_held_bytes")
+                                 - stat(o, "meta_bytes") for o in good) / MIB
+            except (KeyError, ZeroDivisionError) as problem:
+                notes.append(f"GhostMem {backend}: its statistics lack something ({problem})")
+            self.add(section, "tables", f"tables per touched page [{backend}]", "bytes", notes, ghost=tables, value=tables)
+            self.add(section, "slack", f"pool slack, of {held if held == 'n/a' else round(held)} MiB held [{backend}]", "% of held",
+                     notes, ghost=slack, value=slack)
+            self.add(section, "peak_rss", f"peak RSS {peak if peak == 'n/a' else round(peak)} MiB, above limit + pool + tables [{backend}]",
+                     "MiB", notes, ghost=excess, value=excess)
+
+    # ---- single calls ----
+
+    def calls(self):
+        a = self.a
+        quarter = 32 * 1024
+        block = a.bytes // 2
+        section = "single calls"
+        self.say("calls: malloc and free of 1 GiB, realloc")
+        jobs = [("bigfree", "bigfree_max", "malloc+free of untouched 1 GiB, slowest of 16", ["bigfree"], quarter)]
+        jobs += [(key, key, f"realloc of a frozen {block // MIB} MiB block to twice its size{how}",
+                  ["--bytes", str(block), f"fill,{key}"], FROZEN_LIMIT_PAGES)
+                 for key, how in (("realloc", ""), ("reallocmove", ", with a neighbour"))]
+        for key, phase, work, arguments, limit_pages in jobs:
+            plain = [self.keep(f"calls, {key}, plain", measure.run_plain([a.workload, *arguments])) for _ in range(a.runs)]
+            plain_us = self.median_us(plain, phase)
+            for backend in a.backends:
+                must_engage = None if key == "bigfree" else True
+                ghost = [self.keep(f"calls, {key}, {backend}",
+                                   measure.run_ghost([a.workload, *arguments], a.library, limit_pages, backend, must_engage))
+                         for _ in range(a.runs)]
+                ghost_us = self.median_us(ghost, phase)
+                self.add(section, key, f"{work} [{backend}]", "us", [o.reason for o in plain + ghost], plain=plain_us, ghost=ghost_us,
+                         slowdown=ratio(ghost_us, plain_us), value=ghost_us)
+
+    @staticmethod
+    def median_us(outcomes, phase):
+        good = [o.ns(phase) / 1000 for o in outcomes if not o.reason and o.ns(phase) is not None]
+        return median(good) if good else "n/a"
+
+
+def main():
+    a = parse_arguments()
+    # As Ctrl-C does: so that a run under way takes its swap device down.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    bench = Bench(a)
+    # The first touch of memory that the machine itself has to find first (a virtual one, above all) is several times as slow.
+    measure.run_plain([a.workload, "--bytes", str(a.bytes * 3 // 2), "fill"])
+    for section in ("fits", "over", "memory", "calls"):
+        if section in a.sections:
+            getattr(bench, section)()
+    date = datetime.date.today().isoformat()
+    result = {"date": date, "machine": measure.describe_machine(),
+              "settings": {"runs": a.runs, "quick": a.quick, "issue": a.issue, "block_bytes": a.bytes, "limits_percent": a.limits,
+                           "data": a.data, "backends": a.backends},
+              "rows": bench.rows, "runs": bench.raw}
+    sys.stdout.write(report.as_markdown(result) if a.markdown else report.as_text(result))
+    path = a.json
+    if path is None and not a.quick:
+        os.makedirs(os.path.join(measure.HERE, "results"), exist_ok=True)
+        path = os.path.join(measure.HERE, "results", date + ".json")
+    if path is not None:
+        report.write_json(result, path)
+    for text in bench.failures:
+        print(f"bench: FAILED {text}", file=sys.stderr)
+    return 1 if bench.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

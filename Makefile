@@ -27,6 +27,26 @@ build/lib/%.o: %.c
 
 -include $(OBJECTS:.o=.d)
 
+# ---- unit tests: core modules with a fake fault backend ----
+
+UNIT_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) -g -O1
+UNIT_SOURCES = $(PLATFORM) $(CORE) tests/unit/fake.c $(wildcard tests/unit/test_*.c)
+UNIT_DEPS = $(UNIT_SOURCES) $(wildcard platform/*.h core/*.h tests/unit/*.h)
+UNIT_LIBS = -l:liblz4.a -lpthread
+
+build/unit/plain: $(UNIT_DEPS)
+	@mkdir -p $(@D)
+	$(CC) $(UNIT_CFLAGS) -o $@ $(UNIT_SOURCES) -lcriterion $(UNIT_LIBS)
+
+build/unit/asan: $(UNIT_DEPS)
+	@mkdir -p $(@D)
+	$(CC) $(UNIT_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=all -o $@ $(UNIT_SOURCES) -lcriterion $(UNIT_LIBS)
+
+# Criterion and ThreadSanitizer claim the same addresses: see tests/unit/unit.h.
+build/unit/tsan: $(UNIT_DEPS) tests/unit/unit_main.c
+	@mkdir -p $(@D)
+	$(CC) $(UNIT_CFLAGS) -DUNIT_IN_PROCESS -fsanitize=thread -o $@ $(UNIT_SOURCES) tests/unit/unit_main.c $(UNIT_LIBS)
+
 clean:
 	rm -rf build libghostmem.so
 

@@ -271,10 +271,9 @@ static void parse_all(struct config *config, char *const *environment, bool say)
 
 void config_read(struct config *config, char *const *environment)
 {
-    *config = (struct config){
-        .threshold_bytes = THRESHOLD_DEFAULT,
-        .pool_bytes = UINT64_MAX,
-    };
+    memset(config, 0, sizeof *config);
+    config->threshold_bytes = THRESHOLD_DEFAULT;
+    config->pool_bytes = UINT64_MAX;
     if (environment != NULL)
         parse_all(config, environment, false);
 }

@@ -295,7 +295,8 @@ static bool settle_error_locked(struct pager *pager, page_number number, int err
  * Bring in the page at @number, and what its thread's stream will want next. Returns false when the lock was dropped
  * and the page has to be looked at again.
  */
-static bool bring_in_locked(struct pager *pager, const struct fault *fault, page_number number, uint32_t window)
+static bool bring_in_locked(struct pager *pager, const struct fault *fault, page_number number, uint32_t window,
+                            bool *exhausted)
 {
     struct reclaim *r = &pager->reclaim;
     bool cooled = page_state(page_at(&pager->table, number)) == PAGE_COOLED;
@@ -306,7 +307,7 @@ static bool bring_in_locked(struct pager *pager, const struct fault *fault, page
     if (cooled) {
         n_done = give_back_locked(pager, number, n, &error);
     } else {
-        n = reclaim_grant_locked(r, fault->worker, n);
+        n = reclaim_grant_locked(r, fault->worker, n, exhausted);
         if (n == 0)
             return false;
         n_done = fill_locked(pager, fault->worker, number, n, &error);
@@ -346,6 +347,7 @@ void pager_fault(struct pager *pager, const struct fault *fault)
     struct reclaim *r = &pager->reclaim;
     page_number number = (page_number)((fault->addr - pager->base) >> PAGE_SHIFT);
     uint32_t window = 0;
+    bool exhausted = false;
     bool settled = false;
 
     os_lock_take(&r->lock);
@@ -369,7 +371,7 @@ void pager_fault(struct pager *pager, const struct fault *fault)
         default:
             if (window == 0)
                 window = streams_fault(&r->streams, fault->thread, number);
-            settled = bring_in_locked(pager, fault, number, window);
+            settled = bring_in_locked(pager, fault, number, window, &exhausted);
             break;
         }
     }

@@ -23,6 +23,7 @@ struct pager {
     /* Set by pager_engage(), under the heap's lock; engaged is read without one. */
     _Atomic bool engaged;
     bool failed; /* engaging was tried, and cannot be done here */
+    _Atomic unsigned n_remaps; /* blocks moved by the kernel before engaging: each costs mappings */
 
     struct pagetable table;
     struct store store;

@@ -13,6 +13,8 @@
 /* Entries looked at with the lock held once: about 20 us. */
 #define CHUNK_PAGES 512
 #define CHUNK_SLOTS 64
+/* A moved mapping never joins its neighbours again. A thirtieth of vm.max_map_count's default leaves the program its own. */
+#define MAX_REMAPS 1000
 
 static void operation_begin_locked(struct reclaim *r)
 {
@@ -242,9 +244,12 @@ int pager_move(struct pager *pager, page_number to, page_number from, size_t n_p
     struct move_job job = {.pager = pager, .to = to, .from = from, .n_pages = n_pages};
     size_t n_resident;
 
-    if (!pager_is_engaged(pager))
+    if (!pager_is_engaged(pager)) {
+        if (atomic_fetch_add(&pager->n_remaps, 1) >= MAX_REMAPS)
+            return -EAGAIN;
         return os_mem_move((void *)(pager->base + ((uintptr_t)from << PAGE_SHIFT)),
                            (void *)(pager->base + ((uintptr_t)to << PAGE_SHIFT)), n_pages * PAGE_BYTES);
+    }
     os_lock_take(&r->lock);
     operation_begin_locked(r);
     n_resident = move_entries_locked(pager, to, from, n_pages);

@@ -91,27 +91,34 @@ void reclaim_admit_locked(struct reclaim *r)
         reclaim_wait_locked(r);
 }
 
-size_t reclaim_grant_locked(struct reclaim *r, unsigned worker, size_t wanted)
+/* Evict, or wait for somebody who does. The lock is dropped meanwhile. False: nothing resident can leave. */
+static bool make_room_locked(struct reclaim *r, unsigned worker)
+{
+    size_t n_evicted;
+
+    os_lock_release(&r->lock);
+    n_evicted = reclaim_evict(r, worker, min_size(RECLAIM_FAULT_BATCH, max_size(1, r->limit / 8)));
+    os_lock_take(&r->lock);
+    if (n_evicted > 0 || free_frames_locked(r) > 0 || r->paused)
+        return true;
+    if (r->table->n_transit == 0)
+        return false;
+    reclaim_wait_locked(r);
+    return true;
+}
+
+size_t reclaim_grant_locked(struct reclaim *r, unsigned worker, size_t wanted, bool *exhausted)
 {
     size_t n_free = free_frames_locked(r);
     size_t n_granted;
 
-    if (n_free == 0) {
-        size_t n_evicted;
-
-        os_lock_release(&r->lock);
-        n_evicted = reclaim_evict(r, worker, min_size(RECLAIM_FAULT_BATCH, max_size(1, r->limit / 8)));
-        os_lock_take(&r->lock);
-        if (n_evicted > 0 || free_frames_locked(r) > 0 || r->paused)
-            return 0;
-        if (r->table->n_transit > 0) {
-            reclaim_wait_locked(r);
-            return 0;
-        }
-        /* Everything resident is pinned, locked, or just about to be used. The limit yields, never the data. */
-        n_free = 1;
+    if (n_free == 0 && !*exhausted) {
+        *exhausted = !make_room_locked(r, worker);
+        return 0;
     }
-    n_granted = min_size(wanted, n_free);
+    /* Everything resident is pinned, locked, or just about to be used: the limit yields, never the data. */
+    n_granted = min_size(wanted, max_size(n_free, 1));
+    *exhausted = false;
     charge_locked(r, n_granted);
     if (r->high_free > 0 && free_frames_locked(r) < r->low_free)
         os_event_signal(&r->frames_wanted);
@@ -448,7 +455,7 @@ size_t reclaim_evict(struct reclaim *r, unsigned worker, size_t wanted)
 /* Pages whose lock is held at once during a sweep: about 10 us. */
 #define SWEEP_PAGES 512
 
-static void compact(struct reclaim *r)
+void reclaim_compact(struct reclaim *r)
 {
     page_number end = (page_number)r->table->committed_pages;
 
@@ -488,7 +495,7 @@ void reclaim_background(struct reclaim *r, unsigned worker)
             continue;
         }
         if (pool_wants_compaction(&r->store->pool))
-            compact(r);
+            reclaim_compact(r);
         os_event_wait(&r->frames_wanted, ticket, -1);
     }
 }

@@ -94,12 +94,12 @@ static inline uintptr_t reclaim_address(const struct reclaim *r, page_number num
 }
 
 /*
- * Frames for @wanted pages, charged. Returns how many were granted: 0 means that the lock was dropped meanwhile (to
- * evict, or to wait for somebody who does) and that the caller must look at its page again; it never returns 0 twice
- * without having freed something, unless the limit yields.
+ * Frames for @wanted pages, charged. Returns how many were granted, at least one; or 0: the lock was dropped meanwhile
+ * to make room, and the caller must look at its page again. @exhausted: false before the first call for a fault; set
+ * when nothing can be evicted, so that the next call lets the limit yield.
  * Context: fault path; pager.lock is held on entry and on return.
  */
-size_t reclaim_grant_locked(struct reclaim *r, unsigned worker, size_t wanted);
+size_t reclaim_grant_locked(struct reclaim *r, unsigned worker, size_t wanted, bool *exhausted);
 
 void reclaim_uncharge_locked(struct reclaim *r, size_t n_pages);
 
@@ -120,6 +120,9 @@ size_t reclaim_move_run(struct reclaim *r, uintptr_t dst, uintptr_t src, size_t 
 
 /* Evict up to @wanted pages. Returns how many frames became free. Takes the lock. */
 size_t reclaim_evict(struct reclaim *r, unsigned worker, size_t wanted);
+
+/* One round of the pool's compaction: every frozen page's image is offered to it. Takes the lock in short turns. */
+void reclaim_compact(struct reclaim *r);
 
 /* The background thread's life: keeps high_free frames free, and the pool compact. Never returns. */
 void reclaim_background(struct reclaim *r, unsigned worker);

@@ -76,13 +76,30 @@ int os_mem_release(void *addr, size_t bytes)
     return (int)sys_call3(SYS_madvise, addr, bytes, MADV_DONTNEED);
 }
 
+/*
+ * A move that fails may leave the target unmapped, or half of the source moved, so it must be known beforehand that
+ * the source is one mapping. Asking to grow without moving tells: EFAULT for more than one, ENOMEM for one that has
+ * no room behind it, as is always so inside a reservation (Source: mm/mremap.c).
+ */
+static bool is_one_mapping(const void *addr, size_t bytes)
+{
+    return sys_call4(SYS_mremap, addr, bytes, bytes + OS_PAGE_BYTES, 0) == -ENOMEM;
+}
+
 int os_mem_move(void *from, void *to, size_t bytes)
 {
     long result;
 
     OS_MAY_FAIL(EFAULT);
+    if (!is_one_mapping(from, bytes))
+        return -EFAULT;
     result = sys_call5(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to);
-    return sys_failed(result) ? (int)result : 0;
+    if (!sys_failed(result))
+        return 0;
+    /* Whatever became of the target, it must be memory again. */
+    (void)sys_call6(SYS_mmap, (long)to, (long)bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    return (int)result;
 }
 
 int os_mem_unshare(void *addr, size_t bytes)

@@ -1,0 +1,203 @@
+/* fake.c - see fake.h. */
+#include "tests/unit/fake.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* One lock stands for the kernel's page table lock: a page is moved or used, never both. */
+static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static struct fake *fake_of(struct fault_backend *contract)
+{
+    return (struct fake *)(void *)contract;
+}
+
+static bool is_in_ram(uintptr_t addr)
+{
+    unsigned char there = 0;
+
+    if (mincore((void *)addr, PAGE_BYTES, &there) != 0)
+        abort();
+    return (there & 1) != 0;
+}
+
+static _Atomic unsigned char *protection_of(struct fake *fake, uintptr_t addr)
+{
+    return &fake->protected_pages[(addr - fake->setup.ranges[0].start) / PAGE_BYTES];
+}
+
+static int fake_fill(struct fault_backend *contract, uintptr_t dst, const void *source, size_t n_pages, size_t *n_done)
+{
+    struct fake *fake = fake_of(contract);
+
+    atomic_fetch_add(&fake->n_fills, 1);
+    *n_done = 0;
+    if (atomic_load(&fake->fail_fills) > 0 && atomic_fetch_sub(&fake->fail_fills, 1) > 0)
+        return -ENOMEM;
+    pthread_mutex_lock(&table_lock);
+    for (; *n_done < n_pages; (*n_done)++, dst += PAGE_BYTES) {
+        if (is_in_ram(dst)) {
+            pthread_mutex_unlock(&table_lock);
+            return -EEXIST;
+        }
+        memcpy((void *)dst, (const char *)source + *n_done * PAGE_BYTES, PAGE_BYTES);
+        *protection_of(fake, dst) = 0;
+    }
+    pthread_mutex_unlock(&table_lock);
+    return 0;
+}
+
+static int move_error(struct fake *fake, uintptr_t dst, uintptr_t src)
+{
+    if (!is_in_ram(src))
+        return -ENOENT;
+    if (is_in_ram(dst))
+        return -EEXIST;
+    if (src == atomic_load(&fake->busy_page))
+        return -EBUSY;
+    return src == atomic_load(&fake->odd_page) ? -EINVAL : 0;
+}
+
+static int fake_move(struct fault_backend *contract, uintptr_t dst, uintptr_t src, size_t n_pages, size_t *n_done)
+{
+    struct fake *fake = fake_of(contract);
+    int error = 0;
+
+    atomic_fetch_add(&fake->n_moves, 1);
+    *n_done = 0;
+    if (!contract->can_move)
+        return -EINVAL;
+    pthread_mutex_lock(&table_lock);
+    for (; *n_done < n_pages; (*n_done)++, dst += PAGE_BYTES, src += PAGE_BYTES) {
+        error = move_error(fake, dst, src);
+        if (error != 0)
+            break;
+        memcpy((void *)dst, (void *)src, PAGE_BYTES);
+        if (madvise((void *)src, PAGE_BYTES, MADV_DONTNEED) != 0)
+            abort();
+    }
+    pthread_mutex_unlock(&table_lock);
+    return *n_done > 0 ? 0 : error;
+}
+
+/* Held until the page is dropped or allowed again: fake_touch() and its users wait meanwhile. */
+static int fake_protect(struct fault_backend *contract, uintptr_t addr, bool on)
+{
+    struct fake *fake = fake_of(contract);
+
+    pthread_mutex_lock(&table_lock);
+    *protection_of(fake, addr) = on;
+    pthread_mutex_unlock(&table_lock);
+    return 0;
+}
+
+static void fake_wake(struct fault_backend *contract, uintptr_t addr, size_t n_pages)
+{
+    (void)contract;
+    (void)addr;
+    (void)n_pages;
+}
+
+static void fake_run(struct fault_backend *contract, fault_job *job, void *arg)
+{
+    (void)contract;
+    job(arg, FAULT_MAX_WORKERS - 1);
+}
+
+static int fake_start(struct fault_backend *contract, const struct fault_setup *setup)
+{
+    struct fake *fake = fake_of(contract);
+
+    if (fake->start_error != 0)
+        return fake->start_error;
+    fake->setup = *setup;
+    contract->n_workers = FAULT_MAX_WORKERS;
+    fake->protected_pages = calloc(setup->ranges[0].bytes / PAGE_BYTES, 1);
+    return fake->protected_pages != NULL ? 0 : -ENOMEM;
+}
+
+static int fake_restart(struct fault_backend *contract)
+{
+    return fake_of(contract)->restart_error;
+}
+
+void fake_init(struct fake *fake, bool can_move)
+{
+    *fake = (struct fake){.contract = {.name = "fake",
+                                       .can_move = can_move,
+                                       .start = fake_start,
+                                       .fill = fake_fill,
+                                       .move = fake_move,
+                                       .protect = fake_protect,
+                                       .wake = fake_wake,
+                                       .run = fake_run,
+                                       .restart = fake_restart}};
+}
+
+struct world *world_new(size_t range_bytes, size_t limit, bool can_move)
+{
+    struct world *world = calloc(1, sizeof *world);
+
+    if (world == NULL || heap_init(&world->heap, range_bytes, limit, &world->pager) != 0)
+        abort();
+    fake_init(&world->fake, can_move);
+    pager_init(&world->pager, world->heap.base, world->heap.n_pages, limit, UINT64_MAX, &world->fake.contract);
+    heap_open(&world->heap);
+    return world;
+}
+
+bool fake_is_present(struct world *world, const void *p)
+{
+    uintptr_t addr = (uintptr_t)p & ~(PAGE_BYTES - 1);
+
+    return is_in_ram(addr) && (world->fake.protected_pages == NULL || !*protection_of(&world->fake, addr));
+}
+
+/* Returns with table_lock held and the page in its place. */
+static void hold(struct world *world, const void *p, uint32_t thread)
+{
+    struct fault fault = {.addr = (uintptr_t)p & ~(PAGE_BYTES - 1), .thread = thread, .worker = thread % 6};
+
+    pthread_mutex_lock(&table_lock);
+    if (!pager_is_engaged(&world->pager))
+        return;
+    while (!fake_is_present(world, p)) {
+        pthread_mutex_unlock(&table_lock);
+        world->fake.setup.on_fault(world->fake.setup.arg, &fault);
+        pthread_mutex_lock(&table_lock);
+    }
+}
+
+void *fake_touch(struct world *world, void *p, uint32_t thread)
+{
+    hold(world, p, thread);
+    pthread_mutex_unlock(&table_lock);
+    return p;
+}
+
+uint64_t fake_load(struct world *world, const uint64_t *p, uint32_t thread)
+{
+    uint64_t value;
+
+    hold(world, p, thread);
+    value = *p;
+    pthread_mutex_unlock(&table_lock);
+    return value;
+}
+
+void fake_store(struct world *world, uint64_t *p, uint64_t value, uint32_t thread)
+{
+    hold(world, p, thread);
+    *p = value;
+    pthread_mutex_unlock(&table_lock);
+}
+
+void fake_add(struct world *world, uint64_t *p, uint64_t value, uint32_t thread)
+{
+    hold(world, p, thread);
+    *p += value;
+    pthread_mutex_unlock(&table_lock);
+}

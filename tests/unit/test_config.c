@@ -1,0 +1,144 @@
+/* test_config.c - the settings. What is said about bad ones is tested with a real process: tests/preload. */
+#include "core/config.h"
+#include "platform/host.h"
+#include "tests/unit/unit.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct config read_one(char *setting)
+{
+    char *environment[] = {(char *)(uintptr_t)"PATH=/bin", setting, NULL};
+    struct config config;
+
+    config_read(&config, environment);
+    return config;
+}
+
+#define READ(text) read_one((char[]){text})
+
+Test(config, defaults_are_those_of_the_table)
+{
+    struct config config;
+
+    config_read(&config, NULL);
+    cr_assert_eq(config.threshold_bytes, 128 * KIB);
+    cr_assert_eq(config.limit_pages, 0);
+    cr_assert_eq(config.pool_bytes, UINT64_MAX);
+    cr_assert(!config.disable && !config.strict && config.verbose == 0 && config.n_errors == 0);
+    cr_assert(config.stats == NULL && config.log == NULL && config.programs == NULL);
+    cr_assert_eq(config_limit_pages(&config), os_usable_ram_bytes() / 2 / PAGE_BYTES);
+}
+
+Test(config, limit_in_pages_is_taken)
+{
+    struct config config = READ("GHOSTMEM_MAX_PAGES=16384");
+
+    cr_assert_eq(config_limit_pages(&config), 16384);
+    cr_assert_eq(config.n_errors, 0);
+}
+
+Test(config, zero_pages_mean_the_default)
+{
+    struct config config = READ("GHOSTMEM_MAX_PAGES=0");
+
+    cr_assert_eq(config.n_errors, 0);
+    cr_assert_eq(config_limit_pages(&config), os_usable_ram_bytes() / 2 / PAGE_BYTES);
+}
+
+Test(config, limit_below_five_pages_becomes_five_and_is_an_error)
+{
+    struct config config = READ("GHOSTMEM_MAX_PAGES=4");
+
+    cr_assert_eq(config_limit_pages(&config), 5);
+    cr_assert_eq(config.n_errors, 1);
+}
+
+Test(config, limit_as_a_size_or_a_share)
+{
+    struct config size = READ("GHOSTMEM_MAX_MEMORY=512M");
+    struct config small = READ("GHOSTMEM_MAX_MEMORY=1");
+    struct config share = READ("GHOSTMEM_MAX_MEMORY=25%");
+    struct config wrong = READ("GHOSTMEM_MAX_MEMORY=101%");
+
+    cr_assert_eq(config_limit_pages(&size), 512 * MIB / PAGE_BYTES);
+    cr_assert_eq(config_limit_pages(&small), 5);
+    cr_assert_eq(small.n_errors, 1);
+    cr_assert_eq(config_limit_pages(&share), os_usable_ram_bytes() / 100 * 25 / PAGE_BYTES);
+    cr_assert_eq(wrong.n_errors, 1);
+}
+
+Test(config, sizes_have_suffixes_in_either_case)
+{
+    uint64_t bytes;
+
+    cr_assert(config_parse_size("4096", &bytes) && bytes == 4096);
+    cr_assert(config_parse_size("4096B", &bytes) && bytes == 4096);
+    cr_assert(config_parse_size("128k", &bytes) && bytes == 128 * KIB);
+    cr_assert(config_parse_size("128KB", &bytes) && bytes == 128 * KIB);
+    cr_assert(config_parse_size("3G", &bytes) && bytes == 3 * GIB);
+    cr_assert(config_parse_size("1t", &bytes) && bytes == 1024 * GIB);
+}
+
+Test(config, what_is_no_size_is_refused)
+{
+    static const char *const wrong[] = {"", "M", "-1", "1.5G", "12 M", "1X", "1MM", "99999999999999999999", "20000000000G"};
+    uint64_t bytes;
+
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        cr_assert(!config_parse_size(wrong[i], &bytes), "%s", wrong[i]);
+}
+
+Test(config, bad_and_unknown_settings_count_and_change_nothing)
+{
+    static const char *const wrong[] = {
+        "GHOSTMEM_MAX_PAGES=many", "GHOSTMEM_MAX_PAGES=-5",  "GHOSTMEM_MAX_PAGES=",     "GHOSTMEM_THRESHOLD=x",
+        "GHOSTMEM_FAULTS=magic",   "GHOSTMEM_FAULTS=signal", "GHOSTMEM_SWAP=/tmp/x",    "GHOSTMEM_COMPRESS=0",
+        "GHOSTMEM_VERBOSE=3",      "GHOSTMEM_STRICT=yes",    "GHOSTMEM_POOL=0",         "GHOSTMEM_MAXPAGES=5",
+        "GHOSTMEM_=1",             "GHOSTMEM_DISABLE=2",     "GHOSTMEM_VERBOSE=",       "GHOSTMEM_COMPRESS=2",
+    };
+    struct config defaults;
+
+    config_read(&defaults, NULL);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        char text[64];
+        struct config config;
+
+        strcpy(text, wrong[i]);
+        config = read_one(text);
+        cr_assert_eq(config.n_errors, 1, "%s", wrong[i]);
+        config.n_errors = 0;
+        cr_assert_eq(memcmp(&config, &defaults, sizeof config), 0, "%s", wrong[i]);
+    }
+}
+
+Test(config, threshold_below_a_page_counts_as_a_page)
+{
+    struct config config = READ("GHOSTMEM_THRESHOLD=0");
+
+    cr_assert_eq(config.threshold_bytes, PAGE_BYTES);
+    cr_assert_eq(config.n_errors, 1);
+}
+
+Test(config, program_names_are_whole_names)
+{
+    struct config config = READ("GHOSTMEM_PROGRAMS=sort:xz");
+
+    cr_assert(config_names_program(&config, "sort"));
+    cr_assert(config_names_program(&config, "xz"));
+    cr_assert(!config_names_program(&config, "so"));
+    cr_assert(!config_names_program(&config, "sorted"));
+    cr_assert(!config_names_program(&config, "tsort"));
+}
+
+Test(config, percent_p_is_the_process)
+{
+    char path[64];
+    char expected[64];
+
+    snprintf(expected, sizeof expected, "/tmp/%d-%%x.json", (int)getpid());
+    cr_assert(config_expand_path("/tmp/%p-%%x.json", path, sizeof path));
+    cr_assert_str_eq(path, expected);
+    cr_assert(!config_expand_path("/tmp/much-too-long", path, 8));
+}

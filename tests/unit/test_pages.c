@@ -1,0 +1,215 @@
+/* test_pages.c - page table, queue, limbo and streams: the parts that the pager is made of. */
+#include "core/limbo.h"
+#include "core/pagetable.h"
+#include "core/queue.h"
+#include "core/stream.h"
+#include "platform/thread.h"
+#include "tests/unit/unit.h"
+
+static struct pagetable table;
+
+static void make_table(size_t n_pages)
+{
+    cr_assert_eq(pagetable_init(&table, n_pages), 0);
+    cr_assert_eq(pagetable_commit(&table, n_pages), 0);
+}
+
+/* Through the arrows that lead there. */
+static void make(page_number number, enum page_state state)
+{
+    page_set_state(&table, number, PAGE_THAWING);
+    page_set_state(&table, number, PAGE_RESIDENT);
+    if (state == PAGE_RESIDENT)
+        return;
+    page_set_state(&table, number, PAGE_COOLING);
+    page_set_state(&table, number, PAGE_COOLED);
+    if (state == PAGE_COOLED)
+        return;
+    page_set_state(&table, number, PAGE_FREEZING);
+    page_set_state(&table, number, state);
+}
+
+Test(pagetable, any_word_survives_in_an_entry)
+{
+    static const uint64_t words[] = {0, 1, UINT64_MAX, 0x0123456789abcdef, 0xf000000000000000, 0x0fffffff00000000};
+    struct page page = {0};
+
+    page.state = PAGE_SAME;
+    page.flags = PAGE_FLAG_LAST;
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        page_set_word(&page, words[i]);
+        cr_assert_eq(page_word(&page), words[i]);
+        cr_assert(page.state == PAGE_SAME && page.flags == PAGE_FLAG_LAST);
+    }
+}
+
+Test(pagetable, counts_follow_the_states)
+{
+    make_table(4096);
+    make(1, PAGE_FROZEN);
+    make(2, PAGE_SAME);
+    make(2000, PAGE_FROZEN);
+    page_set_state(&table, 3, PAGE_THAWING);
+    cr_assert_eq(table.n_frozen, 2);
+    cr_assert_eq(table.n_same, 1);
+    cr_assert_eq(table.n_transit, 1);
+    page_set_state(&table, 1, PAGE_EMPTY);
+    cr_assert_eq(table.n_frozen, 1);
+}
+
+Test(pagetable, sixteen_bytes_a_page_at_the_most)
+{
+    make_table(100000);
+    for (page_number i = 0; i < 100000; i++)
+        make(i, PAGE_RESIDENT);
+    cr_assert_leq(pagetable_meta_bytes(&table), 16u * 100000);
+}
+
+Test(pagetable, empty_groups_are_skipped_and_hold_no_memory)
+{
+    make_table(1 << 20);
+    make(700000, PAGE_FROZEN);
+    cr_assert_eq(pagetable_next_busy(&table, 0, 1 << 20) / PAGETABLE_GROUP_PAGES, 700000 / PAGETABLE_GROUP_PAGES);
+    page_set_state(&table, 700000, PAGE_EMPTY);
+    cr_assert_eq(pagetable_next_busy(&table, 0, 1 << 20), 1 << 20);
+    cr_assert_eq(pagetable_meta_bytes(&table), 0);
+}
+
+Test(pagetable, run_of_entries_moves_as_it_is)
+{
+    make_table(16384);
+    for (page_number i = 100; i < 3000; i++) {
+        make(i, i % 3 == 0 ? PAGE_SAME : PAGE_FROZEN);
+        page_at(&table, i)->value = i;
+    }
+    make(3000, PAGE_RESIDENT);
+    page_at(&table, 8000 + 2899)->flags = PAGE_FLAG_LAST;
+    for (size_t moved = 0; moved < 2900;) {
+        size_t n = pagetable_move_run(&table, (page_number)(8000 + moved), (page_number)(100 + moved), 5000 - moved);
+
+        cr_assert_gt(n, 0);
+        moved += n;
+    }
+    cr_assert_eq(pagetable_move_run(&table, 10900, 3000, 10), 0, "a resident page has to be moved by hand");
+    for (page_number i = 100; i < 3000; i++) {
+        cr_assert_eq(page_state(page_at(&table, i)), PAGE_EMPTY);
+        cr_assert_eq(page_state(page_at(&table, i + 7900)), i % 3 == 0 ? PAGE_SAME : PAGE_FROZEN);
+        cr_assert_eq(page_at(&table, i + 7900)->value, i);
+    }
+    cr_assert_eq(page_at(&table, 10899)->flags, PAGE_FLAG_LAST);
+    cr_assert_eq(table.n_frozen + table.n_same, 2900);
+    page_set_state(&table, 3000, PAGE_EMPTY);
+    cr_assert_eq(pagetable_next_busy(&table, 0, 7000), 7000);
+}
+
+Test(queue, oldest_leaves_first_and_any_page_can_leave)
+{
+    struct page_queue queue;
+
+    make_table(1024);
+    queue_init(&queue);
+    for (page_number i = 0; i < 10; i++)
+        queue_push(&queue, &table, i);
+    queue_remove(&queue, &table, 0);
+    queue_remove(&queue, &table, 5);
+    queue_remove(&queue, &table, 9);
+    cr_assert_eq(queue.oldest, 1);
+    cr_assert_eq(queue.newest, 8);
+    cr_assert_eq(queue.n_pages, 7);
+    cr_assert_eq(page_at(&table, 4)->next, 6);
+    for (page_number i = 1; i < 9; i++)
+        if (i != 5)
+            queue_remove(&queue, &table, i);
+    cr_assert(queue.oldest == PAGE_NONE && queue.newest == PAGE_NONE && queue.n_pages == 0);
+}
+
+Test(limbo, slots_come_in_order_and_a_full_ring_says_so)
+{
+    struct limbo limbo;
+
+    cr_assert_eq(limbo_init(&limbo, 8), 0);
+    for (limbo_slot i = 0; i < 8; i++)
+        cr_assert_eq(limbo_take(&limbo, i), i);
+    cr_assert_eq(limbo_take(&limbo, 99), LIMBO_NONE);
+    limbo_release(&limbo, 3);
+    cr_assert_eq(limbo_take(&limbo, 99), LIMBO_NONE, "the next slot in order is still in use");
+    limbo_release(&limbo, 0);
+    cr_assert_eq(limbo_take(&limbo, 99), 0);
+}
+
+Test(limbo, oldest_resting_page_comes_first_and_holes_are_skipped)
+{
+    struct limbo limbo;
+    uint64_t cursor;
+
+    make_table(1024);
+    cr_assert_eq(limbo_init(&limbo, 8), 0);
+    for (page_number i = 0; i < 5; i++) {
+        make(i, i == 2 ? PAGE_RESIDENT : PAGE_COOLED);
+        (void)limbo_take(&limbo, i);
+    }
+    limbo_release(&limbo, 0);
+    cursor = limbo.tail;
+    cr_assert_eq(limbo_next_resting(&limbo, &table, &cursor), 1);
+    cr_assert_eq(limbo_next_resting(&limbo, &table, &cursor), 3);
+    cr_assert_eq(limbo_next_resting(&limbo, &table, &cursor), 4);
+    cr_assert_eq(limbo_next_resting(&limbo, &table, &cursor), PAGE_NONE);
+}
+
+static struct streams streams;
+
+Test(stream, sequential_faults_open_the_window_and_random_ones_do_not)
+{
+    page_number at = 1000;
+
+    streams_init(&streams, 16384);
+    for (uint32_t window = 1; window <= 32; window *= 2) {
+        cr_assert_eq(streams_fault(&streams, 7, at), window);
+        at += window;
+        streams_ran_to(&streams, 7, at);
+    }
+    cr_assert_eq(streams_fault(&streams, 7, at), 32);
+    cr_assert_eq(streams_fault(&streams, 7, 5), 1);
+    streams_ran_to(&streams, 7, 6);
+    cr_assert_eq(streams_fault(&streams, 7, 9000), 1);
+}
+
+Test(stream, threads_have_streams_of_their_own)
+{
+    streams_init(&streams, 16384);
+    cr_assert_eq(streams_fault(&streams, 1, 100), 1);
+    streams_ran_to(&streams, 1, 101);
+    cr_assert_eq(streams_fault(&streams, 2, 101), 1);
+    cr_assert_eq(streams_fault(&streams, 1, 101), 2);
+}
+
+Test(stream, window_is_a_sixteenth_of_a_small_limit)
+{
+    streams_init(&streams, 64);
+    cr_assert_eq(streams.max_window, 4);
+    streams_init(&streams, 5);
+    cr_assert_eq(streams.max_window, 1);
+}
+
+Test(stream, page_got_last_is_protected_and_four_for_a_thread_that_struggles)
+{
+    uint64_t now;
+
+    streams_init(&streams, 5);
+    (void)streams_fault(&streams, 1, 10);
+    (void)streams_fault(&streams, 1, 20);
+    now = os_now_ns();
+    cr_assert(streams_protect(&streams, 20, now));
+    cr_assert(!streams_protect(&streams, 10, now));
+    (void)streams_fault(&streams, 1, 10);
+    now = os_now_ns();
+    cr_assert(streams_protect(&streams, 10, now) && streams_protect(&streams, 20, now));
+    cr_assert(!streams_protect(&streams, 10, now + 1000000000u), "a second later the thread had its turn");
+}
+
+Test(stream, large_limit_needs_no_protection)
+{
+    streams_init(&streams, 16384);
+    (void)streams_fault(&streams, 1, 10);
+    cr_assert(!streams_protect(&streams, 10, os_now_ns()));
+}

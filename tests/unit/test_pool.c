@@ -1,0 +1,197 @@
+/* test_pool.c - images in size classes. */
+#include "core/pool.h"
+#include "core/store.h"
+#include "tests/unit/unit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct pool pool;
+
+#define SPACE (64 * MIB)
+
+static void fill(unsigned char *image, size_t bytes, unsigned seed)
+{
+    for (size_t i = 0; i < bytes; i++)
+        image[i] = (unsigned char)(seed + i * 31);
+}
+
+static bool holds(pool_handle handle, size_t bytes, unsigned seed)
+{
+    unsigned char expected[PAGE_BYTES];
+    size_t got;
+    const void *image = pool_image(&pool, handle, &got);
+
+    fill(expected, bytes, seed);
+    return got == bytes && memcmp(image, expected, bytes) == 0;
+}
+
+static pool_handle put(size_t bytes, unsigned seed)
+{
+    unsigned char image[PAGE_BYTES];
+
+    fill(image, bytes, seed);
+    return pool_put(&pool, image, bytes);
+}
+
+/* Lengths that a page's image can have. */
+static size_t length_of(unsigned i)
+{
+    return i % 17 == 0 ? PAGE_BYTES : 1 + (i * 61) % CODEC_MAX_IMAGE_BYTES;
+}
+
+Test(pool, image_of_every_length_round_trips)
+{
+    cr_assert_eq(pool_init(&pool, SPACE, UINT64_MAX), 0);
+    for (size_t bytes = 1; bytes <= CODEC_MAX_IMAGE_BYTES; bytes++) {
+        pool_handle handle = put(bytes, (unsigned)bytes);
+
+        cr_assert_neq(handle, 0);
+        cr_assert(holds(handle, bytes, (unsigned)bytes), "%zu bytes", bytes);
+    }
+    cr_assert(holds(put(PAGE_BYTES, 3), PAGE_BYTES, 3));
+}
+
+Test(pool, counts_return_to_zero_when_all_images_are_freed)
+{
+    enum { N = 5000 };
+    static pool_handle handles[N];
+
+    cr_assert_eq(pool_init(&pool, SPACE, UINT64_MAX), 0);
+    for (unsigned i = 0; i < N; i++)
+        handles[i] = put(length_of(i), i);
+    cr_assert_eq(pool.n_images, N);
+    cr_assert_geq(pool.held_bytes, pool.used_bytes);
+    for (unsigned i = 0; i < N; i++)
+        pool_free(&pool, handles[(i * 7) % N]);
+    cr_assert_eq(pool.n_images, 0);
+    cr_assert_eq(pool.used_bytes, 0);
+    cr_assert_eq(pool.held_bytes, 0);
+}
+
+Test(pool, freed_slot_is_used_again_and_neighbours_keep_their_bytes)
+{
+    pool_handle a;
+    pool_handle b;
+    pool_handle c;
+
+    cr_assert_eq(pool_init(&pool, SPACE, UINT64_MAX), 0);
+    a = put(100, 1);
+    b = put(100, 2);
+    c = put(100, 3);
+    pool_free(&pool, b);
+    cr_assert_eq(put(101, 4), b);
+    cr_assert(holds(a, 100, 1) && holds(b, 101, 4) && holds(c, 100, 3));
+}
+
+Test(pool, bound_is_kept_and_room_comes_back)
+{
+    static pool_handle handles[10000];
+    unsigned n = 0;
+
+    cr_assert_eq(pool_init(&pool, SPACE, 1 * MIB), 0);
+    while (n < 10000 && (handles[n] = put(2000, n)) != 0)
+        n++;
+    cr_assert(n > 400 && n < 600, "%u images of 2,000 bytes in 1 MiB", n);
+    cr_assert_leq(pool.held_bytes, 1 * MIB);
+    pool_free(&pool, handles[0]);
+    cr_assert_neq(put(2000, 1), 0);
+    cr_assert_eq(put(2000, 1), 0);
+}
+
+Test(pool, address_space_that_is_used_up_is_a_refusal)
+{
+    unsigned n = 0;
+
+    cr_assert_eq(pool_init(&pool, 1 * MIB, UINT64_MAX), 0);
+    while (put(PAGE_BYTES, n) != 0)
+        n++;
+    cr_assert(n > 230 && n <= 256, "%u plain pages in 1 MiB", n);
+}
+
+Test(pool, slack_after_a_fill_is_small)
+{
+    cr_assert_eq(pool_init(&pool, SPACE, UINT64_MAX), 0);
+    for (unsigned i = 0; i < 8000; i++)
+        cr_assert_neq(put(1500 + i * 13 % 1500, i), 0);
+    cr_assert_lt((pool.held_bytes - pool.used_bytes) * 100, pool.held_bytes * 15);
+}
+
+Test(pool, compaction_returns_memory_and_loses_nothing)
+{
+    enum { N = 16000 };
+    static pool_handle handles[N];
+    uint64_t before;
+
+    cr_assert_eq(pool_init(&pool, SPACE, UINT64_MAX), 0);
+    for (unsigned i = 0; i < N; i++)
+        handles[i] = put(1000 + i % 5 * 64, i);
+    for (unsigned i = 0; i < N; i++)
+        if (i % 4 != 0) {
+            pool_free(&pool, handles[i]);
+            handles[i] = 0;
+        }
+    cr_assert(pool_wants_compaction(&pool));
+    before = pool.held_bytes;
+    cr_assert(pool_compact_begin(&pool));
+    for (unsigned i = 0; i < N; i++)
+        if (handles[i] != 0)
+            handles[i] = pool_relocate(&pool, handles[i]);
+    pool_compact_end(&pool);
+    cr_assert_lt(pool.held_bytes, before / 2);
+    cr_assert(!pool_wants_compaction(&pool), "held %lu used %lu", (unsigned long)pool.held_bytes,
+              (unsigned long)pool.used_bytes);
+    for (unsigned i = 0; i < N; i += 4) {
+        cr_assert(holds(handles[i], 1000 + i % 5 * 64, i));
+        pool_free(&pool, handles[i]);
+    }
+    cr_assert_eq(pool.held_bytes, 0);
+}
+
+Test(pool, round_of_compaction_that_finds_no_owner_changes_nothing)
+{
+    enum { N = 4000 };
+    static pool_handle handles[N];
+
+    cr_assert_eq(pool_init(&pool, SPACE, UINT64_MAX), 0);
+    for (unsigned i = 0; i < N; i++)
+        handles[i] = put(1000, i);
+    for (unsigned i = 0; i < N; i++)
+        if (i % 4 != 0)
+            pool_free(&pool, handles[i]);
+    cr_assert(pool_compact_begin(&pool));
+    pool_compact_end(&pool);
+    for (unsigned i = 0; i < N; i += 4)
+        cr_assert(holds(handles[i], 1000, i));
+    for (unsigned i = 0; i < N; i += 4)
+        pool_free(&pool, handles[i]);
+    cr_assert_eq(pool.held_bytes, 0);
+    cr_assert_neq(put(1000, 1), 0);
+}
+
+Test(pool, random_puts_and_frees_agree_with_a_model)
+{
+    enum { N = 2000 };
+    static pool_handle handles[N];
+    static unsigned seeds[N];
+    uint64_t random = 88172645463325252u;
+
+    cr_assert_eq(pool_init(&pool, SPACE, UINT64_MAX), 0);
+    for (unsigned step = 0; step < 200000; step++) {
+        unsigned i;
+
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        i = (unsigned)(random % N);
+        if (handles[i] != 0) {
+            cr_assert(holds(handles[i], length_of(seeds[i]), seeds[i]));
+            pool_free(&pool, handles[i]);
+            handles[i] = 0;
+        } else {
+            seeds[i] = step;
+            handles[i] = put(length_of(step), step);
+            cr_assert_neq(handles[i], 0);
+        }
+    }
+}

@@ -222,6 +222,8 @@ static size_t fill_locked(struct pager *pager, unsigned worker, page_number firs
     os_lock_release(&r->lock);
     contents = prepare_contents(pager, origins, n, r->workers[worker].pages);
     *error = pager->backend->fill(pager->backend, reclaim_address(r, first), contents, n, &n_done);
+    if (*error == -ENOENT && n_done == 0 && n > 1) /* a run across the border of two mappings is refused as a whole */
+        *error = pager->backend->fill(pager->backend, reclaim_address(r, first), contents, 1, &n_done);
     os_lock_take(&r->lock);
     for (size_t i = 0; i < n; i++) {
         page_number number = (page_number)(first + i);
@@ -237,6 +239,21 @@ static size_t fill_locked(struct pager *pager, unsigned worker, page_number firs
     return n_done;
 }
 
+/*
+ * The way back for a page that cannot be moved, because the program has locked its range, say: copied, then dropped.
+ * For that moment it takes two frames; the caller has charged the second.
+ */
+static int copy_back(struct pager *pager, page_number number, limbo_slot slot)
+{
+    const void *source = (const void *)limbo_address(&pager->reclaim.limbo, slot);
+    size_t n_done;
+    int error = pager->backend->fill(pager->backend, reclaim_address(&pager->reclaim, number), source, 1, &n_done);
+
+    if (error == 0)
+        INVARIANT(os_mem_release((void *)(uintptr_t)source, PAGE_BYTES) == 0);
+    return error;
+}
+
 /* Pages [@first, @first + @n) are COOLED in adjacent slots. The lock is dropped and taken again. */
 static size_t give_back_locked(struct pager *pager, page_number first, size_t n, int *error)
 {
@@ -249,6 +266,12 @@ static size_t give_back_locked(struct pager *pager, page_number first, size_t n,
     r->limbo.n_resting -= n;
     os_lock_release(&r->lock);
     n_done = reclaim_move_run(r, reclaim_address(r, first), limbo_address(&r->limbo, slot), n, error);
+    if (*error == -EINVAL && n_done == 0) {
+        reclaim_charge(r, 1);
+        *error = copy_back(pager, first, slot);
+        n_done = *error == 0 ? 1 : 0;
+        reclaim_uncharge(r, 1);
+    }
     os_lock_take(&r->lock);
     for (size_t i = 0; i < n; i++) {
         page_number number = (page_number)(first + i);

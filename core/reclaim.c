@@ -71,6 +71,20 @@ void reclaim_uncharge_locked(struct reclaim *r, size_t n_pages)
     r->charged -= n_pages;
 }
 
+void reclaim_charge(struct reclaim *r, size_t n_pages)
+{
+    os_lock_take(&r->lock);
+    charge_locked(r, n_pages);
+    os_lock_release(&r->lock);
+}
+
+void reclaim_uncharge(struct reclaim *r, size_t n_pages)
+{
+    os_lock_take(&r->lock);
+    reclaim_uncharge_locked(r, n_pages);
+    os_lock_release(&r->lock);
+}
+
 static size_t free_frames_locked(const struct reclaim *r)
 {
     return r->charged < r->limit ? r->limit - r->charged : 0;
@@ -435,9 +449,12 @@ size_t reclaim_evict(struct reclaim *r, unsigned worker, size_t wanted)
 
     /* Fill limbo first, so that what is compressed had its second chance. */
     while (n_left > 0 && n_freed < wanted) {
-        size_t n_resting = __atomic_load_n(&r->limbo.n_resting, __ATOMIC_RELAXED);
+        size_t n_resting;
         size_t n_picked;
 
+        os_lock_take(&r->lock);
+        n_resting = r->limbo.n_resting;
+        os_lock_release(&r->lock);
         if (n_resting >= r->cooled_target + wanted)
             break;
         n_freed += cool(r, w, r->cooled_target + wanted - n_resting, &n_picked);

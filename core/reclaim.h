@@ -101,6 +101,10 @@ static inline uintptr_t reclaim_address(const struct reclaim *r, page_number num
  */
 size_t reclaim_grant_locked(struct reclaim *r, unsigned worker, size_t wanted, bool *exhausted);
 
+/* A frame for a moment, whatever the limit says: it yields, and that is counted. */
+void reclaim_charge(struct reclaim *r, size_t n_pages);
+void reclaim_uncharge(struct reclaim *r, size_t n_pages);
+
 void reclaim_uncharge_locked(struct reclaim *r, size_t n_pages);
 
 /* A page has become resident: the youngest of the queue. */

@@ -53,6 +53,7 @@ static void handler_main(void *arg)
     struct uffd_msg message;
 
     os_thread_drop_capabilities();
+    os_thread_pin(worker);
     for (;;) {
         long got = sys_call3(SYS_read, b->uffd.fd, &message, sizeof message);
         struct fault fault;

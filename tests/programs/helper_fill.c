@@ -12,6 +12,7 @@
 #include <string.h>
 
 enum {
+    PAGE_BYTES = 4096,
     BLOCK_BYTES = 4 << 20,
     MAX_BLOCKS = 1024,
     LINE_BYTES = 64 /* divides a page, so that no line is in two */
@@ -41,15 +42,31 @@ static void fill(char *block, uint64_t first)
     }
 }
 
+/* Says for each page whose text is wrong what stands there instead: zeros, or the text of another place. */
+static void report(const char *found, uint64_t expected)
+{
+    static const char zeros[LINE_BYTES];
+
+    fprintf(stderr, "helper_fill: page %p: line %llu is %.*s\n", (const void *)found, (unsigned long long)expected,
+            LINE_BYTES - 1, memcmp(found, zeros, LINE_BYTES) == 0 ? "zeros" : found);
+}
+
 static size_t count_wrong(const char *block, uint64_t first)
 {
     size_t n_wrong = 0;
+    size_t last_page = SIZE_MAX;
 
     for (size_t i = 0; i < BLOCK_BYTES / LINE_BYTES; i++) {
         char line[LINE_BYTES] = {0};
+        size_t page = i * LINE_BYTES / PAGE_BYTES;
 
         make_line(line, first + i);
-        n_wrong += memcmp(block + i * LINE_BYTES, line, LINE_BYTES) != 0;
+        if (memcmp(block + i * LINE_BYTES, line, LINE_BYTES) == 0)
+            continue;
+        if (page != last_page)
+            report(block + i * LINE_BYTES, first + i);
+        last_page = page;
+        n_wrong++;
     }
     return n_wrong;
 }

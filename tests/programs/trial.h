@@ -33,8 +33,8 @@ enum {
     PAGE = 4096,
     TRIAL_ARGS = 32,
     /*
-     * A backstop against a program that hangs, not a measure of speed: the slowest case takes half a minute. Criterion's
-     * own time-out must come later than those of the runs of a case together, or nothing is reported and cleaned up.
+     * A backstop against a program that hangs, not a measure of speed: the slowest case takes half a minute.
+     * Criterion's own time-out comes later than those of a case's runs together: it neither reports nor cleans up.
      */
     TRIAL_TIMEOUT_S = 100,
     TRIAL_SUITE_TIMEOUT_S = 600,
@@ -65,7 +65,7 @@ struct trial *trial_begin(size_t limit_pages);
 /* Removes the trial's directory; for .fini. Nothing happens without a trial. */
 void trial_end(void);
 
-/* Ends the test as skipped. Not cr_skip_test() alone: Criterion does not call .fini then, and the directory would stay. */
+/* Ends the test as skipped. Not cr_skip_test() alone: Criterion does not call .fini then, the directory would stay. */
 void trial_skip(const char *why);
 
 /* Ends the test as skipped when @program is not installed. */

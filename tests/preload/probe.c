@@ -1,0 +1,71 @@
+/*
+ * probe.c - a program with many faces: each does one thing that programs do to their memory, checks what comes back,
+ * and prints a line. tests/preload/test_*.c run it with and without GhostMem.
+ *
+ * probe NAME [MEGABYTES]
+ */
+#include "tests/preload/probe.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct probe *const tables[] = {probes_alloc, probes_process, probes_kernel};
+
+void die(const char *file, int line, const char *what)
+{
+    fprintf(stderr, "%s:%d: %s does not hold\n", file, line, what);
+    _Exit(1);
+}
+
+static uint64_t word_of(size_t page, size_t k, uint64_t salt)
+{
+    return k % 3 == 0 ? 0x4141414141414141u : (page + salt) * (k + 0x9e3779b9u);
+}
+
+void fill(void *block, size_t bytes, uint64_t salt)
+{
+    uint64_t *words = block;
+
+    for (size_t i = 0; i < bytes / PAGE; i++)
+        for (size_t k = 0; k < PAGE / sizeof *words; k++)
+            words[i * (PAGE / sizeof *words) + k] = word_of(i, k, salt);
+}
+
+void check(const void *block, size_t bytes, uint64_t salt)
+{
+    const uint64_t *words = block;
+
+    for (size_t i = 0; i < bytes / PAGE; i++)
+        for (size_t k = 0; k < PAGE / sizeof *words; k++)
+            if (words[i * (PAGE / sizeof *words) + k] != word_of(i, k, salt)) {
+                fprintf(stderr, "page %zu word %zu is %#lx\n", i, k,
+                        (unsigned long)words[i * (PAGE / sizeof *words) + k]);
+                _Exit(1);
+            }
+}
+
+void *filled(size_t bytes, uint64_t salt)
+{
+    void *block = malloc(bytes);
+
+    CHECK(block != NULL);
+    fill(block, bytes, salt);
+    return block;
+}
+
+int main(int argc, char **argv)
+{
+    size_t bytes = (argc > 2 ? strtoul(argv[2], NULL, 10) : 8) << 20;
+
+    for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++)
+        for (const struct probe *probe = tables[t]; probe->name != NULL; probe++)
+            if (argc > 1 && strcmp(argv[1], probe->name) == 0) {
+                probe->run(bytes);
+                puts("ok");
+                return 0;
+            }
+    fprintf(stderr, "probe: no such probe\n");
+    return 2;
+}

@@ -1,0 +1,27 @@
+/* probe.h - what the parts of the probe program share: see probe.c. */
+#ifndef TESTS_PRELOAD_PROBE_H
+#define TESTS_PRELOAD_PROBE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define PAGE ((size_t)4096)
+
+struct probe {
+    const char *name;
+    void (*run)(size_t bytes); /* of the data to work on: more than the limit of the run with GhostMem */
+};
+
+extern const struct probe probes_alloc[];
+extern const struct probe probes_process[];
+extern const struct probe probes_kernel[];
+
+void die(const char *file, int line, const char *what);
+#define CHECK(condition) ((condition) ? (void)0 : die(__FILE__, __LINE__, #condition))
+
+/* Contents that compress a little, differ from page to page, and can be checked word by word. */
+void fill(void *block, size_t bytes, uint64_t salt);
+void check(const void *block, size_t bytes, uint64_t salt);
+void *filled(size_t bytes, uint64_t salt);
+
+#endif

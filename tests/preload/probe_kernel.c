@@ -1,0 +1,149 @@
+/* probe_kernel.c - the kernel touches the memory, and the program touches the kernel. */
+#include "tests/preload/probe.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+static void system_calls_reach_frozen_memory(size_t bytes)
+{
+    char *p = filled(bytes, 1);
+    char *q = filled(bytes, 2);
+    char path[] = "/tmp/ghostmem-probe-XXXXXX";
+    int fd = mkstemp(path);
+    struct iovec *vector = malloc(1 << 20);
+
+    CHECK(fd >= 0 && unlink(path) == 0);
+    CHECK(write(fd, p, bytes) == (ssize_t)bytes);
+    CHECK(pread(fd, q, bytes, 0) == (ssize_t)bytes);
+    check(q, bytes, 1);
+    fill(q, bytes, 2);
+    for (size_t i = 0; i < 16; i++)
+        vector[i] = (struct iovec){.iov_base = q + bytes / 16 * i, .iov_len = bytes / 16};
+    check(p, bytes, 1); /* pushes the vector out */
+    CHECK(preadv(fd, vector, 16, 0) == (ssize_t)bytes);
+    check(q, bytes, 1);
+    close(fd);
+}
+
+static size_t count_entries(const char *path)
+{
+    DIR *dir = opendir(path);
+    size_t n = 0;
+
+    CHECK(dir != NULL);
+    while (readdir(dir) != NULL)
+        n++;
+    closedir(dir);
+    return n;
+}
+
+static void descriptors_are_the_programs_alone(size_t bytes)
+{
+    size_t before = count_entries("/proc/self/fd");
+    char *p = filled(bytes, 1);
+
+    CHECK(count_entries("/proc/self/fd") == before);
+    for (int fd = 3; fd < 1024; fd++)
+        close(fd);
+    check(p, bytes, 1);
+    fill(p, bytes, 2);
+    check(p, bytes, 2);
+}
+
+static void nothing_runs_while_the_program_fits(size_t bytes)
+{
+    char *p = filled(bytes, 1);
+
+    CHECK(count_entries("/proc/self/task") == 3);
+    check(p, bytes, 1);
+}
+
+static void discarded_memory_reads_as_zeros(size_t bytes)
+{
+    char *p = filled(bytes, 1);
+
+    CHECK(madvise(p + bytes / 4, bytes / 2, MADV_DONTNEED) == 0 || ((uintptr_t)p & (PAGE - 1)) != 0);
+    if (((uintptr_t)p & (PAGE - 1)) != 0)
+        return; /* libc's block: the call had nothing to do with whole pages */
+    check(p, bytes / 4, 1);
+    for (size_t i = bytes / 4; i < bytes / 4 * 3; i += 64)
+        CHECK(p[i] == 0);
+    CHECK(madvise(p, bytes, MADV_HUGEPAGE) == 0);
+    check(p, bytes / 4, 1);
+}
+
+static void locked_memory_is_freed_and_zeroed(size_t bytes)
+{
+    size_t part = 64 * PAGE;
+
+    for (int round = 0; round < 3; round++) {
+        char *p = calloc(1, bytes);
+
+        for (size_t i = 0; i < bytes; i += PAGE)
+            CHECK(p[i] == 0);
+        (void)mlock(p, part);
+        fill(p, bytes, 1);
+        check(p, bytes, 1);
+        free(p);
+    }
+}
+
+static void privileges_are_dropped_after_the_start(size_t bytes)
+{
+    char *p = filled(bytes, 1);
+
+    if (getuid() == 0)
+        CHECK(setgid(65534) == 0 && setuid(65534) == 0);
+    check(p, bytes, 1);
+    fill(p, bytes, 2);
+    check(p, bytes, 2);
+    free(p);
+}
+
+static pthread_mutex_t *mutex;
+static int counter;
+
+static void *count_up(void *arg)
+{
+    char *own = arg;
+
+    for (int i = 0; i < 300; i++) {
+        pthread_mutex_lock(mutex);
+        counter++;
+        pthread_mutex_unlock(mutex);
+        own[(size_t)(i % 64) * PAGE] = 1;
+    }
+    return NULL;
+}
+
+static void mutex_in_frozen_memory(size_t bytes)
+{
+    char *p = filled(bytes, 1);
+    pthread_t threads[4];
+
+    mutex = malloc(1 << 20);
+    pthread_mutex_init(mutex, NULL);
+    for (size_t i = 0; i < 4; i++)
+        CHECK(pthread_create(&threads[i], NULL, count_up, p + bytes / 4 * i) == 0);
+    for (size_t i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    CHECK(counter == 1200);
+}
+
+const struct probe probes_kernel[] = {
+    {"system_calls_reach_frozen_memory", system_calls_reach_frozen_memory},
+    {"descriptors_are_the_programs_alone", descriptors_are_the_programs_alone},
+    {"nothing_runs_while_the_program_fits", nothing_runs_while_the_program_fits},
+    {"discarded_memory_reads_as_zeros", discarded_memory_reads_as_zeros},
+    {"locked_memory_is_freed_and_zeroed", locked_memory_is_freed_and_zeroed},
+    {"privileges_are_dropped_after_the_start", privileges_are_dropped_after_the_start},
+    {"mutex_in_frozen_memory", mutex_in_frozen_memory},
+    {NULL, NULL},
+};

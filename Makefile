@@ -47,7 +47,77 @@ build/unit/tsan: $(UNIT_DEPS) tests/unit/unit_main.c
 	@mkdir -p $(@D)
 	$(CC) $(UNIT_CFLAGS) -DUNIT_IN_PROCESS -fsanitize=thread -o $@ $(UNIT_SOURCES) tests/unit/unit_main.c $(UNIT_LIBS)
 
+# ---- programs under LD_PRELOAD: ours, and real ones ----
+
+TEST_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) -g -O1
+HELPERS = build/tests/probe build/tests/helper_fill build/tests/helper_atomics
+
+# The compiler must neither see through the misuse nor drop the calls that are under test.
+build/tests/probe: $(wildcard tests/preload/probe*.[ch])
+	@mkdir -p $(@D)
+	$(CC) $(TEST_CFLAGS) -fno-builtin -Wno-free-nonheap-object -Wno-use-after-free -o $@ $(filter %.c,$^) -lpthread -ldl
+
+build/tests/helper_%: tests/programs/helper_%.c
+	@mkdir -p $(@D)
+	$(CC) $(TEST_CFLAGS) -o $@ $< -lpthread
+
+build/tests/preload: tests/preload/test_preload.c tests/programs/run.c tests/programs/run.h
+	@mkdir -p $(@D)
+	$(CC) $(TEST_CFLAGS) -o $@ tests/preload/test_preload.c tests/programs/run.c -lcriterion
+
+PROGRAM_SOURCES = $(filter-out tests/programs/helper_%.c,$(wildcard tests/programs/*.c))
+build/tests/programs: $(PROGRAM_SOURCES) $(wildcard tests/programs/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(TEST_CFLAGS) -o $@ $(PROGRAM_SOURCES) -lcriterion -lm
+
+# ---- the commands ----
+
+BUILD_PACKAGES = gcc libc6-dev liblz4-dev
+TEST_PACKAGES = $(BUILD_PACKAGES) libcriterion-dev libasan8 libubsan1 libtsan2 util-linux python3 python3-numpy \
+                xz-utils zstd sqlite3 git perl gawk coreutils procps
+BENCH_PACKAGES = $(BUILD_PACKAGES) python3 xz-utils util-linux
+
+deps-build:
+	@tests/install.sh make $(BUILD_PACKAGES)
+deps-test:
+	@tests/install.sh make $(TEST_PACKAGES)
+deps-bench:
+	@tests/install.sh make $(BENCH_PACKAGES)
+
+CHECK = GHOSTMEM_LIB=$(CURDIR)/libghostmem.so GHOSTMEM_TEST_BIN=$(CURDIR)/build/tests \
+        ASAN_OPTIONS=detect_leaks=0 tests/check.sh
+
+check: deps-test
+	@$(MAKE) --no-print-directory -j2 check-build
+	@$(MAKE) --no-print-directory layers
+	@$(CHECK) "unit=build/unit/plain -j2 --verbose" "unit, ASan and UBSan=build/unit/asan -j2 --verbose" \
+	    "unit, TSan=build/unit/tsan" "preload=build/tests/preload -j2 --verbose" \
+	    "real programs=build/tests/programs -j2 --verbose"
+
+check-build: libghostmem.so build/unit/plain build/unit/asan build/unit/tsan build/tests/preload build/tests/programs $(HELPERS)
+
+layers:
+	@tests/layers.sh
+
+demo: deps-build
+	@$(MAKE) --no-print-directory libghostmem.so
+	@bench/demo.sh
+
+# ---- benchmarks ----
+
+build/bench/workload: bench/workload.c bench/block.c bench/random.c bench/pattern.c bench/draw.c $(wildcard bench/*.h)
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -O2 $(WARNINGS) -o $@ $(filter %.c,$^) -lpthread -lm
+
+build/bench/floor: bench/floor.c bench/pattern.c $(wildcard bench/*.h)
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -O2 $(WARNINGS) -o $@ $(filter %.c,$^) -llz4
+
+bench: deps-bench
+	@$(MAKE) --no-print-directory libghostmem.so build/bench/workload build/bench/floor
+	@bench/run.py
+
 clean:
 	rm -rf build libghostmem.so
 
-.PHONY: all clean
+.PHONY: all clean check check-build layers demo bench deps-build deps-test deps-bench

@@ -123,7 +123,10 @@ int pager_commit(struct pager *pager, size_t committed)
 void pager_mark_last(struct pager *pager, page_number last, bool is_last)
 {
     os_lock_take(&pager->reclaim.lock);
-    page_at(&pager->table, last)->flags = is_last ? PAGE_FLAG_LAST : 0;
+    if (is_last)
+        page_at(&pager->table, last)->flags |= PAGE_FLAG_LAST;
+    else
+        page_at(&pager->table, last)->flags &= ~PAGE_FLAG_LAST & 15u;
     os_lock_release(&pager->reclaim.lock);
 }
 
@@ -355,7 +358,7 @@ static void confirm_locked(struct pager *pager, page_number number)
     struct reclaim *r = &pager->reclaim;
     size_t n_done;
 
-    queue_remove(&r->queue, &pager->table, number);
+    reclaim_leave_locked(r, number);
     page_set_state(&pager->table, number, PAGE_MOVING);
     os_lock_release(&r->lock);
     (void)pager->backend->fill(pager->backend, reclaim_address(r, number), zeros, 1, &n_done);

@@ -51,7 +51,7 @@ static bool discard_page_locked(struct pager *pager, page_number number, struct 
         page->flags = 0;
         return true;
     case PAGE_RESIDENT:
-        queue_remove(&r->queue, &pager->table, number);
+        reclaim_leave_locked(r, number);
         if (chunk->n_resident++ == 0)
             chunk->first = number;
         chunk->end = number + 1;
@@ -197,7 +197,7 @@ static void move_resident(void *arg, unsigned worker)
 /* The page leaves the queue and the old place; its frame follows later. */
 static void unplace_resident_locked(struct pager *pager, page_number to, page_number from)
 {
-    queue_remove(&pager->reclaim.queue, &pager->table, from);
+    reclaim_leave_locked(&pager->reclaim, from);
     page_set_state(&pager->table, from, PAGE_EMPTY);
     page_set_state(&pager->table, to, PAGE_MOVING);
 }

@@ -49,6 +49,8 @@ typedef uint32_t page_number;
 
 /* How far read-ahead may go: it stops after the last page of a block. */
 #define PAGE_FLAG_LAST 1u
+/* Resident and not to be had at the moment (locked in RAM): stands in the queue of those. */
+#define PAGE_FLAG_STUCK 2u
 
 struct page {
     uint32_t next : 28;

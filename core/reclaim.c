@@ -12,6 +12,8 @@
 /* Cooled pages: an eighth of the limit, at most 16 MiB. */
 #define MAX_COOLED 4096
 #define COOLED_SHARE 8
+/* A page that is locked in RAM is tried again so often. */
+#define STUCK_RETRY_NS ((uint64_t)100 * 1000 * 1000)
 /* How long the background thread sleeps when nothing can be evicted. */
 #define NOTHING_TO_EVICT_MS 10
 
@@ -40,6 +42,7 @@ int reclaim_init(struct reclaim *r, uintptr_t base, struct pagetable *table, str
     };
     r->low_free = r->high_free / 2;
     queue_init(&r->queue);
+    queue_init(&r->stuck);
     streams_init(&r->streams, limit);
     error = os_mem_map(workers_bytes, (void **)&r->workers);
     if (error != 0)
@@ -143,6 +146,40 @@ void reclaim_enter_locked(struct reclaim *r, page_number number)
 {
     page_set_state(r->table, number, PAGE_RESIDENT);
     queue_push(&r->queue, r->table, number);
+}
+
+static void enter_stuck_locked(struct reclaim *r, page_number number)
+{
+    page_set_state(r->table, number, PAGE_RESIDENT);
+    page_at(r->table, number)->flags |= PAGE_FLAG_STUCK;
+    queue_push(&r->stuck, r->table, number);
+}
+
+void reclaim_leave_locked(struct reclaim *r, page_number number)
+{
+    struct page *page = page_at(r->table, number);
+    bool stuck = (page->flags & PAGE_FLAG_STUCK) != 0;
+
+    queue_remove(stuck ? &r->stuck : &r->queue, r->table, number);
+    page->flags &= ~PAGE_FLAG_STUCK & 15u;
+}
+
+static void retry_stuck_locked(struct reclaim *r)
+{
+    uint64_t now_ns;
+
+    if (r->stuck.n_pages == 0)
+        return;
+    now_ns = os_now_ns();
+    if (now_ns < r->stuck_retry_ns)
+        return;
+    r->stuck_retry_ns = now_ns + STUCK_RETRY_NS;
+    while (r->stuck.n_pages > 0) {
+        page_number number = r->stuck.oldest;
+
+        reclaim_leave_locked(r, number);
+        queue_push(&r->queue, r->table, number);
+    }
 }
 
 /* ---- moving pages ---- */
@@ -280,6 +317,7 @@ static size_t cool(struct reclaim *r, struct reclaim_worker *w, size_t wanted, s
 
     os_lock_take(&r->lock);
     reclaim_admit_locked(r);
+    retry_stuck_locked(r);
     n = pick_victims_locked(r, w, min_size(wanted, RECLAIM_BATCH));
     os_lock_release(&r->lock);
     *n_picked = n;
@@ -354,7 +392,7 @@ static size_t freeze_in_place(struct reclaim *r, struct reclaim_worker *w, page_
         r->counters.freezes_in_place++;
     } else {
         r->counters.busy_pages++;
-        reclaim_enter_locked(r, number);
+        enter_stuck_locked(r, number);
     }
     os_lock_release(&r->lock);
     /* Who waited for leave to write finds the page missing, or writable again. */

@@ -11,7 +11,7 @@
  * cannot be moved (older kernel, not writable) is compressed in place, write-protected meanwhile.
  *
  * Invariants, with the lock free of holders:
- *   1. queue = pages in PAGE_RESIDENT; limbo's resting slots = pages in PAGE_COOLED
+ *   1. queue and stuck = pages in PAGE_RESIDENT; limbo's resting slots = pages in PAGE_COOLED
  *   2. charged = RESIDENT + COOLED + frames held by pages in transit
  *   3. every page in transit has one thread at work that will end it without waiting for the program
  *
@@ -70,6 +70,8 @@ struct reclaim {
 
     struct os_lock lock; /* pager.lock; guards all below, the page table and the streams */
     struct page_queue queue;
+    struct page_queue stuck; /* resident pages that would not leave; back in the queue every STUCK_RETRY_NS */
+    uint64_t stuck_retry_ns; /* time of the next return */
     struct limbo limbo;
     struct streams streams;
     size_t charged;
@@ -109,6 +111,9 @@ void reclaim_uncharge_locked(struct reclaim *r, size_t n_pages);
 
 /* A page has become resident: the youngest of the queue. */
 void reclaim_enter_locked(struct reclaim *r, page_number number);
+
+/* A resident page leaves its queue; the caller sets its state. */
+void reclaim_leave_locked(struct reclaim *r, page_number number);
 
 /* Sleep until some page's transit ends. The lock is dropped meanwhile. */
 void reclaim_wait_locked(struct reclaim *r);

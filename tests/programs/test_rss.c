@@ -57,7 +57,7 @@ Test(rss, of_a_256_mib_fill_never_passes_limit_and_pool_at_4096_pages)
     cr_log_info("rss: %zu samples, peak %zu KiB, VmHWM %zu KiB, bound %zu KiB (baseline %zu, pool %zu, tables %zu)",
                 result.n_samples, result.rss_peak_bytes / KIB, reported_peak_bytes(trial, "ghost/stdout") / KIB,
                 bound / KIB, baseline / KIB, stats.pool_held_bytes / KIB, stats.meta_bytes / KIB);
-    cr_assert_gt(result.n_samples, 100, "only %zu samples", result.n_samples);
+    cr_assert_gt(result.n_samples, 50, "only %zu samples", result.n_samples);
     cr_expect_leq(result.rss_peak_bytes, bound, "the samples' peak of %zu bytes is above %zu", result.rss_peak_bytes,
                   bound);
     cr_expect_leq(reported_peak_bytes(trial, "ghost/stdout"), bound, "VmHWM of %zu bytes is above %zu",

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# layers.sh - a file includes only files of lower layers (STYLE: never upwards, never sideways). Called by `make check`.
+set -u
+
+# Lower numbers are lower layers. A module may include its own header.
+layer() {
+    case $1 in
+    platform/*) echo 0 ;;
+    core/base.h) echo 1 ;;
+    core/lock.h) echo 2 ;;
+    core/log.*) echo 2 ;;
+    core/config.* | core/stats.*) echo 3 ;;
+    core/codec.* | core/pool.*) echo 4 ;;
+    core/store.*) echo 5 ;;
+    core/pagetable.*) echo 6 ;;
+    core/queue.* | core/limbo.* | core/stream.*) echo 7 ;;
+    core/reclaim.*) echo 8 ;;
+    core/pager.* | core/pager_block.*) echo 9 ;;
+    core/heap.*) echo 10 ;;
+    interpose/*) echo 11 ;;
+    *) echo "" ;;
+    esac
+}
+
+module() { # core/pager_block.c belongs to pager
+    local m=${1%.*}
+    echo "${m%_block}"
+}
+
+bad=0
+for file in platform/*.[ch] core/*.[ch] interpose/*.[ch]; do
+    own=$(layer "$file")
+    if [ -z "$own" ]; then
+        echo "$file: no layer is known for it"
+        bad=1
+        continue
+    fi
+    while read -r included; do
+        theirs=$(layer "$included")
+        [ "$(module "$file")" = "$(module "$included")" ] && continue
+        [ "$own" -eq 0 ] && [ "${theirs:-99}" -eq 0 ] && continue
+        [ "$own" -eq 11 ] && [ "${theirs:-99}" -le 11 ] && continue
+        if [ -z "$theirs" ] || [ "$theirs" -ge "$own" ]; then
+            echo "$file (layer $own) includes $included (layer ${theirs:-unknown})"
+            bad=1
+        fi
+    done < <(sed -n 's/^#include "\(.*\)"/\1/p' "$file")
+done
+exit $bad

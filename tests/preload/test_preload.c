@@ -1,0 +1,448 @@
+/*
+ * test_preload.c - the probe program under LD_PRELOAD, at several limits: it must end as it ends without.
+ *
+ * From the environment: GHOSTMEM_LIB and GHOSTMEM_TEST_BIN, as in tests/programs.
+ */
+#include "tests/programs/run.h"
+
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define TIMEOUT_S 60
+#define PATH_BYTES 512
+
+struct outcome {
+    int status;
+    char output[4096];
+    char errors[4096];
+    char stats[4096]; /* the JSON report, "" when there is none */
+};
+
+static char dir[] = "/tmp/ghostmem-test-XXXXXX";
+
+static void make_dir(void)
+{
+    cr_assert_not_null(mkdtemp(dir));
+    cr_assert_eq(chmod(dir, 0777), 0); /* some probes run as another user */
+}
+
+static void remove_dir(void)
+{
+    static const char *const names[] = {"out", "err", "stats.json", "log"};
+    char path[PATH_BYTES];
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+        (void)unlink(path);
+    }
+    (void)rmdir(dir);
+}
+
+TestSuite(preload, .init = make_dir, .fini = remove_dir);
+TestSuite(misuse, .init = make_dir, .fini = remove_dir);
+TestSuite(settings, .init = make_dir, .fini = remove_dir);
+TestSuite(report, .init = make_dir, .fini = remove_dir);
+
+static const char *required(const char *name)
+{
+    const char *value = getenv(name);
+
+    cr_assert_not_null(value, "%s is not set: run make check", name);
+    return value;
+}
+
+static void read_file(const char *name, char *text, size_t bytes)
+{
+    char path[PATH_BYTES];
+    FILE *file;
+    size_t n = 0;
+
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    file = fopen(path, "r");
+    if (file != NULL) {
+        n = fread(text, 1, bytes - 1, file);
+        fclose(file);
+    }
+    text[n] = '\0';
+}
+
+/* Run `probe NAME MEGABYTES` as @user (NULL: as we are) with up to six settings more; NULL as @library: plain. */
+static void run_probe(const char *name, const char *megabytes, const char *user, const char *const settings[6],
+                      const char *library, struct outcome *outcome)
+{
+    char probe[PATH_BYTES];
+    char preload[PATH_BYTES];
+    char stats[PATH_BYTES];
+    const char *env[10] = {"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL=C"};
+    const char *argv[10] = {NULL};
+    size_t n_env = 2;
+    size_t n_argv = 0;
+    struct run run = {.argv = argv, .env = env, .dir = dir, .output = "out", .errors = "err", .timeout_s = TIMEOUT_S};
+    struct run_result result;
+
+    snprintf(probe, sizeof probe, "%s/probe", required("GHOSTMEM_TEST_BIN"));
+    snprintf(preload, sizeof preload, "LD_PRELOAD=%s", library != NULL ? library : "");
+    snprintf(stats, sizeof stats, "GHOSTMEM_STATS=%s/stats.json", dir);
+    if (user != NULL) {
+        argv[n_argv++] = "/usr/bin/setpriv";
+        argv[n_argv++] = user;
+        argv[n_argv++] = "--regid=65534";
+        argv[n_argv++] = "--clear-groups";
+    }
+    argv[n_argv++] = probe;
+    argv[n_argv++] = name;
+    argv[n_argv++] = megabytes;
+    if (library != NULL) {
+        env[n_env++] = preload;
+        env[n_env++] = stats;
+        for (size_t i = 0; i < 6 && settings[i] != NULL; i++)
+            env[n_env++] = settings[i];
+    }
+    cr_assert_eq(run_program(&run, &result), 0);
+    cr_assert(!result.timed_out, "%s: no end after %d s", name, TIMEOUT_S);
+    outcome->status = result.status;
+    read_file("out", outcome->output, sizeof outcome->output);
+    read_file("err", outcome->errors, sizeof outcome->errors);
+    read_file("stats.json", outcome->stats, sizeof outcome->stats);
+}
+
+static void run_at_limit(const char *name, const char *megabytes, const char *limit, struct outcome *outcome)
+{
+    char setting[64];
+    const char *settings[6] = {setting};
+
+    snprintf(setting, sizeof setting, "GHOSTMEM_MAX_PAGES=%s", limit);
+    run_probe(name, megabytes, NULL, settings, required("GHOSTMEM_LIB"), outcome);
+}
+
+static bool says(const char *json, const char *key, const char *value)
+{
+    char text[128];
+
+    snprintf(text, sizeof text, "\"%s\": %s", key, value);
+    return strstr(json, text) != NULL;
+}
+
+/* ---- the same as without ---- */
+
+struct trial {
+    char probe[48];
+    char limit[8];
+    char megabytes[8];
+};
+
+static const char *const probes[] = {
+    "large_blocks_are_ghost_memory",
+    "small_blocks_are_libcs",
+    "errors_are_what_the_standards_say",
+    "calloc_is_zero_also_after_use",
+    "realloc_keeps_the_contents",
+    "many_blocks_of_all_sizes",
+    "calls_before_main_and_after_exit",
+    "both_sides_of_a_fork_go_on",
+    "fork_chain",
+    "fork_storm",
+    "fork_while_threads_touch",
+    "programs_started_from_here_run",
+    "exit_from_a_thread",
+    "main_thread_ends_first",
+    "underscore_exit",
+    "system_calls_reach_frozen_memory",
+    "descriptors_are_the_programs_alone",
+    "discarded_memory_reads_as_zeros",
+    "locked_memory_is_freed_and_zeroed",
+    "privileges_are_dropped_after_the_start",
+    "mutex_in_frozen_memory",
+    "signal_dispositions_look_untouched",
+};
+static const char *const limits[][2] = {{"5", "1"}, {"64", "4"}, {"1024", "16"}};
+#define N_PROBES (sizeof probes / sizeof probes[0])
+#define N_LIMITS (sizeof limits / sizeof limits[0])
+
+ParameterizedTestParameters(preload, probe_ends_as_it_does_without)
+{
+    static struct trial trials[N_PROBES * N_LIMITS];
+
+    for (size_t i = 0; i < N_PROBES; i++)
+        for (size_t k = 0; k < N_LIMITS; k++) {
+            struct trial *trial = &trials[i * N_LIMITS + k];
+
+            strcpy(trial->probe, probes[i]);
+            strcpy(trial->limit, limits[k][0]);
+            strcpy(trial->megabytes, limits[k][1]);
+        }
+    return cr_make_param_array(struct trial, trials, N_PROBES * N_LIMITS);
+}
+
+ParameterizedTest(struct trial *trial, preload, probe_ends_as_it_does_without)
+{
+    struct outcome plain;
+    struct outcome ghost;
+
+    run_probe(trial->probe, trial->megabytes, NULL, NULL, NULL, &plain);
+    run_at_limit(trial->probe, trial->megabytes, trial->limit, &ghost);
+    cr_assert(WIFEXITED(plain.status) && WEXITSTATUS(plain.status) == 0, "%s without: %s", trial->probe, plain.errors);
+    cr_assert_eq(ghost.status, plain.status, "%s at %s pages: status %#x, %s", trial->probe, trial->limit,
+                 (unsigned)ghost.status, ghost.errors);
+    cr_assert_str_eq(ghost.output, plain.output, "%s at %s pages", trial->probe, trial->limit);
+    cr_assert_str_eq(ghost.errors, "", "%s at %s pages", trial->probe, trial->limit);
+    cr_assert_neq(ghost.stats[0], '\0', "%s at %s pages: no report", trial->probe, trial->limit);
+}
+
+Test(preload, our_malloc_answers)
+{
+    struct outcome outcome;
+
+    run_at_limit("large_blocks_are_ghost_memory", "8", "1000000", &outcome);
+    cr_assert_str_eq(outcome.output, "ok\n");
+    cr_assert(says(outcome.stats, "engaged", "false"));
+    cr_assert(!says(outcome.stats, "ghost_bytes_peak", "0"), "%s", outcome.stats);
+}
+
+Test(preload, nothing_runs_while_the_program_fits)
+{
+    struct outcome outcome;
+
+    run_at_limit("nothing_runs_while_the_program_fits", "8", "4096", &outcome);
+    cr_assert_str_eq(outcome.output, "ok\n", "%s", outcome.errors);
+    cr_assert(says(outcome.stats, "engaged", "false"));
+    cr_assert(says(outcome.stats, "faults", "0"));
+}
+
+Test(preload, disabled_it_does_nothing_at_all)
+{
+    const char *settings[6] = {"GHOSTMEM_DISABLE=1", "GHOSTMEM_MAX_PAGES=64", "GHOSTMEM_NONSENSE=1"};
+    struct outcome outcome;
+
+    run_probe("calloc_is_zero_also_after_use", "8", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert_str_eq(outcome.output, "ok\n");
+    cr_assert_str_eq(outcome.errors, "");
+    cr_assert_str_eq(outcome.stats, "");
+}
+
+Test(preload, other_programs_of_the_tree_run_without)
+{
+    const char *settings[6] = {"GHOSTMEM_PROGRAMS=sort:xz", "GHOSTMEM_MAX_PAGES=64"};
+    struct outcome outcome;
+
+    run_probe("calloc_is_zero_also_after_use", "8", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert_str_eq(outcome.output, "ok\n");
+    cr_assert_str_eq(outcome.stats, "");
+    settings[0] = "GHOSTMEM_PROGRAMS=sort:probe";
+    run_probe("calloc_is_zero_also_after_use", "8", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert(says(outcome.stats, "engaged", "true"));
+}
+
+Test(preload, user_without_permission_runs_on_libc_after_one_line)
+{
+    const char *settings[6] = {"GHOSTMEM_MAX_PAGES=64"};
+    struct outcome outcome;
+
+    if (getuid() != 0)
+        cr_skip_test("only root can become a user without permission");
+    run_probe("calloc_is_zero_also_after_use", "8", "--reuid=65534", settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert_str_eq(outcome.output, "ok\n", "%s", outcome.errors);
+    cr_assert_str_eq(outcome.errors,
+                     "ghostmem: userfaultfd is not permitted: EPERM (1); the limit cannot be kept and memory comes from "
+                     "libc (run as root or with CAP_SYS_PTRACE, or sysctl vm.unprivileged_userfaultfd=1, or give access "
+                     "to /dev/userfaultfd)\n");
+}
+
+/* ---- misuse ---- */
+
+static void dies_saying(const char *probe, const char *limit, const char *function, const char *what)
+{
+    struct outcome outcome;
+    size_t length;
+
+    run_at_limit(probe, "8", limit, &outcome);
+    cr_assert(WIFSIGNALED(outcome.status) && WTERMSIG(outcome.status) == SIGABRT, "%s: status %#x", probe,
+              (unsigned)outcome.status);
+    length = strlen(outcome.errors);
+    cr_assert(strncmp(outcome.errors, function, strlen(function)) == 0 && strstr(outcome.errors, what) != NULL &&
+                  strchr(outcome.errors, '\n') == outcome.errors + length - 1,
+              "%s: %s", probe, outcome.errors);
+}
+
+static void dies_dormant_and_engaged(const char *probe, const char *function, const char *what)
+{
+    dies_saying(probe, "64", function, what);
+    dies_saying(probe, "1000000", function, what);
+}
+
+Test(misuse, double_free_is_one_line_and_an_abort)
+{
+    dies_dormant_and_engaged("double_free", "ghostmem: free(0x", "double free");
+}
+
+Test(misuse, free_inside_a_block_names_the_block)
+{
+    dies_dormant_and_engaged("free_inside_a_block", "ghostmem: free(0x", "invalid pointer: 8192 bytes inside the block 0x");
+}
+
+Test(misuse, free_of_an_odd_address_names_the_block)
+{
+    dies_dormant_and_engaged("free_of_an_odd_address", "ghostmem: free(0x", "invalid pointer: 1 bytes inside the block 0x");
+}
+
+Test(misuse, realloc_of_a_freed_block_is_one_line_and_an_abort)
+{
+    dies_dormant_and_engaged("realloc_of_a_freed_block", "ghostmem: realloc(0x", "double free");
+}
+
+Test(misuse, free_where_no_block_ever_was_is_one_line_and_an_abort)
+{
+    dies_dormant_and_engaged("free_where_no_block_ever_was", "ghostmem: free(0x", "no block at this address");
+}
+
+Test(misuse, wild_write_dies_as_without)
+{
+    struct outcome plain;
+    struct outcome ghost;
+
+    run_probe("dies_of_a_wild_write", "8", NULL, NULL, NULL, &plain);
+    run_at_limit("dies_of_a_wild_write", "8", "64", &ghost);
+    cr_assert(WIFSIGNALED(plain.status) && WTERMSIG(plain.status) == SIGSEGV);
+    cr_assert(WIFSIGNALED(ghost.status) && WTERMSIG(ghost.status) == SIGSEGV);
+    cr_assert(says(ghost.stats, "engaged", "true"), "the report of a fatal signal: %s", ghost.stats);
+}
+
+/* ---- settings ---- */
+
+static void complains(const char *setting, const char *line)
+{
+    const char *settings[6] = {setting};
+    struct outcome outcome;
+
+    run_probe("small_blocks_are_libcs", "1", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert_str_eq(outcome.output, "ok\n");
+    cr_assert_str_eq(outcome.errors, line);
+}
+
+Test(settings, bad_value_is_one_line_and_the_run_goes_on)
+{
+    complains("GHOSTMEM_MAX_PAGES=lots",
+              "ghostmem: GHOSTMEM_MAX_PAGES=lots: not understood; accepted: a number of 4096-byte pages, at least 5, or 0 "
+              "for the default; used instead: the default, or 5 for a smaller number\n");
+    complains("GHOSTMEM_MAX_PAGES=4",
+              "ghostmem: GHOSTMEM_MAX_PAGES=4: too small; accepted: a number of 4096-byte pages, at least 5, or 0 for the "
+              "default; used instead: the default, or 5 for a smaller number\n");
+    complains("GHOSTMEM_THRESHOLD=100",
+              "ghostmem: GHOSTMEM_THRESHOLD=100: too small; accepted: a size such as 128K; used instead: 128K; below 4096, "
+              "one page: smaller blocks are not ghost memory yet\n");
+}
+
+Test(settings, unknown_variable_is_one_line)
+{
+    complains("GHOSTMEM_MAXPAGES=5",
+              "ghostmem: GHOSTMEM_MAXPAGES: no such setting; accepted after GHOSTMEM_ are MAX_PAGES MAX_MEMORY THRESHOLD "
+              "SWAP COMPRESS POOL FAULTS PROGRAMS STATS VERBOSE LOG STRICT DISABLE; it is ignored\n");
+}
+
+Test(settings, feature_that_is_not_built_says_so)
+{
+    complains("GHOSTMEM_SWAP=/var/tmp/x",
+              "ghostmem: GHOSTMEM_SWAP=/var/tmp/x: not built yet; accepted: nothing: this version has no swap file yet; "
+              "used instead: RAM alone\n");
+    complains("GHOSTMEM_FAULTS=signal",
+              "ghostmem: GHOSTMEM_FAULTS=signal: not built yet; accepted: auto or thread: this version has no other backend "
+              "yet; used instead: auto\n");
+}
+
+Test(settings, strict_ends_the_program_before_main)
+{
+    const char *settings[6] = {"GHOSTMEM_STRICT=1", "GHOSTMEM_MAX_PAGES=x"};
+    struct outcome outcome;
+
+    run_probe("small_blocks_are_libcs", "1", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert(WIFEXITED(outcome.status) && WEXITSTATUS(outcome.status) == 78);
+    cr_assert_str_eq(outcome.output, "");
+}
+
+Test(settings, messages_go_to_the_log_file)
+{
+    char setting[PATH_BYTES];
+    const char *settings[6] = {setting, "GHOSTMEM_MAX_PAGES=x"};
+    struct outcome outcome;
+    char log[1024];
+
+    snprintf(setting, sizeof setting, "GHOSTMEM_LOG=%s/log", dir);
+    run_probe("small_blocks_are_libcs", "1", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert_str_eq(outcome.errors, "");
+    read_file("log", log, sizeof log);
+    cr_assert_not_null(strstr(log, "GHOSTMEM_MAX_PAGES=x: not understood"));
+}
+
+Test(settings, verbose_says_what_was_chosen)
+{
+    const char *settings[6] = {"GHOSTMEM_VERBOSE=1", "GHOSTMEM_MAX_PAGES=64"};
+    struct outcome outcome;
+
+    run_probe("calloc_is_zero_also_after_use", "4", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert_not_null(strstr(outcome.errors, "limit 64 pages"), "%s", outcome.errors);
+}
+
+/* ---- reports ---- */
+
+Test(report, json_has_every_key)
+{
+    static const char *const keys[] = {
+        "version",        "backend",         "page_bytes",       "limit_pages",      "resident_pages",
+        "resident_pages_peak", "frozen_pages", "same_filled_pages", "pool_images",   "pool_used_bytes",
+        "pool_held_bytes", "swap_used_bytes", "swap_file_bytes", "meta_bytes",       "faults",
+        "soft_faults",    "thaws",           "freezes",          "clean_drops",      "read_ahead_pages",
+        "limit_exceeded_pages_peak", "ghost_bytes_live", "ghost_bytes_peak", "engaged",
+    };
+    struct outcome outcome;
+
+    run_at_limit("calloc_is_zero_also_after_use", "8", "64", &outcome);
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        char quoted[64];
+
+        snprintf(quoted, sizeof quoted, "\"%s\":", keys[i]);
+        cr_assert_not_null(strstr(outcome.stats, quoted), "%s in %s", keys[i], outcome.stats);
+    }
+    cr_assert(says(outcome.stats, "backend", "\"thread\"") && says(outcome.stats, "engaged", "true"));
+    cr_assert(says(outcome.stats, "limit_pages", "64") && says(outcome.stats, "resident_pages_peak", "64"));
+    cr_assert(says(outcome.stats, "limit_exceeded_pages_peak", "0"));
+}
+
+Test(report, every_way_to_end_writes_it)
+{
+    static const char *const ends[] = {"exit_from_a_thread", "main_thread_ends_first", "underscore_exit", "killed_by_sigterm"};
+
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        struct outcome outcome;
+
+        run_at_limit(ends[i], "8", "64", &outcome);
+        cr_assert(says(outcome.stats, "engaged", "true"), "%s: %s", ends[i], outcome.stats);
+        remove_dir();
+        cr_assert_eq(mkdir(dir, 0777), 0);
+    }
+}
+
+Test(report, signal_that_kills_still_kills)
+{
+    struct outcome outcome;
+
+    run_at_limit("killed_by_sigterm", "8", "64", &outcome);
+    cr_assert(WIFSIGNALED(outcome.status) && WTERMSIG(outcome.status) == SIGTERM);
+}
+
+Test(report, readable_form_goes_to_stderr)
+{
+    const char *settings[6] = {"GHOSTMEM_STATS=1", "GHOSTMEM_MAX_PAGES=64"};
+    struct outcome outcome;
+
+    run_probe("calloc_is_zero_also_after_use", "8", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert_str_eq(outcome.output, "ok\n");
+    /* The environment has the path first and this setting after it: the later one is taken. */
+    cr_assert_not_null(strstr(outcome.errors, "resident at most     256.0 KiB"), "%s", outcome.errors);
+}

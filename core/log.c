@@ -126,7 +126,7 @@ static void write_line(const char *format, va_list args)
 
     length = log_format_args(text, sizeof text - 1, length, format, args);
     text[length++] = '\n';
-    (void)os_file_write(log_fd, text, length); /* nowhere left to complain */
+    (void)os_message_write(log_fd, text, length); /* nowhere left to complain */
 }
 
 void log_open(int fd, enum log_level level)

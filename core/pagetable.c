@@ -85,7 +85,7 @@ static void group_leave(struct pagetable *table, page_number number, size_t n)
         return;
     table->n_busy_groups--;
     /* On failure the memory stays, full of EMPTY entries. */
-    (void)os_mem_discard(&table->pages[group * PAGETABLE_GROUP_PAGES], PAGETABLE_GROUP_PAGES * sizeof(struct page));
+    (void)os_mem_release(&table->pages[group * PAGETABLE_GROUP_PAGES], PAGETABLE_GROUP_PAGES * sizeof(struct page));
 }
 
 static void group_enter(struct pagetable *table, page_number number, size_t n)

@@ -180,7 +180,7 @@ static void slab_retire_locked(struct pool *pool, struct pool_slab *slab)
 {
     size_t held = held_by(slab);
 
-    if (os_mem_discard(slot_at(pool, slab, 0), held) != 0)
+    if (os_mem_release(slot_at(pool, slab, 0), held) != 0)
         return;
     add(&pool->held_bytes, -(uint64_t)held);
     if (slab->evacuating)

@@ -432,7 +432,7 @@ static void drop_slots(struct reclaim *r, struct reclaim_worker *w, size_t n)
         }
         while (i + length < n && w->outcomes[i + length] != REFUSED && w->slots[i + length] == w->slots[i] + length)
             length++;
-        if (os_mem_discard((void *)limbo_address(&r->limbo, w->slots[i]), length * PAGE_BYTES) != 0)
+        if (os_mem_release((void *)limbo_address(&r->limbo, w->slots[i]), length * PAGE_BYTES) != 0)
             for (size_t k = i; k < i + length; k++) {
                 if (w->outcomes[k] == DONE)
                     store_free(r->store, (store_handle)w->results[k]);

@@ -84,7 +84,7 @@ static int open_and_watch(struct thread_backend *b)
 {
     int error;
 
-    error = os_files_close_all(2); /* messages still go to the standard error of this moment */
+    error = os_files_close_all();
     if (error == 0)
         error = uffd_open(&b->uffd, false);
     if (error != 0)

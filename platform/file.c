@@ -3,6 +3,7 @@
 
 #include "platform/inject.h"
 #include "platform/sys.h"
+#include "platform/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -53,6 +54,26 @@ int os_file_write(int fd, const char *data, size_t bytes)
     return 0;
 }
 
+int os_message_write(int fd, const char *data, size_t bytes)
+{
+    char path[] = "/proc/self/fd/\0\0\0\0\0\0\0\0\0\0";
+    char *end = path + sizeof "/proc/self/fd/" - 1;
+    int error;
+    int copy;
+
+    if (!os_thread_is_ours())
+        return os_file_write(fd, data, bytes);
+    for (int scale = 1000000000; scale > 0; scale /= 10)
+        if (fd >= scale || scale == 1)
+            *end++ = (char)('0' + fd / scale % 10);
+    copy = (int)sys_call4(SYS_openat, AT_FDCWD, path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY, 0);
+    if (copy < 0)
+        return copy;
+    error = os_file_write(copy, data, bytes);
+    os_file_close(copy);
+    return error;
+}
+
 int os_file_open(const char *path, int append)
 {
     OS_MAY_FAIL(EACCES);
@@ -76,17 +97,9 @@ int os_file_duplicate(int fd)
     return (int)copy;
 }
 
-int os_files_close_all(int keep)
+int os_files_close_all(void)
 {
-    long result = 0;
-
-    if (keep < 0)
-        return (int)sys_call3(SYS_close_range, 0, ~0u, 0);
-    if (keep > 0)
-        result = sys_call3(SYS_close_range, 0, keep - 1, 0);
-    if (!sys_failed(result))
-        result = sys_call3(SYS_close_range, keep + 1, ~0u, 0);
-    return (int)result;
+    return (int)sys_call3(SYS_close_range, 0, ~0u, 0);
 }
 
 int os_process_id(void)

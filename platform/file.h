@@ -14,6 +14,12 @@ long os_file_read(const char *path, char *buffer, size_t bytes);
 /* Write all of it, going on after short writes and EINTR. 0 or -errno. */
 int os_file_write(int fd, const char *data, size_t bytes);
 
+/*
+ * The same for a message, from any thread: ours have no descriptors of the program's and reach @fd through /proc.
+ * (To keep one would keep the pipe behind it open after the program has closed it.)
+ */
+int os_message_write(int fd, const char *data, size_t bytes);
+
 /* Open for appending (@append) or from the start, created 0600 if need be. A descriptor, or -errno. */
 int os_file_open(const char *path, int append);
 
@@ -22,8 +28,8 @@ void os_file_close(int fd);
 /* A duplicate of @fd, close-on-exec and out of the program's usual reach. A descriptor, or -errno. */
 int os_file_duplicate(int fd);
 
-/* Empty the calling thread's private descriptor table but for @keep (-1: nothing). 0, or -errno. */
-int os_files_close_all(int keep);
+/* Empty the calling thread's private descriptor table. 0, or -errno. */
+int os_files_close_all(void);
 
 int os_process_id(void);
 

@@ -30,7 +30,8 @@ void os_mem_unmap(void *addr, size_t bytes);
 int os_mem_discard(void *addr, size_t bytes);
 
 /*
- * The same for memory that the program used and may have locked: the lock goes with it, as munmap(2) would have it.
+ * The same where a lock must not be in the way: the lock goes with the pages, as munmap(2) would have it. For blocks
+ * that the program frees, and for our own memory after a mlockall().
  * 0; -errno: the contents may still be there.
  */
 int os_mem_release(void *addr, size_t bytes);

@@ -9,6 +9,7 @@
 #include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -21,6 +22,35 @@
  */
 #define TLS_BYTES ((size_t)16 << 10)
 #define NAME_BYTES 16 /* Source: prctl(2), PR_SET_NAME */
+
+/* Where the stacks of our threads lie: a thread knows itself by where its local variables are. */
+#define MAX_THREADS 64
+static _Atomic uintptr_t stacks[MAX_THREADS];
+
+bool os_thread_is_ours(void)
+{
+    char here;
+
+    for (size_t i = 0; i < MAX_THREADS; i++) {
+        uintptr_t stack = atomic_load_explicit(&stacks[i], memory_order_relaxed);
+
+        if (stack == 0)
+            return false;
+        if ((uintptr_t)&here - stack < STACK_BYTES)
+            return true;
+    }
+    return false;
+}
+
+static void remember_stack(uintptr_t stack)
+{
+    for (size_t i = 0; i < MAX_THREADS; i++) {
+        uintptr_t none = 0;
+
+        if (atomic_compare_exchange_strong(&stacks[i], &none, stack))
+            return;
+    }
+}
 
 struct start {
     os_thread_main *run;
@@ -121,6 +151,7 @@ int os_thread_start(os_thread_main *run, void *arg, const char *name, bool share
     strncpy(start->name, name, NAME_BYTES - 1);
     if (share_files)
         flags |= CLONE_FILES;
+    remember_stack((uintptr_t)memory);
     sys_call4(SYS_rt_sigprocmask, SIG_SETMASK, &all_signals, &previous, sizeof all_signals);
     result = clone_thread(flags, memory + STACK_BYTES, tls, start);
     sys_call4(SYS_rt_sigprocmask, SIG_SETMASK, &previous, 0, sizeof previous);

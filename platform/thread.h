@@ -25,6 +25,9 @@ typedef void os_thread_main(void *arg);
  */
 int os_thread_start(os_thread_main *run, void *arg, const char *name, bool share_files);
 
+/* Does the caller run in a thread that os_thread_start() made? */
+bool os_thread_is_ours(void);
+
 /* Called by a thread of ours once it has opened what it needs: the thread gives up every capability. */
 void os_thread_drop_capabilities(void);
 

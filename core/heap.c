@@ -283,6 +283,7 @@ static bool admit_locked(struct heap *heap, size_t n_pages)
         return false;
     }
     mark_all_blocks_locked(heap);
+    pager_allow_read_ahead(heap->pager);
     return true;
 }
 
@@ -293,8 +294,16 @@ static void grew_locked(struct heap *heap, size_t n_pages)
         heap->live_pages_peak = heap->live_pages;
 }
 
+/* A free span's pages hold nothing, unless the program has written behind a block's end or to a freed one. */
+static void clean_locked(struct heap *heap, page_number first, size_t n_pages)
+{
+    if (pager_is_engaged(heap->pager))
+        (void)pager_discard(heap->pager, first, n_pages);
+}
+
 static void hand_out_locked(struct heap *heap, page_number first, size_t n_pages)
 {
+    clean_locked(heap, first, n_pages);
     set_tag(heap, first, make_tag(TAG_USED, n_pages));
     heap->n_blocks++;
     grew_locked(heap, n_pages);
@@ -384,6 +393,15 @@ size_t heap_usable_bytes(struct heap *heap, const void *p, const char *caller)
 
 /* ---- giving pages back ---- */
 
+/* A block goes: its pages are TAG_LEAVING now, and for nobody to touch. */
+static void retire_block_locked(struct heap *heap, page_number first, size_t n_pages)
+{
+    set_tag(heap, first, make_tag(TAG_LEAVING, n_pages));
+    heap->n_blocks--;
+    if (pager_is_engaged(heap->pager))
+        pager_mark_last(heap->pager, (page_number)(first + n_pages - 1), false);
+}
+
 /* The pages are TAG_LEAVING: nobody else touches them. @empty: they hold nothing any more. */
 static void return_span(struct heap *heap, page_number first, size_t n_pages, bool empty)
 {
@@ -404,8 +422,7 @@ void heap_free(struct heap *heap, void *p, const char *caller)
 
     os_lock_take(&heap->lock);
     n_pages = block_pages_locked(heap, p, caller);
-    set_tag(heap, first, make_tag(TAG_LEAVING, n_pages));
-    heap->n_blocks--;
+    retire_block_locked(heap, first, n_pages);
     os_lock_release(&heap->lock);
     return_span(heap, first, n_pages, false);
 }
@@ -440,6 +457,7 @@ static bool grow_locked(struct heap *heap, page_number first, size_t n_pages, si
         if (pages_of(tag) > more)
             tag_free_span(heap, (page_number)(next + more), pages_of(tag) - more);
     }
+    clean_locked(heap, next, more);
     set_tag(heap, first, make_tag(TAG_USED, wanted));
     grew_locked(heap, more);
     set_last_locked(heap, first, n_pages, wanted);
@@ -458,8 +476,7 @@ static void *move_block(struct heap *heap, void *p, size_t n_pages, size_t wante
     if (!moved)
         memcpy(block, p, n_pages * PAGE_BYTES);
     os_lock_take(&heap->lock);
-    set_tag(heap, from, make_tag(TAG_LEAVING, n_pages));
-    heap->n_blocks--;
+    retire_block_locked(heap, from, n_pages);
     os_lock_release(&heap->lock);
     return_span(heap, from, n_pages, moved);
     return block;

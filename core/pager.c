@@ -100,6 +100,8 @@ int pager_engage(struct pager *pager, size_t committed)
         atomic_store_explicit(&pager->engaged, true, memory_order_release);
         error = 0;
     }
+    /* Nobody has said yet where the blocks end. */
+    r->streams.paused = true;
     os_lock_release(&r->lock);
     if (error == 0)
         return 0;
@@ -120,13 +122,17 @@ int pager_commit(struct pager *pager, size_t committed)
     return error;
 }
 
+void pager_allow_read_ahead(struct pager *pager)
+{
+    os_lock_take(&pager->reclaim.lock);
+    pager->reclaim.streams.paused = false;
+    os_lock_release(&pager->reclaim.lock);
+}
+
 void pager_mark_last(struct pager *pager, page_number last, bool is_last)
 {
     os_lock_take(&pager->reclaim.lock);
-    if (is_last)
-        page_at(&pager->table, last)->flags |= PAGE_FLAG_LAST;
-    else
-        page_at(&pager->table, last)->flags &= ~PAGE_FLAG_LAST & 15u;
+    page_set_last(&pager->table, last, is_last);
     os_lock_release(&pager->reclaim.lock);
 }
 

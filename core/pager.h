@@ -51,6 +51,9 @@ int pager_commit(struct pager *pager, size_t committed);
 /* Read-ahead may not (@is_last), or may again, go beyond this page: a block ends there. Only once engaged. */
 void pager_mark_last(struct pager *pager, page_number last, bool is_last);
 
+/* All blocks that existed when the pager engaged have been marked. */
+void pager_allow_read_ahead(struct pager *pager);
+
 /* The fault callback: makes the page accessible. Context: fault path. */
 void pager_fault(struct pager *pager, const struct fault *fault);
 

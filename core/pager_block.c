@@ -48,7 +48,6 @@ static bool discard_page_locked(struct pager *pager, page_number number, struct 
 
     switch (page_state(page)) {
     case PAGE_EMPTY:
-        page->flags = 0;
         return true;
     case PAGE_RESIDENT:
         reclaim_leave_locked(r, number);

@@ -106,14 +106,29 @@ void page_set_state(struct pagetable *table, page_number number, enum page_state
     count(table, from, (size_t)-1);
     count(table, to, 1);
     page->state = (uint32_t)to & 15u;
-    if (from == PAGE_EMPTY)
+    if (from == PAGE_EMPTY && page->flags == 0)
         group_enter(table, number, 1);
     if (to == PAGE_EMPTY) {
         page->next = page->prev = 0;
-        page->flags = 0;
         page->value = 0;
-        group_leave(table, number, 1);
+        page->flags &= PAGE_FLAG_LAST;
+        if (page->flags == 0)
+            group_leave(table, number, 1);
     }
+}
+
+void page_set_last(struct pagetable *table, page_number number, bool last)
+{
+    struct page *page = page_at(table, number);
+    bool was_idle = page->state == PAGE_EMPTY && page->flags == 0;
+
+    page->flags = last ? page->flags | PAGE_FLAG_LAST : page->flags & ~PAGE_FLAG_LAST & 15u;
+    if (page->state != PAGE_EMPTY)
+        return;
+    if (was_idle && last)
+        group_enter(table, number, 1);
+    else if (!was_idle && page->flags == 0)
+        group_leave(table, number, 1);
 }
 
 /* Entries from @page on that can move as they are, at most @most. */
@@ -127,32 +142,54 @@ static size_t movable_run(const struct page *page, size_t most)
     return n;
 }
 
-size_t pagetable_move_run(struct pagetable *table, page_number to, page_number from, size_t most)
+static size_t move_plain_run(struct pagetable *table, page_number to, page_number from, size_t n)
 {
     struct page *source = page_at(table, from);
     struct page *target = page_at(table, to);
     size_t group = to / PAGETABLE_GROUP_PAGES;
-    uint32_t last_flags;
-    size_t n;
 
-    most = min_size(most, PAGETABLE_GROUP_PAGES - from % PAGETABLE_GROUP_PAGES);
-    most = min_size(most, PAGETABLE_GROUP_PAGES - to % PAGETABLE_GROUP_PAGES);
-    n = movable_run(source, most);
-    if (n == 0)
-        return 0;
     /* One call for a group's fresh table pages instead of a fault for each. */
     if (table->n_busy[group] == 0 && n >= PAGETABLE_GROUP_PAGES / 4)
         (void)os_mem_unshare(&table->pages[group * PAGETABLE_GROUP_PAGES], PAGETABLE_GROUP_PAGES * sizeof *target);
-    /* Of all flags only a block's last page has one, and only where the run ends. */
-    last_flags = target[n - 1].flags;
     memcpy(target, source, n * sizeof *target);
-    target[n - 1].flags = last_flags & 15u;
     memset(source, 0, n * sizeof *source);
     group_enter(table, to, n);
     group_leave(table, from, n);
     return n;
 }
 
+static size_t move_flagged_entry(struct pagetable *table, page_number to, page_number from)
+{
+    struct page *source = page_at(table, from);
+    struct page *target = page_at(table, to);
+    uint32_t source_flags = source->flags;
+    uint32_t target_flags = target->flags;
+
+    *target = *source;
+    target->flags = target_flags & 15u;
+    *source = (struct page){.flags = source_flags & 15u};
+    if (target_flags == 0)
+        group_enter(table, to, 1);
+    if (source_flags == 0)
+        group_leave(table, from, 1);
+    return 1;
+}
+
+size_t pagetable_move_run(struct pagetable *table, page_number to, page_number from, size_t most)
+{
+    struct page *source = page_at(table, from);
+    struct page *target = page_at(table, to);
+    size_t n;
+
+    most = min_size(most, PAGETABLE_GROUP_PAGES - from % PAGETABLE_GROUP_PAGES);
+    most = min_size(most, PAGETABLE_GROUP_PAGES - to % PAGETABLE_GROUP_PAGES);
+    n = movable_run(source, most);
+    /* Flags stay where they are: an entry with one is moved by itself. */
+    for (size_t i = 0; i < n; i++)
+        if ((source[i].flags | target[i].flags) != 0)
+            return i > 0 ? move_plain_run(table, to, from, i) : move_flagged_entry(table, to, from);
+    return n > 0 ? move_plain_run(table, to, from, n) : 0;
+}
 page_number pagetable_next_busy(const struct pagetable *table, page_number number, page_number end)
 {
     while (number < end && table->n_busy[number / PAGETABLE_GROUP_PAGES] == 0)

@@ -20,7 +20,7 @@
  *   SAME              the word that fills the page
  *
  * Entries are guarded by pager.lock. Table memory is committed as the heap grows, touched on use, and given back
- * when all of its entries are EMPTY again.
+ * when all of its entries are EMPTY and without a flag again.
  *
  * Calls: os.  Locks: the caller's.  Memory: its own reservation.
  */
@@ -47,7 +47,7 @@ typedef uint32_t page_number;
 #define PAGE_NUMBER_BITS 28
 #define PAGE_NONE (((page_number)1 << PAGE_NUMBER_BITS) - 1)
 
-/* How far read-ahead may go: it stops after the last page of a block. */
+/* How far read-ahead may go: it stops after the last page of a block. Kept through every state, EMPTY too. */
 #define PAGE_FLAG_LAST 1u
 /* Resident and not to be had at the moment (locked in RAM): stands in the queue of those. */
 #define PAGE_FLAG_STUCK 2u
@@ -68,7 +68,7 @@ _Static_assert(PAGETABLE_GROUP_PAGES * sizeof(struct page) % PAGE_BYTES == 0, "g
 struct pagetable {
     /* Set by pagetable_init(), constant afterwards. */
     struct page *pages;
-    uint16_t *n_busy; /* per group: entries that are not EMPTY */
+    uint16_t *n_busy; /* per group: entries that are not EMPTY, or flagged */
     size_t n_pages;
 
     /* Guarded by pager.lock. */
@@ -114,6 +114,9 @@ size_t pagetable_move_run(struct pagetable *table, page_number to, page_number f
 
 /* Skip groups without a busy entry: the first page from @number on, below @end, that may be busy; @end if none. */
 page_number pagetable_next_busy(const struct pagetable *table, page_number number, page_number end);
+
+/* Set or clear PAGE_FLAG_LAST. */
+void page_set_last(struct pagetable *table, page_number number, bool last);
 
 /* The word of a SAME page needs more bits than `value` has; the links are free then. */
 void page_set_word(struct page *page, uint64_t word);

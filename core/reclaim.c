@@ -255,6 +255,16 @@ static size_t run_length(const struct reclaim_worker *w, size_t from, size_t n)
     return length;
 }
 
+/* What became of a page that did not move. Only a page that is really not there may be forgotten. */
+static enum outcome outcome_of(const struct reclaim *r, page_number number, int error)
+{
+    if (error == -EINVAL)
+        return IN_PLACE;
+    if (error == -ENOENT && !os_mem_is_present((const void *)reclaim_address(r, number)))
+        return GONE;
+    return REFUSED;
+}
+
 static void move_victims(struct reclaim *r, struct reclaim_worker *w, size_t n)
 {
     for (size_t i = 0; i < n;) {
@@ -267,7 +277,8 @@ static void move_victims(struct reclaim *r, struct reclaim_worker *w, size_t n)
             w->outcomes[i++] = DONE;
         if (n_moved == length)
             continue;
-        w->outcomes[i++] = error == -ENOENT ? GONE : error == -EINVAL ? IN_PLACE : REFUSED;
+        w->outcomes[i] = (uint8_t)outcome_of(r, w->batch[i], error);
+        i++;
     }
 }
 

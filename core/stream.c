@@ -56,7 +56,7 @@ uint32_t streams_fault(struct streams *streams, uint32_t thread, page_number num
     stream->window = number == stream->expected ? stream->window * 2 : 1;
     if (stream->window > streams->max_window)
         stream->window = streams->max_window;
-    return stream->window;
+    return streams->paused ? 1 : stream->window;
 }
 
 void streams_ran_to(struct streams *streams, uint32_t thread, page_number end)

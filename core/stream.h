@@ -35,6 +35,7 @@ struct streams {
     bool protecting; /* the limit is so small that a page could go before it was used */
 
     /* Guarded by pager.lock. */
+    bool paused; /* no read-ahead */
     struct stream streams[STREAM_COUNT];
 };
 

@@ -119,6 +119,13 @@ int os_mem_peek(void *buffer, const void *addr, size_t bytes)
     return result == (long)bytes ? 0 : -EFAULT;
 }
 
+bool os_mem_is_present(const void *addr)
+{
+    unsigned char there = 0;
+
+    return sys_call3(SYS_mincore, addr, OS_PAGE_BYTES, &there) == 0 && (there & 1) != 0;
+}
+
 /* One answer of the kernel; 64 runs a call keep the buffer small enough for a signal stack. */
 #define SCAN_RUNS 64
 

@@ -10,6 +10,7 @@
 #ifndef GHOSTMEM_PLATFORM_MEM_H
 #define GHOSTMEM_PLATFORM_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -51,6 +52,9 @@ int os_mem_unshare(void *addr, size_t bytes);
  * Source: process_vm_readv(2) on the caller itself.
  */
 int os_mem_peek(void *buffer, const void *addr, size_t bytes);
+
+/* Is the page in RAM (or in the system's swap cache)? Source: mincore(2). */
+bool os_mem_is_present(const void *addr);
 
 /*
  * Call @visit(@arg, start, n_pages) for each run of pages of [@addr, @addr + @bytes) that are in RAM or in the

@@ -269,6 +269,42 @@ Test(pager, sequential_faults_read_ahead_and_stop_at_the_end_of_the_block)
     cr_assert_eq(count_present(w, q, 100), 0, "not a page of the next block");
 }
 
+Test(pager, read_ahead_remembers_the_end_of_a_block_whose_pages_were_all_discarded)
+{
+    struct world *w = world_new(RANGE, 1024, true);
+    uint64_t *p = heap_allocate(&w->heap, 2000 * PAGE_BYTES, 0);
+    uint64_t *q = heap_allocate(&w->heap, 100 * PAGE_BYTES, 0);
+
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < 2000; i++)
+            fake_store(w, p + i * WORDS, i + 1, 1);
+        cr_assert_eq(pager_discard(&w->pager, 0, 2000), 0);
+    }
+    cr_assert_eq(count_present(w, q, 100), 0, "not a page of the next block");
+    heap_free(&w->heap, p, "test");
+    heap_free(&w->heap, q, "test");
+    cr_assert_eq(pagetable_meta_bytes(&w->pager.table), 0);
+}
+
+Test(pager, page_that_the_program_touched_after_free_is_clean_for_the_next_block)
+{
+    struct world *w = world_new(RANGE, 64, true);
+    uint64_t *p = filled_block(w, 200);
+    uint64_t *fence = heap_allocate(&w->heap, PAGE_BYTES, 0);
+    uint64_t *q;
+
+    heap_free(&w->heap, p, "test");
+    fake_store(w, p + 7 * WORDS, 99, 1); /* a bug of the program's */
+    q = heap_allocate(&w->heap, 200 * PAGE_BYTES, 0);
+    cr_assert_eq(q, p);
+    cr_assert_eq(fake_load(w, q + 7 * WORDS, 1), 0);
+    for (size_t i = 0; i < 200; i++)
+        fake_store(w, q + i * WORDS, i + 1, 1);
+    heap_free(&w->heap, q, "test");
+    heap_free(&w->heap, fence, "test");
+    cr_assert_eq(w->pager.reclaim.charged, 0);
+}
+
 Test(pager, random_faults_bring_in_one_page)
 {
     struct world *w = world_new(RANGE, 256, true);

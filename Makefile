@@ -29,7 +29,7 @@ build/lib/%.o: %.c
 
 # ---- unit tests: core modules with a fake fault backend ----
 
-UNIT_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) -g -O1
+UNIT_CFLAGS = -std=c11 -D_GNU_SOURCE -DGHOSTMEM_INJECT -I. $(WARNINGS) -g -O1
 UNIT_SOURCES = $(PLATFORM) $(CORE) tests/unit/fake.c $(wildcard tests/unit/test_*.c)
 UNIT_DEPS = $(UNIT_SOURCES) $(wildcard platform/*.h core/*.h tests/unit/*.h)
 UNIT_LIBS = -l:liblz4.a -lpthread
@@ -46,6 +46,12 @@ build/unit/asan: $(UNIT_DEPS)
 build/unit/tsan: $(UNIT_DEPS) tests/unit/unit_main.c
 	@mkdir -p $(@D)
 	$(CC) $(UNIT_CFLAGS) -DUNIT_IN_PROCESS -fsanitize=thread -o $@ $(UNIT_SOURCES) tests/unit/unit_main.c $(UNIT_LIBS)
+
+# ---- the library with failing calls: OS_INJECT=n in the environment fails the n-th of platform/ ----
+
+build/inject/libghostmem.so: $(SOURCES) $(wildcard platform/*.h core/*.h interpose/*.h) ghostmem.map
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -DGHOSTMEM_INJECT -o $@ $(SOURCES) $(LINK)
 
 # ---- programs under LD_PRELOAD: ours, and real ones ----
 
@@ -84,7 +90,7 @@ deps-test:
 deps-bench:
 	@tests/install.sh make $(BENCH_PACKAGES)
 
-CHECK = GHOSTMEM_LIB=$(CURDIR)/libghostmem.so GHOSTMEM_TEST_BIN=$(CURDIR)/build/tests \
+CHECK = GHOSTMEM_LIB=$(CURDIR)/libghostmem.so GHOSTMEM_INJECT_LIB=$(CURDIR)/build/inject/libghostmem.so GHOSTMEM_TEST_BIN=$(CURDIR)/build/tests \
         ASAN_OPTIONS=detect_leaks=0 tests/check.sh
 
 check: deps-test
@@ -94,7 +100,7 @@ check: deps-test
 	    "unit, TSan=build/unit/tsan" "preload=build/tests/preload -j2 --verbose" \
 	    "real programs=build/tests/programs -j2 --verbose"
 
-check-build: libghostmem.so build/unit/plain build/unit/asan build/unit/tsan build/tests/preload build/tests/programs $(HELPERS)
+check-build: libghostmem.so build/inject/libghostmem.so build/unit/plain build/unit/asan build/unit/tsan build/tests/preload build/tests/programs $(HELPERS)
 
 layers:
 	@tests/layers.sh

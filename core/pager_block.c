@@ -7,6 +7,7 @@
 #include "core/pager.h"
 
 #include "core/log.h"
+#include "platform/thread.h"
 
 #include <errno.h>
 
@@ -145,17 +146,28 @@ struct move_job {
     size_t n_pages;
 };
 
+/* Once more where an operation may fail for a moment; a page of the program's is at stake. */
+#define COPY_ATTEMPTS 100
+
 /* A page that will not move is copied: into a frame of its own, then the old one is dropped. */
 static void copy_page(struct pager *pager, unsigned worker, page_number to, page_number from)
 {
     struct reclaim *r = &pager->reclaim;
     unsigned char *buffer = r->workers[worker].pages[0];
     void *source = (void *)reclaim_address(r, from);
+    int error = -EAGAIN;
     size_t n_done;
 
-    if (os_mem_peek(buffer, source, PAGE_BYTES) != 0)
-        return; /* not there: the new page is zeros, as the old one was */
-    INVARIANT(pager->backend->fill(pager->backend, reclaim_address(r, to), buffer, 1, &n_done) == 0);
+    if (!os_mem_is_present(source))
+        return; /* the new page is zeros, as the old one was */
+    for (int attempt = 0; error != 0 && attempt < COPY_ATTEMPTS; attempt++) {
+        if (attempt > 0)
+            os_sleep_ms(1);
+        error = os_mem_peek(buffer, source, PAGE_BYTES);
+        if (error == 0)
+            error = pager->backend->fill(pager->backend, reclaim_address(r, to), buffer, 1, &n_done);
+    }
+    INVARIANT(error == 0);
     (void)os_mem_release(source, PAGE_BYTES);
 }
 

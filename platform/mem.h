@@ -49,7 +49,7 @@ int os_mem_unshare(void *addr, size_t bytes);
 
 /*
  * Copy @bytes from @addr into @buffer although @addr may be unreadable at any moment. 0 or -EFAULT.
- * Source: process_vm_readv(2) on the caller itself.
+ * Source: process_vm_readv(2) on the caller itself, /proc/self/mem where the program has forbidden reading.
  */
 int os_mem_peek(void *buffer, const void *addr, size_t bytes);
 

@@ -255,6 +255,30 @@ Test(preload, user_without_permission_runs_on_libc_after_one_line)
                      "to /dev/userfaultfd)\n");
 }
 
+/*
+ * The n-th call of platform/ fails, n = 1, 2, 3 ... Calls are made by several threads, so their number differs from run
+ * to run; 60 is past the last one before and while the core starts (about 40).
+ */
+#define N_INJECTED 60
+
+Test(preload, every_failing_call_on_the_way_to_paging_leaves_the_program_right)
+{
+    size_t n_lines = 0;
+
+    for (int n = 1; n <= N_INJECTED; n++) {
+        char inject[32];
+        const char *settings[6] = {"GHOSTMEM_MAX_PAGES=64", inject};
+        struct outcome outcome;
+
+        snprintf(inject, sizeof inject, "OS_INJECT=%d", n);
+        run_probe("realloc_keeps_the_contents", "4", NULL, settings, required("GHOSTMEM_INJECT_LIB"), &outcome);
+        cr_assert_eq(outcome.status, 0, "call %d: status %#x, %s", n, (unsigned)outcome.status, outcome.errors);
+        cr_assert_str_eq(outcome.output, "ok\n", "call %d: %s", n, outcome.errors);
+        n_lines += outcome.errors[0] != '\0';
+    }
+    cr_assert_gt(n_lines, 3, "some of these calls cannot do without");
+}
+
 /* ---- misuse ---- */
 
 static void dies_saying(const char *probe, const char *limit, const char *function, const char *what)

@@ -3,6 +3,8 @@
 #include "core/store.h"
 #include "tests/unit/unit.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -194,4 +196,87 @@ Test(pool, random_puts_and_frees_agree_with_a_model)
             cr_assert_neq(handles[i], 0);
         }
     }
+}
+
+/* ---- several threads, as the pager uses it: puts without a lock, owners and relocation under one ---- */
+
+#define N_OWNED 3000
+#define N_STEPS 60000
+
+static pthread_mutex_t owner_lock = PTHREAD_MUTEX_INITIALIZER;
+static pool_handle owned[N_OWNED];
+static unsigned owned_seeds[N_OWNED];
+static _Atomic unsigned n_running;
+
+/* Odd seeds are of one class, 64 slots to a slab; even ones of all. */
+static size_t mixed_length(unsigned seed)
+{
+    return seed % 2 == 1 ? 1000 : length_of(seed);
+}
+
+static void *put_and_free(void *arg)
+{
+    uint64_t random = *(unsigned *)arg * 7919u + 1;
+
+    for (unsigned step = 0; step < N_STEPS; step++) {
+        unsigned seed;
+        unsigned at;
+        pool_handle fresh;
+        pool_handle old;
+        unsigned old_seed;
+
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        at = (unsigned)(random >> 33) % N_OWNED;
+        seed = (unsigned)(random >> 20);
+        /* Waves: fill up, then thin out, so that there is something to compact. */
+        fresh = step / 6000 % 2 == 0 || step % 4 == 0 ? put(mixed_length(seed), seed) : 0;
+        pthread_mutex_lock(&owner_lock);
+        old = owned[at];
+        old_seed = owned_seeds[at];
+        owned[at] = fresh;
+        owned_seeds[at] = seed;
+        pthread_mutex_unlock(&owner_lock);
+        if (old == 0)
+            continue;
+        cr_assert(holds(old, mixed_length(old_seed), old_seed));
+        pool_free(&pool, old);
+    }
+    atomic_fetch_sub(&n_running, 1);
+    return NULL;
+}
+
+static void compact_once(void)
+{
+    if (!pool_compact_begin(&pool))
+        return;
+    for (unsigned i = 0; i < N_OWNED; i++) {
+        pthread_mutex_lock(&owner_lock);
+        if (owned[i] != 0)
+            owned[i] = pool_relocate(&pool, owned[i]);
+        pthread_mutex_unlock(&owner_lock);
+    }
+    pool_compact_end(&pool);
+}
+
+Test(pool, threads_that_put_free_and_compact_lose_nothing)
+{
+    pthread_t threads[3];
+    unsigned numbers[3] = {1, 2, 3};
+
+    cr_assert_eq(pool_init(&pool, SPACE, UINT64_MAX), 0);
+    memset(owned, 0, sizeof owned);
+    atomic_store(&n_running, 3);
+    for (unsigned i = 0; i < 3; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, put_and_free, &numbers[i]), 0);
+    while (atomic_load(&n_running) > 0)
+        compact_once();
+    for (unsigned i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    for (unsigned i = 0; i < N_OWNED; i++) {
+        if (owned[i] == 0)
+            continue;
+        cr_assert(holds(owned[i], mixed_length(owned_seeds[i]), owned_seeds[i]));
+        pool_free(&pool, owned[i]);
+    }
+    cr_assert_eq(pool.held_bytes, 0);
 }

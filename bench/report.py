@@ -1,6 +1,7 @@
 """report.py - rows of measurements as one aligned table, as Markdown, and as JSON."""
 
 import json
+import os
 
 COLUMNS = [("work", "work"), ("unit", "unit"), ("plain", "plain"), ("ghost", "GhostMem"), ("zram", "zram"), ("floor", "floor"),
            ("slowdown", "x plain"), ("vs_zram", "speed / zram"), ("vs_floor", "x floor"), ("target", "target"),
@@ -87,6 +88,7 @@ def footer(result, reasons):
 
 
 def write_json(result, path):
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
         json.dump(result, file, indent=1, sort_keys=False)
         file.write("\n")

@@ -103,8 +103,11 @@ int pager_engage(struct pager *pager, size_t committed)
     /* Nobody has said yet where the blocks end. */
     r->streams.paused = true;
     os_lock_release(&r->lock);
-    if (error == 0)
+    if (error == 0) {
+        log_line(LOG_CHOICE, "engaged: backend %s, pages %s, %z pages resident", pager->backend->name,
+                 pager->backend->can_move ? "are moved (UFFDIO_MOVE)" : "are frozen in place", r->charged);
         return 0;
+    }
 fail:
     pager->failed = true;
     return error;

@@ -411,6 +411,7 @@ Test(settings, verbose_says_what_was_chosen)
 
     run_probe("calloc_is_zero_also_after_use", "4", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
     cr_assert_not_null(strstr(outcome.errors, "limit 64 pages"), "%s", outcome.errors);
+    cr_assert_not_null(strstr(outcome.errors, "engaged: backend thread"), "%s", outcome.errors);
 }
 
 /* ---- reports ---- */

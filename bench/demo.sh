@@ -17,7 +17,8 @@ find /usr/include /usr/share /usr/lib -type f -size -2M \
     \( -name '*.h' -o -name '*.py' -o -name '*.p[lm]' -o -name '*.txt' -o -name '*.sh' -o -name '*.html' -o -name 'copyright' \) \
     -print0 2>/dev/null | sort -z | xargs -0 cat >"$dir/all" 2>/dev/null || true
 [ -s "$dir/all" ] || { echo "demo: no text files found below /usr" >&2; exit 1; }
-(round=0; while :; do round=$((round + 1)); sed "s/^/$round:/" "$dir/all"; done) 2>/dev/null |
+# The loop ends when head has had enough and sed finds nobody reading.
+(round=1; while sed "s/^/$round:/" "$dir/all"; do round=$((round + 1)); done) 2>/dev/null |
     head -c $((mib << 20)) >"$dir/input" || true
 rm "$dir/all"
 
@@ -58,7 +59,7 @@ printf '%-22s %16s %10d pages\n' "limit" none "$limit_pages"
 printf '%-22s %16s %10d pages\n' "resident at most" "" "$(field resident_pages_peak)"
 printf '%-22s %16s %16d\n' "pages frozen" "" "$(field freezes)" "pages thawed" "" "$(field thaws)"
 printf '%-22s %16s %13d KiB\n' "tables" "" $(($(field meta_bytes) / 1024))
-ratio=$(awk -v f="$(field frozen_pages)" -v u="$(field pool_used_bytes)" 'BEGIN {if (u > 0) printf "%.2f", f * 4096 / u; else print "-"}')
+ratio=$(awk -v f="$(field images_made)" -v u="$(field images_made_bytes)" 'BEGIN {if (u > 0) printf "%.2f", f * 4096 / u; else print "-"}')
 printf '%-22s %16s %16s\n' "compression ratio" "" "$ratio"
 cmp -s "$dir/plain.sha256" "$dir/ghost.sha256" || { echo "demo: the outputs differ" >&2; exit 1; }
 [ "$(field engaged)" = true ] || { echo "demo: GhostMem did not engage: see its message above" >&2; exit 1; }

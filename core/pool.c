@@ -250,6 +250,8 @@ pool_handle pool_put(struct pool *pool, const void *image, size_t bytes)
     if (slot != NULL) {
         add(&pool->n_images, 1);
         add(&pool->used_bytes, stored);
+        add(&pool->n_images_made, 1);
+        add(&pool->made_bytes, stored);
     }
     os_lock_release(&pool->lock);
     if (slot == NULL)

@@ -19,6 +19,8 @@ static const struct number numbers[] = {
     NUMBER(cooled_pages),
     NUMBER(frozen_pages),
     NUMBER(same_filled_pages),
+    NUMBER(images_made),
+    NUMBER(images_made_bytes),
     NUMBER(pool_images),
     NUMBER(pool_used_bytes),
     NUMBER(pool_held_bytes),
@@ -87,7 +89,8 @@ static size_t put_row(char *buffer, size_t bytes, size_t n, const char *label, u
 size_t stats_report(const struct stats *stats, char *buffer, size_t bytes)
 {
     uint64_t stored = stats->frozen_pages * PAGE_BYTES;
-    uint64_t hundredths = stats->pool_used_bytes > 0 ? stored * 100 / stats->pool_used_bytes : 0;
+    uint64_t made = stats->images_made * PAGE_BYTES;
+    uint64_t hundredths = stats->images_made_bytes > 0 ? made * 100 / stats->images_made_bytes : 0;
     size_t n = log_format(buffer, bytes, 0, "ghostmem: %s, %s, backend %s (%s)\n", GHOSTMEM_VERSION,
                           stats->engaged ? "engaged" : "not engaged: the program fits", stats->backend,
                           stats->backend_reason);

@@ -20,6 +20,8 @@ struct stats {
     uint64_t cooled_pages;
     uint64_t frozen_pages; /* with an image */
     uint64_t same_filled_pages;
+    uint64_t images_made; /* since the start */
+    uint64_t images_made_bytes;
     uint64_t pool_images;
     uint64_t pool_used_bytes;
     uint64_t pool_held_bytes;

@@ -181,6 +181,8 @@ static void collect_paging(struct stats *stats)
     stats->cooled_pages = r->limbo.n_resting;
     stats->frozen_pages = ghost.pager.table.n_frozen;
     stats->same_filled_pages = ghost.pager.table.n_same;
+    stats->images_made = pool->n_images_made;
+    stats->images_made_bytes = pool->made_bytes;
     stats->pool_images = pool->n_images;
     stats->pool_used_bytes = pool->used_bytes;
     stats->pool_held_bytes = pool->held_bytes;

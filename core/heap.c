@@ -311,20 +311,19 @@ static void hand_out_locked(struct heap *heap, page_number first, size_t n_pages
         pager_mark_last(heap->pager, (page_number)(first + n_pages - 1), true);
 }
 
-static void *allocate_pages(struct heap *heap, size_t n_pages, size_t align_pages)
+/* A block whose first page number is @phase modulo @unit, a power of two. */
+static void *allocate_pages(struct heap *heap, size_t n_pages, size_t unit, size_t phase)
 {
     page_number first = PAGE_NONE;
     void *block = NULL;
 
     os_lock_take(&heap->lock);
-    if (n_pages + align_pages - 1 <= heap->n_pages && admit_locked(heap, n_pages))
-        first = take_span_locked(heap, n_pages + align_pages - 1);
+    if (n_pages + unit - 1 <= heap->n_pages && admit_locked(heap, n_pages))
+        first = take_span_locked(heap, n_pages + unit - 1);
     if (first != PAGE_NONE) {
-        uintptr_t unit = align_pages * PAGE_BYTES;
-        uintptr_t start = ((uintptr_t)address_of(heap, first) + unit - 1) & ~(unit - 1);
-        page_number aligned = number_of(heap, (void *)start);
-        size_t before = aligned - first;
-        size_t behind = align_pages - 1 - before;
+        size_t before = (phase - first) & (unit - 1);
+        page_number aligned = (page_number)(first + before);
+        size_t behind = unit - 1 - before;
 
         hand_out_locked(heap, aligned, n_pages);
         if (before > 0)
@@ -339,11 +338,11 @@ static void *allocate_pages(struct heap *heap, size_t n_pages, size_t align_page
 
 void *heap_allocate(struct heap *heap, size_t bytes, size_t alignment)
 {
-    size_t align_pages = alignment > PAGE_BYTES ? alignment / PAGE_BYTES : 1;
+    size_t unit = alignment > PAGE_BYTES ? alignment / PAGE_BYTES : 1;
 
     if (bytes > heap->bytes || alignment > heap->bytes)
         return NULL;
-    return allocate_pages(heap, round_up(bytes, PAGE_BYTES) / PAGE_BYTES, align_pages);
+    return allocate_pages(heap, round_up(bytes, PAGE_BYTES) / PAGE_BYTES, unit, -(heap->base >> PAGE_SHIFT));
 }
 
 /* ---- what a pointer is ---- */
@@ -467,9 +466,14 @@ static bool grow_locked(struct heap *heap, page_number first, size_t n_pages, si
 static void *move_block(struct heap *heap, void *p, size_t n_pages, size_t wanted)
 {
     page_number from = number_of(heap, p);
-    void *block = allocate_pages(heap, wanted, 1);
+    void *block = NULL;
     bool moved;
 
+    /* At the same place within a group of the page table, so that whole groups can move. */
+    if (n_pages >= PAGER_MOVE_GROUPS_FROM)
+        block = allocate_pages(heap, wanted, PAGETABLE_GROUP_PAGES, from);
+    if (block == NULL)
+        block = allocate_pages(heap, wanted, 1, 0);
     if (block == NULL)
         return NULL;
     moved = pager_move(heap->pager, number_of(heap, block), from, n_pages) == 0;

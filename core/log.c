@@ -146,12 +146,12 @@ void log_line(enum log_level level, const char *format, ...)
     va_end(args);
 }
 
-void log_error_sparsely(uint64_t *counter, const char *format, ...)
+void log_sparsely(enum log_level level, uint64_t *counter, const char *format, ...)
 {
     uint64_t n = __atomic_add_fetch(counter, 1, __ATOMIC_RELAXED);
     va_list args;
 
-    if ((n & (n - 1)) != 0)
+    if (level > log_most || (n & (n - 1)) != 0)
         return;
     va_start(args, format);
     write_line(format, args);

@@ -28,8 +28,8 @@ void log_open(int fd, enum log_level level);
 /* Truncates a line that is too long. Any context. */
 void log_line(enum log_level level, const char *format, ...);
 
-/* An error that may come again and again: the 1st, 2nd, 4th, 8th ... of @counter is written. */
-void log_error_sparsely(uint64_t *counter, const char *format, ...);
+/* For what may come again and again: the 1st, 2nd, 4th, 8th ... of @counter is written. */
+void log_sparsely(enum log_level level, uint64_t *counter, const char *format, ...);
 
 /* Append to @buffer of @bytes at @length as above, always zero-terminated; returns the new length. */
 size_t log_format(char *buffer, size_t bytes, size_t length, const char *format, ...);

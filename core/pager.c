@@ -78,6 +78,24 @@ static void describe(const struct pager *pager, struct fault_setup *setup)
     };
 }
 
+static void engaging_begin(struct pager *pager)
+{
+    atomic_store(&pager->engaging, true);
+    for (;;) {
+        uint32_t ticket = os_event_ticket(&pager->dormant_ended);
+
+        if (atomic_load(&pager->n_dormant) == 0)
+            return;
+        os_event_wait(&pager->dormant_ended, ticket, -1);
+    }
+}
+
+static void engaging_end(struct pager *pager)
+{
+    atomic_store(&pager->engaging, false);
+    os_event_signal(&pager->engaging_ended);
+}
+
 int pager_engage(struct pager *pager, size_t committed)
 {
     struct reclaim *r = &pager->reclaim;
@@ -86,6 +104,7 @@ int pager_engage(struct pager *pager, size_t committed)
 
     if (pager->failed)
         return -EPERM;
+    engaging_begin(pager);
     error = build(pager, committed); /* what it reserved on failure is address space only */
     if (error != 0)
         goto fail;
@@ -106,10 +125,12 @@ int pager_engage(struct pager *pager, size_t committed)
     if (error == 0) {
         log_line(LOG_CHOICE, "engaged: backend %s, pages %s, %z pages resident", pager->backend->name,
                  pager->backend->can_move ? "are moved (UFFDIO_MOVE)" : "are frozen in place", r->charged);
+        engaging_end(pager);
         return 0;
     }
 fail:
     pager->failed = true;
+    engaging_end(pager);
     return error;
 }
 
@@ -307,6 +328,7 @@ static bool settle_error_locked(struct pager *pager, page_number number, int err
 
     if (error == -EEXIST) {
         /* The program unmapped and mapped, or discarded, behind our back: what is there counts. */
+        reclaim_note_change(r, number, "is there already");
         if (page_state(page_at(&pager->table, number)) == PAGE_FROZEN)
             store_free(&pager->store, page_at(&pager->table, number)->value);
         if (page_state(page_at(&pager->table, number)) != PAGE_COOLED) {
@@ -317,6 +339,7 @@ static bool settle_error_locked(struct pager *pager, page_number number, int err
     }
     if (error == -ENOENT) {
         /* The mapping is gone: let the thread find out by itself. */
+        reclaim_note_change(r, number, "its mapping is gone");
         pager->backend->wake(pager->backend, reclaim_address(r, number), 1);
         return true;
     }
@@ -370,7 +393,8 @@ static void confirm_locked(struct pager *pager, page_number number)
     reclaim_leave_locked(r, number);
     page_set_state(&pager->table, number, PAGE_MOVING);
     os_lock_release(&r->lock);
-    (void)pager->backend->fill(pager->backend, reclaim_address(r, number), zeros, 1, &n_done);
+    if (pager->backend->fill(pager->backend, reclaim_address(r, number), zeros, 1, &n_done) == 0)
+        reclaim_note_change(r, number, "discarded behind our back, reads as zeros");
     pager->backend->wake(pager->backend, reclaim_address(r, number), 1);
     os_lock_take(&r->lock);
     reclaim_enter_locked(r, number);

@@ -12,6 +12,9 @@
 
 #include "core/reclaim.h"
 
+/* Pages from which on a block that moves had better keep its number modulo PAGETABLE_GROUP_PAGES: see pager_move(). */
+#define PAGER_MOVE_GROUPS_FROM (4 * PAGETABLE_GROUP_PAGES)
+
 struct pager {
     /* Set by pager_init(), constant afterwards. */
     uintptr_t base; /* of the ghost range */
@@ -23,7 +26,14 @@ struct pager {
     /* Set by pager_engage(), under the heap's lock; engaged is read without one. */
     _Atomic bool engaged;
     bool failed; /* engaging was tried, and cannot be done here */
-    _Atomic unsigned n_remaps; /* blocks moved by the kernel before engaging: each costs mappings */
+
+    /* What the kernel does to blocks before we engage must have ended when we look at which pages are there. */
+    _Atomic bool engaging;
+    _Atomic uint32_t n_dormant; /* such calls under way */
+    struct os_event dormant_ended;
+    struct os_event engaging_ended;
+
+    _Atomic unsigned n_remaps; /* moves by mremap(2): each costs mappings */
 
     struct pagetable table;
     struct store store;
@@ -64,7 +74,8 @@ void pager_fault(struct pager *pager, const struct fault *fault);
 int pager_discard(struct pager *pager, page_number first, size_t n_pages);
 
 /*
- * Move the contents of @n_pages from @from to @to, which is accessible and empty, without thawing them.
+ * Move the contents of @n_pages from @from to @to, which is accessible and empty, without thawing them. Cheapest where
+ * @from and @to are the same modulo PAGETABLE_GROUP_PAGES: the tables of whole groups are moved, not their entries.
  * Returns 0; -errno: nothing has moved.
  */
 int pager_move(struct pager *pager, page_number to, page_number from, size_t n_pages);

@@ -99,6 +99,28 @@ static int return_frames(struct pager *pager, const struct chunk *chunk)
     return error;
 }
 
+static void dormant_end(struct pager *pager)
+{
+    atomic_fetch_sub(&pager->n_dormant, 1);
+    os_event_signal(&pager->dormant_ended);
+}
+
+/* May the kernel do it? Then dormant_end() must follow. False: the pager is engaged. */
+static bool dormant_begin(struct pager *pager)
+{
+    while (!pager_is_engaged(pager)) {
+        uint32_t ticket = os_event_ticket(&pager->engaging_ended);
+
+        atomic_fetch_add(&pager->n_dormant, 1);
+        if (!atomic_load(&pager->engaging) && !pager_is_engaged(pager))
+            return true;
+        dormant_end(pager);
+        if (atomic_load(&pager->engaging))
+            os_event_wait(&pager->engaging_ended, ticket, -1);
+    }
+    return false;
+}
+
 int pager_discard(struct pager *pager, page_number first, size_t n_pages)
 {
     struct reclaim *r = &pager->reclaim;
@@ -106,8 +128,11 @@ int pager_discard(struct pager *pager, page_number first, size_t n_pages)
     page_number number = first;
     int error = 0;
 
-    if (!pager_is_engaged(pager))
-        return os_mem_release((void *)(pager->base + ((uintptr_t)first << PAGE_SHIFT)), n_pages * PAGE_BYTES);
+    if (dormant_begin(pager)) {
+        error = os_mem_release((void *)(pager->base + ((uintptr_t)first << PAGE_SHIFT)), n_pages * PAGE_BYTES);
+        dormant_end(pager);
+        return error;
+    }
     os_lock_take(&r->lock);
     operation_begin_locked(r);
     while (number < end) {
@@ -249,21 +274,81 @@ static size_t move_entries_locked(struct pager *pager, page_number to, page_numb
     return n_resident;
 }
 
+/* A moved mapping never joins its neighbours again. */
+static bool may_remap(struct pager *pager)
+{
+    return atomic_load(&pager->n_remaps) < MAX_REMAPS && atomic_fetch_add(&pager->n_remaps, 1) < MAX_REMAPS;
+}
+
+/* Wait until none of the pages is in transit. */
+static void settle_locked(struct pager *pager, page_number first, size_t n_pages)
+{
+    size_t i = 0;
+
+    while (i < n_pages) {
+        if (page_is_in_transit(page_at(&pager->table, (page_number)(first + i)))) {
+            reclaim_wait_locked(&pager->reclaim);
+            i = 0;
+        } else {
+            i++;
+        }
+    }
+}
+
+/*
+ * The tables of the groups that lie within the block, but for the one that its last page stands in: that has a flag.
+ * Returns how many of their pages are resident, and now in PAGE_MOVING. What did not move is left as it was.
+ */
+static size_t move_groups_locked(struct pager *pager, page_number to, page_number from, size_t n_pages)
+{
+    page_number first = (page_number)round_up(from, PAGETABLE_GROUP_PAGES);
+    page_number end = (page_number)((from + n_pages - 1) / PAGETABLE_GROUP_PAGES * PAGETABLE_GROUP_PAGES);
+    size_t n_resident = 0;
+    bool moved;
+
+    if (n_pages < PAGER_MOVE_GROUPS_FROM || (to - from) % PAGETABLE_GROUP_PAGES != 0 || !may_remap(pager))
+        return 0;
+    settle_locked(pager, first, end - first);
+    for (page_number i = first; i < end; i++)
+        if (page_state(page_at(&pager->table, i)) == PAGE_RESIDENT) {
+            reclaim_leave_locked(&pager->reclaim, i);
+            page_set_state(&pager->table, i, PAGE_MOVING);
+        }
+    moved = pagetable_move_groups(&pager->table, (page_number)(to + (first - from)), first,
+                                  (end - first) / PAGETABLE_GROUP_PAGES) == 0;
+    for (page_number i = first; i < end; i++) {
+        page_number number = moved ? (page_number)(to + (i - from)) : i;
+        const struct page *page = page_at(&pager->table, number);
+
+        if (page_state(page) == PAGE_COOLED)
+            pager->reclaim.limbo.pages[page->value] = number;
+        else if (page_state(page) == PAGE_MOVING && moved)
+            n_resident++;
+        else if (page_state(page) == PAGE_MOVING)
+            reclaim_enter_locked(&pager->reclaim, number);
+    }
+    return n_resident;
+}
+
 int pager_move(struct pager *pager, page_number to, page_number from, size_t n_pages)
 {
     struct reclaim *r = &pager->reclaim;
     struct move_job job = {.pager = pager, .to = to, .from = from, .n_pages = n_pages};
     size_t n_resident;
 
-    if (!pager_is_engaged(pager)) {
-        if (atomic_fetch_add(&pager->n_remaps, 1) >= MAX_REMAPS)
-            return -EAGAIN;
-        return os_mem_move((void *)(pager->base + ((uintptr_t)from << PAGE_SHIFT)),
-                           (void *)(pager->base + ((uintptr_t)to << PAGE_SHIFT)), n_pages * PAGE_BYTES);
+    if (dormant_begin(pager)) {
+        int error = -EAGAIN;
+
+        if (may_remap(pager))
+            error = os_mem_move((void *)(pager->base + ((uintptr_t)from << PAGE_SHIFT)),
+                                (void *)(pager->base + ((uintptr_t)to << PAGE_SHIFT)), n_pages * PAGE_BYTES);
+        dormant_end(pager);
+        return error;
     }
     os_lock_take(&r->lock);
     operation_begin_locked(r);
-    n_resident = move_entries_locked(pager, to, from, n_pages);
+    n_resident = move_groups_locked(pager, to, from, n_pages);
+    n_resident += move_entries_locked(pager, to, from, n_pages);
     os_lock_release(&r->lock);
     if (n_resident > 0) {
         pager->backend->run(pager->backend, move_resident, &job);
@@ -332,6 +417,8 @@ void pager_fork_child(struct pager *pager)
     struct reclaim *r = &pager->reclaim;
     int error;
 
+    atomic_store(&pager->n_dormant, 0); /* of threads that the child does not have */
+    pager->dormant_ended = pager->engaging_ended = (struct os_event){0};
     if (!pager_is_engaged(pager))
         return;
     os_lock_reset(&pager->store.pool.lock);

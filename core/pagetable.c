@@ -190,6 +190,25 @@ size_t pagetable_move_run(struct pagetable *table, page_number to, page_number f
             return i > 0 ? move_plain_run(table, to, from, i) : move_flagged_entry(table, to, from);
     return n > 0 ? move_plain_run(table, to, from, n) : 0;
 }
+
+int pagetable_move_groups(struct pagetable *table, page_number to, page_number from, size_t n_groups)
+{
+    size_t source = from / PAGETABLE_GROUP_PAGES;
+    size_t target = to / PAGETABLE_GROUP_PAGES;
+    int error;
+
+    for (size_t i = 0; i < n_groups; i++)
+        if (table->n_busy[target + i] != 0)
+            return -EBUSY;
+    error = os_mem_move(page_at(table, from), page_at(table, to),
+                        n_groups * PAGETABLE_GROUP_PAGES * sizeof(struct page));
+    if (error != 0)
+        return error;
+    memcpy(&table->n_busy[target], &table->n_busy[source], n_groups * sizeof table->n_busy[0]);
+    memset(&table->n_busy[source], 0, n_groups * sizeof table->n_busy[0]);
+    return 0;
+}
+
 page_number pagetable_next_busy(const struct pagetable *table, page_number number, page_number end)
 {
     while (number < end && table->n_busy[number / PAGETABLE_GROUP_PAGES] == 0)

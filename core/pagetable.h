@@ -112,6 +112,12 @@ void page_set_state(struct pagetable *table, page_number number, enum page_state
  */
 size_t pagetable_move_run(struct pagetable *table, page_number to, page_number from, size_t most);
 
+/*
+ * Move whole groups of entries, all resting, MOVING or EMPTY and without a flag, to groups in which all is EMPTY and
+ * without a flag. @to and @from: first pages of groups. 0; -errno: nothing has moved.
+ */
+int pagetable_move_groups(struct pagetable *table, page_number to, page_number from, size_t n_groups);
+
 /* Skip groups without a busy entry: the first page from @number on, below @end, that may be busy; @end if none. */
 page_number pagetable_next_busy(const struct pagetable *table, page_number number, page_number end);
 

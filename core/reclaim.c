@@ -255,14 +255,24 @@ static size_t run_length(const struct reclaim_worker *w, size_t from, size_t n)
     return length;
 }
 
+void reclaim_note_change(struct reclaim *r, page_number number, const char *what)
+{
+    log_sparsely(LOG_EVENT, &r->counters.outside_changes, "page %p: %s", (void *)reclaim_address(r, number), what);
+}
+
 /* What became of a page that did not move. Only a page that is really not there may be forgotten. */
-static enum outcome outcome_of(const struct reclaim *r, page_number number, int error)
+static enum outcome outcome_of(struct reclaim *r, page_number number, int error)
 {
     if (error == -EINVAL)
         return IN_PLACE;
-    if (error == -ENOENT && !os_mem_is_present((const void *)reclaim_address(r, number)))
-        return GONE;
-    return REFUSED;
+    if (error != -ENOENT)
+        return REFUSED;
+    if (os_mem_is_present((const void *)reclaim_address(r, number))) {
+        reclaim_note_change(r, number, "there, but said to be missing when it was to move");
+        return REFUSED;
+    }
+    reclaim_note_change(r, number, "discarded behind our back");
+    return GONE;
 }
 
 static void move_victims(struct reclaim *r, struct reclaim_worker *w, size_t n)
@@ -370,7 +380,7 @@ static void settle_frozen_locked(struct reclaim *r, page_number number, uint64_t
 static void note_pool_full(struct reclaim *r)
 {
     __atomic_add_fetch(&r->counters.pool_full, 1, __ATOMIC_RELAXED);
-    log_error_sparsely(&r->pool_full_lines, "no memory for another compressed image (%l bytes held): "
+    log_sparsely(LOG_ERROR, &r->pool_full_lines, "no memory for another compressed image (%l bytes held): "
                        "pages stay resident, the limit may be exceeded", r->store->pool.held_bytes);
 }
 

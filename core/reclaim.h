@@ -54,6 +54,7 @@ struct reclaim_counters {
     uint64_t busy_pages;  /* moves refused because the page is pinned or locked */
     uint64_t pool_full;   /* images refused by the pool */
     uint64_t compactions;
+    uint64_t outside_changes; /* pages found otherwise than we left them: discarded or brought in by others */
 };
 
 struct reclaim {
@@ -108,6 +109,9 @@ void reclaim_charge(struct reclaim *r, size_t n_pages);
 void reclaim_uncharge(struct reclaim *r, size_t n_pages);
 
 void reclaim_uncharge_locked(struct reclaim *r, size_t n_pages);
+
+/* A page is not as we left it: counted, and a line under VERBOSE=2. */
+void reclaim_note_change(struct reclaim *r, page_number number, const char *what);
 
 /* A page has become resident: the youngest of the queue. */
 void reclaim_enter_locked(struct reclaim *r, page_number number);

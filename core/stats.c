@@ -38,6 +38,7 @@ static const struct number numbers[] = {
     NUMBER(busy_pages),
     NUMBER(pool_full),
     NUMBER(compactions),
+    NUMBER(outside_changes),
     NUMBER(limit_exceeded_pages_peak),
     NUMBER(ghost_blocks),
     NUMBER(ghost_bytes_live),

@@ -39,6 +39,7 @@ struct stats {
     uint64_t busy_pages;
     uint64_t pool_full;
     uint64_t compactions;
+    uint64_t outside_changes;
     uint64_t limit_exceeded_pages_peak;
     uint64_t ghost_blocks;
     uint64_t ghost_bytes_live;

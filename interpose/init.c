@@ -196,6 +196,7 @@ static void collect_paging(struct stats *stats)
     stats->busy_pages = look(&r->counters.busy_pages);
     stats->pool_full = look(&r->counters.pool_full);
     stats->compactions = look(&r->counters.compactions);
+    stats->outside_changes = look(&r->counters.outside_changes);
     stats->limit_exceeded_pages_peak = r->exceeded_peak;
 }
 

@@ -125,6 +125,55 @@ static void fork_while_threads_touch(size_t bytes)
         pthread_join(threads[i], NULL);
 }
 
+/* Blocks that grow, move, are freed and come back zeroed. */
+static void *resize_for_ever(void *arg)
+{
+    const struct share *share = arg;
+    const size_t small = 256 << 10;
+
+    for (uint64_t salt = 1; !atomic_load(&share->stop); salt++) {
+        char *p = filled(small, salt);
+        char *fence = malloc(small);
+        char *fresh;
+
+        p = realloc(p, 2 * small);
+        CHECK(p != NULL && fence != NULL);
+        check(p, small, salt);
+        free(fence);
+        free(p);
+        fresh = calloc(2, small);
+        for (size_t i = 0; i < 2 * small; i += PAGE)
+            CHECK(fresh != NULL && fresh[i] == 0 && fresh[i + PAGE - 1] == 0);
+        free(fresh);
+    }
+    return NULL;
+}
+
+/* Each child starts paging at another moment of its threads' calls. */
+static void paging_starts_while_blocks_move(size_t bytes)
+{
+    for (unsigned round = 0; round < 40; round++) {
+        pid_t child = fork();
+
+        if (child == 0) {
+            struct share share = {.bytes = bytes};
+            pthread_t threads[2];
+
+            for (size_t i = 0; i < 2; i++)
+                CHECK(pthread_create(&threads[i], NULL, resize_for_ever, &share) == 0);
+            usleep(1000 + round * 37);
+            share.p = filled(bytes, 7);
+            check(share.p, bytes, 7);
+            atomic_store(&share.stop, 1);
+            for (size_t i = 0; i < 2; i++)
+                pthread_join(threads[i], NULL);
+            check(share.p, bytes, 7);
+            _exit(0);
+        }
+        expect_success(child);
+    }
+}
+
 static void programs_started_from_here_run(size_t bytes)
 {
     char *p = filled(bytes, 1);
@@ -210,6 +259,7 @@ const struct probe probes_process[] = {
     {"fork_chain", fork_chain},
     {"fork_storm", fork_storm},
     {"fork_while_threads_touch", fork_while_threads_touch},
+    {"paging_starts_while_blocks_move", paging_starts_while_blocks_move},
     {"programs_started_from_here_run", programs_started_from_here_run},
     {"exit_from_a_thread", exit_from_a_thread},
     {"main_thread_ends_first", main_thread_ends_first},

@@ -150,6 +150,7 @@ static const char *const probes[] = {
     "fork_chain",
     "fork_storm",
     "fork_while_threads_touch",
+    "paging_starts_while_blocks_move",
     "programs_started_from_here_run",
     "exit_from_a_thread",
     "main_thread_ends_first",

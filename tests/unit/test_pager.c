@@ -179,6 +179,47 @@ Test(pager, moving_a_frozen_block_thaws_nothing_and_keeps_every_byte)
     heap_free(&w->heap, fence, "test");
 }
 
+static void move_large_block(bool can_move)
+{
+    const size_t n_pages = PAGER_MOVE_GROUPS_FROM + 700;
+    struct world *w = world_new(RANGE, 1500, can_move);
+    void *head = heap_allocate(&w->heap, 300 * PAGE_BYTES, 0);
+    uint64_t *p = filled_block(w, n_pages);
+    uint64_t thaws = w->pager.reclaim.counters.thaws;
+    size_t meta_bytes = pagetable_meta_bytes(&w->pager.table);
+    size_t n_cooled = w->pager.reclaim.limbo.n_resting;
+    uint64_t *q;
+
+    (void)heap_allocate(&w->heap, PAGE_BYTES, 0);
+    q = heap_resize(&w->heap, p, (n_pages + 1) * PAGE_BYTES, "test");
+    cr_assert_neq(q, p);
+    cr_assert_eq(((uintptr_t)q - (uintptr_t)p) / PAGE_BYTES % PAGETABLE_GROUP_PAGES, 0);
+    cr_assert_eq(w->pager.reclaim.counters.thaws, thaws);
+    cr_assert_eq(w->pager.reclaim.limbo.n_resting, n_cooled);
+    /* The groups at both ends are shared with the neighbours, at the old place and at the new one. */
+    cr_assert_leq(pagetable_meta_bytes(&w->pager.table), meta_bytes + 2 * PAGETABLE_GROUP_PAGES * sizeof(struct page));
+    check_block(w, q, n_pages);
+    /* What it left is as good as new. */
+    p = filled_block(w, n_pages);
+    check_block(w, p, n_pages);
+    check_block(w, q, n_pages);
+    heap_free(&w->heap, p, "test");
+    heap_free(&w->heap, q, "test");
+    heap_free(&w->heap, head, "test");
+    cr_assert_eq(w->pager.reclaim.charged, 0);
+    cr_assert_eq(w->pager.store.pool.n_images, 0);
+}
+
+Test(pager, large_block_moves_with_its_tables)
+{
+    move_large_block(true);
+}
+
+Test(pager, large_block_moves_with_its_tables_where_pages_cannot_move)
+{
+    move_large_block(false);
+}
+
 Test(pager, page_that_will_not_move_is_copied_when_its_block_moves)
 {
     struct world *w = world_new(RANGE, 64, true);

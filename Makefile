@@ -7,7 +7,7 @@ CFLAGS ?= -O2 -g
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) -fPIC -fvisibility=hidden -ftls-model=initial-exec \
              -fno-stack-protector -DNDEBUG $(CFLAGS)
 LINK = -shared -Wl,--version-script=ghostmem.map -Wl,-z,defs,-z,relro,-z,now,-z,nodelete \
-       -Wl,--exclude-libs,ALL -l:liblz4.a -lpthread -ldl
+       -Wl,--exclude-libs,ALL -l:liblz4.a -l:libsodium.a -lpthread -ldl
 
 PLATFORM = $(wildcard platform/*.c)
 CORE = $(wildcard core/*.c)
@@ -32,7 +32,7 @@ build/lib/%.o: %.c
 UNIT_CFLAGS = -std=c11 -D_GNU_SOURCE -DGHOSTMEM_INJECT -I. $(WARNINGS) -g -O1
 UNIT_SOURCES = $(PLATFORM) $(CORE) tests/unit/fake.c $(wildcard tests/unit/test_*.c)
 UNIT_DEPS = $(UNIT_SOURCES) $(wildcard platform/*.h core/*.h tests/unit/*.h)
-UNIT_LIBS = -l:liblz4.a -lpthread
+UNIT_LIBS = -l:liblz4.a -l:libsodium.a -lpthread
 
 build/unit/plain: $(UNIT_DEPS)
 	@mkdir -p $(@D)
@@ -78,7 +78,7 @@ build/tests/programs: $(PROGRAM_SOURCES) $(wildcard tests/programs/*.h)
 
 # ---- the commands ----
 
-BUILD_PACKAGES = gcc libc6-dev liblz4-dev
+BUILD_PACKAGES = gcc libc6-dev liblz4-dev libsodium-dev libxxhash-dev
 TEST_PACKAGES = $(BUILD_PACKAGES) libcriterion-dev libasan8 libubsan1 libtsan2 util-linux python3 python3-numpy \
                 xz-utils zstd sqlite3 git perl gawk coreutils procps
 BENCH_PACKAGES = $(BUILD_PACKAGES) python3 xz-utils util-linux

@@ -126,16 +126,18 @@ static enum outcome parse_pool(struct config *config, const char *value)
 
 static enum outcome parse_swap(struct config *config, const char *value)
 {
-    (void)config;
-    return value[0] == '\0' ? TAKEN : NOT_BUILT;
+    config->swap = value[0] == '\0' ? NULL : value;
+    return TAKEN;
 }
 
-static enum outcome parse_compress(struct config *config, const char *value)
+static enum outcome parse_swap_max(struct config *config, const char *value)
 {
-    (void)config;
-    if (strcmp(value, "1") == 0)
-        return TAKEN;
-    return strcmp(value, "0") == 0 ? NOT_BUILT : BAD;
+    uint64_t bytes;
+
+    if (!config_parse_size(value, &bytes) || bytes == 0)
+        return BAD;
+    config->swap_max_bytes = bytes;
+    return TAKEN;
 }
 
 static enum outcome parse_faults(struct config *config, const char *value)
@@ -153,6 +155,16 @@ static enum outcome parse_bool(const char *value, bool *flag)
         return BAD;
     *flag = value[0] == '1';
     return TAKEN;
+}
+
+static enum outcome parse_compress(struct config *config, const char *value)
+{
+    return parse_bool(value, &config->compress);
+}
+
+static enum outcome parse_swap_encrypt(struct config *config, const char *value)
+{
+    return parse_bool(value, &config->swap_encrypt);
 }
 
 static enum outcome parse_disable(struct config *config, const char *value)
@@ -191,6 +203,9 @@ static enum outcome parse_programs(struct config *config, const char *value)
     return TAKEN;
 }
 
+/* DESIGN section 9. */
+#define SWAP_POOL_SHARE 8
+
 static const struct setting settings[] = {
     {"MAX_PAGES", parse_max_pages, "a number of 4096-byte pages, at least 5, or 0 for the default",
      "the default, or 5 for a smaller number"},
@@ -198,9 +213,11 @@ static const struct setting settings[] = {
      "the default, or 20K for a smaller size"},
     {"THRESHOLD", parse_threshold, "a size such as 128K",
      "128K; below 4096, one page: smaller blocks are not ghost memory yet"},
-    {"SWAP", parse_swap, "nothing: this version has no swap file yet", "RAM alone"},
-    {"COMPRESS", parse_compress, "1: this version has no swap file yet", "1"},
-    {"POOL", parse_pool, "a size such as 1G", "no bound"},
+    {"SWAP", parse_swap, "a path", "RAM alone"},
+    {"SWAP_MAX", parse_swap_max, "a size such as 8G", "no bound"},
+    {"SWAP_ENCRYPT", parse_swap_encrypt, "0 or 1", "0"},
+    {"COMPRESS", parse_compress, "0 or 1", "1"},
+    {"POOL", parse_pool, "a size such as 1G", "no bound, or an eighth of the limit with a swap file"},
     {"FAULTS", parse_faults, "auto or thread: this version has no other backend yet", "auto"},
     {"PROGRAMS", parse_programs, "names separated by colons", "all"},
     {"STATS", parse_stats, "0, 1 or a path", "0"},
@@ -273,7 +290,8 @@ void config_read(struct config *config, char *const *environment)
 {
     memset(config, 0, sizeof *config);
     config->threshold_bytes = THRESHOLD_DEFAULT;
-    config->pool_bytes = UINT64_MAX;
+    config->swap_max_bytes = UINT64_MAX;
+    config->compress = true;
     if (environment != NULL)
         parse_all(config, environment, false);
 }
@@ -295,6 +313,13 @@ uint64_t config_limit_pages(const struct config *config)
     else if (pages == 0)
         pages = os_usable_ram_bytes() / 2 >> PAGE_SHIFT;
     return pages < CONFIG_MIN_LIMIT_PAGES ? CONFIG_MIN_LIMIT_PAGES : pages;
+}
+
+uint64_t config_pool_bytes(const struct config *config, uint64_t limit_pages)
+{
+    if (config->pool_bytes != 0)
+        return config->pool_bytes;
+    return config->swap != NULL ? limit_pages * PAGE_BYTES / SWAP_POOL_SHARE : UINT64_MAX;
 }
 
 bool config_names_program(const struct config *config, const char *name)

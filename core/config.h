@@ -20,7 +20,11 @@ struct config {
     uint64_t limit_pages;     /* 0: the default, see config_limit_pages() */
     unsigned limit_percent;   /* of the usable RAM, when > 0 */
     size_t threshold_bytes;   /* allocations of at least this size become ghost memory */
-    uint64_t pool_bytes;      /* most RAM for images; UINT64_MAX: no bound */
+    uint64_t pool_bytes;      /* most RAM for images; 0: the default, see config_pool_bytes() */
+    const char *swap;         /* NULL: none; else a file or directory */
+    uint64_t swap_max_bytes;  /* UINT64_MAX: no bound */
+    bool swap_encrypt;
+    bool compress;
     const char *stats;        /* NULL: none; "1": the report; else a path with %p for the process id */
     const char *log;          /* NULL: stderr; else a path with %p */
     const char *programs;     /* NULL: all; else names separated by colons */
@@ -42,6 +46,9 @@ void config_complain(const struct config *config, char *const *environment);
 
 /* The limit in pages, at least CONFIG_MIN_LIMIT_PAGES; looks at the machine where a share or nothing was given. */
 uint64_t config_limit_pages(const struct config *config);
+
+/* Most RAM for images at a limit of @limit_pages: as set, or an eighth of the limit with a swap file, else no bound. */
+uint64_t config_pool_bytes(const struct config *config, uint64_t limit_pages);
 
 /* Does GHOSTMEM_PROGRAMS (or its absence) let this program in? @name: the executable's last path component. */
 bool config_names_program(const struct config *config, const char *name);

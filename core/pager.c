@@ -24,6 +24,11 @@ void pager_init(struct pager *pager, uintptr_t base, size_t n_pages, size_t limi
     pager->backend = backend;
 }
 
+void pager_use_swap(struct pager *pager, const struct pager_swap *swap)
+{
+    pager->swap = *swap;
+}
+
 /* ---- engaging ---- */
 
 static void fault_entry(void *arg, const struct fault *fault)
@@ -31,11 +36,19 @@ static void fault_entry(void *arg, const struct fault *fault)
     pager_fault(arg, fault);
 }
 
-static void background_entry(void *arg, unsigned worker)
+static void evict_entry(void *arg, unsigned worker)
 {
     struct pager *pager = arg;
 
     reclaim_background(&pager->reclaim, worker);
+}
+
+static void write_entry(void *arg, unsigned worker)
+{
+    struct pager *pager = arg;
+
+    (void)worker;
+    writeback_background(&pager->reclaim.writeback);
 }
 
 /* A run that was resident before we watched. Nothing else knows these pages yet. */
@@ -51,6 +64,19 @@ static void adopt_run(void *arg, uintptr_t start, size_t n_pages)
     r->charged_peak = r->charged;
 }
 
+/* Where it cannot be had, images stay in RAM. */
+static void start_swap(struct pager *pager)
+{
+    struct reclaim *r = &pager->reclaim;
+    int error = swap_init(&r->writeback.swap, pager->swap.path, pager->swap.max_bytes, pager->swap.encrypts);
+
+    if (error == 0)
+        error = writeback_init(&r->writeback, &r->lock, &r->transit_ended, &pager->table, &pager->store,
+                               pager->pool_bound_bytes, pager->limit);
+    if (error != 0)
+        log_line(LOG_ERROR, "swap file %s: cannot be used: %e; images stay in RAM", pager->swap.path, -error);
+}
+
 static int build(struct pager *pager, size_t committed)
 {
     size_t pool_space = min_size(POOL_SPACE_BYTES, pager->n_pages * PAGE_BYTES);
@@ -58,10 +84,14 @@ static int build(struct pager *pager, size_t committed)
 
     if (error == 0)
         error = pagetable_commit(&pager->table, committed);
+    /* With a swap file the bound is write-back's to keep: it yields when the file cannot be written. */
     if (error == 0)
-        error = store_init(&pager->store, pool_space, pager->pool_bound_bytes);
+        error = store_init(&pager->store, pool_space, pager->swap.path != NULL ? UINT64_MAX : pager->pool_bound_bytes);
+    pager->store.plain = pager->swap.path != NULL && pager->swap.plain;
     if (error == 0)
         error = reclaim_init(&pager->reclaim, pager->base, &pager->table, &pager->store, pager->backend, pager->limit);
+    if (error == 0)
+        start_swap(pager);
     return error;
 }
 
@@ -73,9 +103,13 @@ static void describe(const struct pager *pager, struct fault_setup *setup)
         .ranges = {{pager->base, pager->n_pages * PAGE_BYTES},
                    {(uintptr_t)limbo->space, (size_t)limbo->n_slots * PAGE_BYTES}},
         .on_fault = fault_entry,
-        .background = background_entry,
+        .background = {{evict_entry, "ghostmem/evict"}},
         .arg = (void *)(uintptr_t)pager,
     };
+    if (writeback_is_on(&pager->reclaim.writeback)) {
+        setup->background[1].run = write_entry;
+        setup->background[1].name = "ghostmem/write";
+    }
 }
 
 static void engaging_begin(struct pager *pager)
@@ -164,7 +198,9 @@ void pager_mark_last(struct pager *pager, page_number last, bool is_last)
 
 static bool can_be_filled(const struct page *page)
 {
-    return page_state(page) == PAGE_EMPTY || page_state(page) == PAGE_FROZEN || page_state(page) == PAGE_SAME;
+    const uint32_t fillable = 1u << PAGE_EMPTY | 1u << PAGE_FROZEN | 1u << PAGE_SAME | 1u << PAGE_SWAPPED;
+
+    return (fillable >> page_state(page) & 1) != 0;
 }
 
 /* Pages from @first on, at most @wanted, that one operation can bring in together: all in limbo, or none. */
@@ -187,87 +223,151 @@ static size_t run_to_bring(const struct pager *pager, page_number first, size_t 
 
 /* What a page was before it went into transit, to go back to or to release. */
 struct origin {
-    uint8_t state;
+    enum page_state state;
     uint64_t value; /* handle, word or slot */
 };
 
-static struct origin origin_of(const struct page *page)
-{
-    struct origin origin = {.state = (uint8_t)page_state(page), .value = page->value};
+/* A run on its way in. */
+struct run {
+    struct origin origins[STREAM_MAX_WINDOW];
+    struct fetch images[STREAM_MAX_WINDOW]; /* of those that are SWAPPED */
+    struct kept_hash hashes[STREAM_MAX_WINDOW];
+    size_t n;
+    bool all_empty;
+    bool any_swapped;
+};
 
-    if (page_state(page) == PAGE_SAME)
-        origin.value = page_word(page);
-    return origin;
+static void take_page_locked(struct pager *pager, page_number number, struct run *run)
+{
+    struct writeback *wb = &pager->reclaim.writeback;
+    const struct page *page = page_at(&pager->table, number);
+    struct origin *origin = &run->origins[run->n];
+    struct fetch *image = &run->images[run->n];
+
+    *origin = (struct origin){.state = page_state(page), .value = page->value};
+    image->n_units = 0;
+    if (origin->state == PAGE_SAME) {
+        origin->value = page_word(page);
+    } else if (origin->state == PAGE_FROZEN) {
+        writeback_leave_locked(wb, number);
+    } else if (origin->state == PAGE_SWAPPED) {
+        image->n_units = page->next;
+        swap_locate_locked(&wb->swap, page->value, &image->where);
+        run->any_swapped = true;
+    }
+    run->all_empty = run->all_empty && origin->state == PAGE_EMPTY;
+    page_set_state(&pager->table, number, PAGE_THAWING);
+    run->n++;
 }
 
 /* Back to where it was: the value is still in its entry. */
 static void return_locked(struct pager *pager, page_number number, const struct origin *origin)
 {
-    page_set_state(&pager->table, number, (enum page_state)origin->state);
+    page_set_state(&pager->table, number, origin->state);
+    if (origin->state == PAGE_FROZEN)
+        writeback_enter_locked(&pager->reclaim.writeback, number);
 }
 
-/* Contents of the run into @buffer; EMPTY runs need none. */
-static const void *prepare_contents(struct pager *pager, const struct origin *origins, size_t n,
-                                    unsigned char (*buffer)[PAGE_BYTES])
+/* Contents of the run into @w; EMPTY runs need none. Returns how many pages have theirs; *@error: why no more. */
+static size_t prepare_contents(struct pager *pager, struct run *run, struct reclaim_worker *w,
+                               const void **contents, int *error)
 {
-    bool all_empty = true;
+    size_t n = run->n;
 
-    for (size_t i = 0; i < n; i++)
-        all_empty = all_empty && origins[i].state == PAGE_EMPTY;
-    if (all_empty)
-        return zeros;
+    *error = 0;
+    *contents = run->all_empty ? (const void *)zeros : w->pages;
+    if (run->all_empty)
+        return n;
+    if (run->any_swapped)
+        n = fetch_images(&pager->reclaim.writeback.swap, run->images, n, w->boxes, w->pages, error);
     for (size_t i = 0; i < n; i++) {
-        if (origins[i].state == PAGE_FROZEN)
-            INVARIANT(store_get(&pager->store, (store_handle)origins[i].value, buffer[i]) == 0);
+        const struct origin *origin = &run->origins[i];
+
+        if (origin->state == PAGE_FROZEN)
+            INVARIANT(store_get(&pager->store, (store_handle)origin->value, w->pages[i]) == 0);
+        else if (origin->state == PAGE_SWAPPED)
+            run->hashes[i] = kept_hash_of(&pager->reclaim.writeback.kept, w->pages[i]);
         else
-            codec_fill(buffer[i], origins[i].state == PAGE_SAME ? origins[i].value : 0);
+            codec_fill(w->pages[i], origin->state == PAGE_SAME ? origin->value : 0);
     }
-    return buffer;
+    return n;
 }
 
-static void release_origin(struct pager *pager, const struct origin *origin)
+/* The image in the swap file stays with its page as long as that may be unchanged. Its number; 0: it is gone. */
+static uint32_t keep_image_locked(struct pager *pager, const struct run *run, size_t i)
+{
+    struct writeback *wb = &pager->reclaim.writeback;
+    swap_handle handle = (swap_handle)run->origins[i].value;
+    uint32_t kept = kept_add_locked(&wb->kept, handle, run->images[i].n_units, run->hashes[i]);
+
+    if (kept == 0)
+        swap_release_locked(&wb->swap, handle, run->images[i].n_units);
+    return kept;
+}
+
+/* The page is there. Returns the number of its kept image, or 0. */
+static uint32_t release_origin_locked(struct pager *pager, const struct run *run, size_t i)
 {
     struct reclaim_counters *counters = &pager->reclaim.counters;
+    const struct origin *origin = &run->origins[i];
 
-    if (origin->state == PAGE_FROZEN)
-        store_free(&pager->store, (store_handle)origin->value);
     if (origin->state == PAGE_EMPTY)
         counters->first_touches++;
     else
         counters->thaws++;
+    if (origin->state == PAGE_SWAPPED)
+        return keep_image_locked(pager, run, i);
+    if (origin->state == PAGE_FROZEN)
+        store_free(&pager->store, (store_handle)origin->value);
+    return 0;
+}
+
+/* The first page of the run cannot be read back: what it was is gone, and whoever touches it must know. */
+static void lose_locked(struct pager *pager, page_number number, const struct run *run, int error)
+{
+    struct reclaim *r = &pager->reclaim;
+
+    swap_release_locked(&r->writeback.swap, (swap_handle)run->origins[0].value, run->images[0].n_units);
+    page_set_state(&pager->table, number, PAGE_LOST);
+    os_lock_release(&r->lock);
+    fetch_complain(&r->writeback.swap, &run->images[0], (void *)reclaim_address(r, number), error);
+    os_lock_take(&r->lock);
 }
 
 /*
- * Pages [@first, @first + @n) have frames and are all EMPTY, FROZEN or SAME. The lock is dropped and taken again.
- * Returns the pages brought in; *@error says why the next one was not.
+ * Pages [@first, @first + @n) have frames and are all EMPTY, FROZEN, SAME or SWAPPED. The lock is dropped and taken
+ * again. Returns the pages brought in; *@error says why the next one was not, -EIO: it is LOST.
  */
 static size_t fill_locked(struct pager *pager, unsigned worker, page_number first, size_t n, int *error)
 {
     struct reclaim *r = &pager->reclaim;
-    struct origin origins[STREAM_MAX_WINDOW];
+    struct run run = {.n = 0, .all_empty = true};
     const void *contents;
-    size_t n_done;
+    size_t n_done = 0;
+    size_t n_ready;
+    int lost;
 
-    for (size_t i = 0; i < n; i++) {
-        origins[i] = origin_of(page_at(&pager->table, (page_number)(first + i)));
-        page_set_state(&pager->table, (page_number)(first + i), PAGE_THAWING);
-    }
+    for (size_t i = 0; i < n; i++)
+        take_page_locked(pager, (page_number)(first + i), &run);
     os_lock_release(&r->lock);
-    contents = prepare_contents(pager, origins, n, r->workers[worker].pages);
-    *error = pager->backend->fill(pager->backend, reclaim_address(r, first), contents, n, &n_done);
-    if (*error == -ENOENT && n_done == 0 && n > 1) /* a run across the border of two mappings is refused as a whole */
+    n_ready = prepare_contents(pager, &run, &r->workers[worker], &contents, &lost);
+    *error = 0;
+    if (n_ready > 0)
+        *error = pager->backend->fill(pager->backend, reclaim_address(r, first), contents, n_ready, &n_done);
+    if (*error == -ENOENT && n_done == 0 && n_ready > 1) /* a run across two mappings is refused as a whole */
         *error = pager->backend->fill(pager->backend, reclaim_address(r, first), contents, 1, &n_done);
     os_lock_take(&r->lock);
-    for (size_t i = 0; i < n; i++) {
-        page_number number = (page_number)(first + i);
-
-        if (i < n_done) {
-            release_origin(pager, &origins[i]);
-            reclaim_enter_locked(r, number);
-        } else {
-            return_locked(pager, number, &origins[i]);
-            reclaim_uncharge_locked(r, 1);
-        }
+    for (size_t i = n_done; i < n; i++)
+        if (i > 0 || n_ready > 0)
+            return_locked(pager, (page_number)(first + i), &run.origins[i]);
+    for (size_t i = 0; i < n_done; i++) {
+        page_at(&pager->table, (page_number)(first + i))->value = release_origin_locked(pager, &run, i);
+        reclaim_enter_locked(r, (page_number)(first + i));
+    }
+    reclaim_uncharge_locked(r, n - n_done);
+    if (n_ready == 0) {
+        lose_locked(pager, first, &run, lost);
+        *error = -EIO;
     }
     return n_done;
 }
@@ -310,7 +410,10 @@ static size_t give_back_locked(struct pager *pager, page_number first, size_t n,
         page_number number = (page_number)(first + i);
 
         if (i < n_done) {
+            struct page *page = page_at(&pager->table, number);
+
             limbo_release(&r->limbo, (limbo_slot)(slot + i));
+            page->value = page->next;
             reclaim_enter_locked(r, number);
             r->counters.soft_faults++;
         } else {
@@ -321,6 +424,20 @@ static size_t give_back_locked(struct pager *pager, page_number first, size_t n,
     return n_done;
 }
 
+/* The page is there in another form: its image is not needed. */
+static void forget_image_locked(struct pager *pager, page_number number)
+{
+    struct writeback *wb = &pager->reclaim.writeback;
+    const struct page *page = page_at(&pager->table, number);
+
+    if (page_state(page) == PAGE_FROZEN) {
+        writeback_leave_locked(wb, number);
+        store_free(&pager->store, page->value);
+    } else if (page_state(page) == PAGE_SWAPPED) {
+        swap_release_locked(&wb->swap, page->value, page->next);
+    }
+}
+
 /* The first page could not be brought in. Returns true when the fault is settled all the same. */
 static bool settle_error_locked(struct pager *pager, page_number number, int error)
 {
@@ -329,14 +446,16 @@ static bool settle_error_locked(struct pager *pager, page_number number, int err
     if (error == -EEXIST) {
         /* The program unmapped and mapped, or discarded, behind our back: what is there counts. */
         reclaim_note_change(r, number, "is there already");
-        if (page_state(page_at(&pager->table, number)) == PAGE_FROZEN)
-            store_free(&pager->store, page_at(&pager->table, number)->value);
+        forget_image_locked(pager, number);
         if (page_state(page_at(&pager->table, number)) != PAGE_COOLED) {
             r->charged++;
+            page_at(&pager->table, number)->value = 0;
             reclaim_enter_locked(r, number);
         }
         return true;
     }
+    if (error == -EIO) /* LOST by now: look at it again */
+        return false;
     if (error == -ENOENT) {
         /* The mapping is gone: let the thread find out by itself. */
         reclaim_note_change(r, number, "its mapping is gone");
@@ -422,6 +541,10 @@ void pager_fault(struct pager *pager, const struct fault *fault)
         case PAGE_THAWING: /* whoever brings it in wakes all who wait for it */
             settled = true;
             break;
+        case PAGE_LOST:
+            os_lock_release(&r->lock);
+            pager->backend->poison(pager->backend, reclaim_address(r, number), fault->thread);
+            return;
         case PAGE_COOLING:
         case PAGE_FREEZING:
         case PAGE_MOVING:

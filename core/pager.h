@@ -15,6 +15,14 @@
 /* Pages from which on a block that moves had better keep its number modulo PAGETABLE_GROUP_PAGES: see pager_move(). */
 #define PAGER_MOVE_GROUPS_FROM (4 * PAGETABLE_GROUP_PAGES)
 
+/* The swap file, see swap.h. */
+struct pager_swap {
+    const char *path; /* kept, not copied; NULL: none */
+    uint64_t max_bytes;
+    bool encrypts;
+    bool plain; /* images are not compressed */
+};
+
 struct pager {
     /* Set by pager_init(), constant afterwards. */
     uintptr_t base; /* of the ghost range */
@@ -22,6 +30,7 @@ struct pager {
     size_t limit;
     uint64_t pool_bound_bytes;
     struct fault_backend *backend;
+    struct pager_swap swap;
 
     /* Set by pager_engage(), under the heap's lock; engaged is read without one. */
     _Atomic bool engaged;
@@ -38,11 +47,16 @@ struct pager {
     struct pagetable table;
     struct store store;
     struct reclaim reclaim;
+    bool left_behind; /* fork_child: some images in the swap are the parent's alone */
+    struct swap_fork fork_copies; /* from fork_prepare to fork_parent or fork_child */
 };
 
 /* @base: page-aligned; the range [@base, @base + @n_pages pages) is reserved and stays so. Nothing is allocated yet. */
 void pager_init(struct pager *pager, uintptr_t base, size_t n_pages, size_t limit, uint64_t pool_bound_bytes,
                 struct fault_backend *backend);
+
+/* Before engaging: images leave RAM when they pass the pool's bound. */
+void pager_use_swap(struct pager *pager, const struct pager_swap *swap);
 
 /*
  * Bring the range under management, with all threads running. @committed: pages from the start that are accessible.

@@ -7,6 +7,7 @@
 #include "core/pager.h"
 
 #include "core/log.h"
+#include "platform/swapfile.h"
 #include "platform/thread.h"
 
 #include <errno.h>
@@ -34,9 +35,10 @@ static void operation_end(struct reclaim *r)
 /* ---- discard ---- */
 
 struct chunk {
-    page_number first; /* of the part of the range that was resident: [first, end) */
+    page_number first; /* of the part of the range that was resident or lost: [first, end) */
     page_number end;
     size_t n_resident;
+    size_t n_lost;
     size_t n_slots;
     limbo_slot slots[CHUNK_SLOTS];
 };
@@ -52,7 +54,9 @@ static bool discard_page_locked(struct pager *pager, page_number number, struct 
         return true;
     case PAGE_RESIDENT:
         reclaim_leave_locked(r, number);
-        if (chunk->n_resident++ == 0)
+        writeback_drop_kept_locked(&r->writeback, page->value);
+        chunk->n_resident++;
+        if (chunk->first == chunk->end)
             chunk->first = number;
         chunk->end = number + 1;
         break;
@@ -60,10 +64,21 @@ static bool discard_page_locked(struct pager *pager, page_number number, struct 
         if (chunk->n_slots == CHUNK_SLOTS)
             return false;
         r->limbo.n_resting--;
+        writeback_drop_kept_locked(&r->writeback, page->next);
         chunk->slots[chunk->n_slots++] = page->value;
         break;
     case PAGE_FROZEN:
+        writeback_leave_locked(&r->writeback, number);
         store_free(&pager->store, page->value);
+        break;
+    case PAGE_SWAPPED:
+        swap_release_locked(&r->writeback.swap, page->value, page->next);
+        break;
+    case PAGE_LOST: /* its place may be poisoned */
+        chunk->n_lost++;
+        if (chunk->first == chunk->end)
+            chunk->first = number;
+        chunk->end = number + 1;
         break;
     default:
         break;
@@ -79,7 +94,7 @@ static int return_frames(struct pager *pager, const struct chunk *chunk)
     size_t n_freed = 0;
     int error = 0;
 
-    if (chunk->n_resident > 0) {
+    if (chunk->n_resident + chunk->n_lost > 0) {
         error = os_mem_release((void *)reclaim_address(r, chunk->first), (chunk->end - chunk->first) * PAGE_BYTES);
         n_freed = error == 0 ? chunk->n_resident : 0;
     }
@@ -159,6 +174,7 @@ int pager_discard(struct pager *pager, page_number first, size_t n_pages)
     operation_end(r);
     if (pool_wants_compaction(&pager->store.pool))
         os_event_signal(&r->frames_wanted);
+    writeback_poke(&r->writeback);
     return error;
 }
 
@@ -233,9 +249,12 @@ static void move_resident(void *arg, unsigned worker)
 /* The page leaves the queue and the old place; its frame follows later. */
 static void unplace_resident_locked(struct pager *pager, page_number to, page_number from)
 {
+    uint32_t kept = page_at(&pager->table, from)->value;
+
     reclaim_leave_locked(&pager->reclaim, from);
     page_set_state(&pager->table, from, PAGE_EMPTY);
     page_set_state(&pager->table, to, PAGE_MOVING);
+    page_at(&pager->table, to)->value = kept;
 }
 
 static size_t move_run_locked(struct pager *pager, page_number to, page_number from, size_t most)
@@ -248,6 +267,7 @@ static size_t move_run_locked(struct pager *pager, page_number to, page_number f
         if (page_state(page) == PAGE_COOLED)
             pager->reclaim.limbo.pages[page->value] = (page_number)(to + i);
     }
+    writeback_moved_locked(&pager->reclaim.writeback, to, from, n);
     return n;
 }
 
@@ -327,7 +347,19 @@ static size_t move_groups_locked(struct pager *pager, page_number to, page_numbe
         else if (page_state(page) == PAGE_MOVING)
             reclaim_enter_locked(&pager->reclaim, number);
     }
+    if (moved)
+        writeback_moved_locked(&pager->reclaim.writeback, (page_number)(to + (first - from)), first, end - first);
     return n_resident;
+}
+
+/* A lost page is as lost at its new place; the old one must be fit for use again. */
+static void unpoison_locked(struct pager *pager, page_number first, size_t n_pages)
+{
+    if (pager->table.n_lost == 0)
+        return;
+    for (page_number i = first; i < first + n_pages; i++)
+        if (page_state(page_at(&pager->table, i)) == PAGE_LOST)
+            (void)os_mem_release((void *)reclaim_address(&pager->reclaim, i), PAGE_BYTES);
 }
 
 int pager_move(struct pager *pager, page_number to, page_number from, size_t n_pages)
@@ -347,6 +379,8 @@ int pager_move(struct pager *pager, page_number to, page_number from, size_t n_p
     }
     os_lock_take(&r->lock);
     operation_begin_locked(r);
+    writeback_recall_locked(&r->writeback, from, n_pages);
+    unpoison_locked(pager, from, n_pages);
     n_resident = move_groups_locked(pager, to, from, n_pages);
     n_resident += move_entries_locked(pager, to, from, n_pages);
     os_lock_release(&r->lock);
@@ -364,6 +398,61 @@ int pager_move(struct pager *pager, page_number to, page_number from, size_t n_p
 
 /* ---- fork ---- */
 
+struct bring_home {
+    struct pager *pager;
+    size_t n_left;
+};
+
+/* Where the files can be read; the caller of run() holds the lock. Images that find no room stay where they are. */
+static void bring_home(void *arg, unsigned worker)
+{
+    struct bring_home *job = arg;
+    struct pager *pager = job->pager;
+    struct reclaim_worker *w = &pager->reclaim.workers[worker];
+    struct writeback *wb = &pager->reclaim.writeback;
+    page_number end = (page_number)pager->table.committed_pages;
+
+    for (page_number i = pagetable_next_busy(&pager->table, 0, end); i < end;
+         i = pagetable_next_busy(&pager->table, i + 1, end)) {
+        struct page *page = page_at(&pager->table, i);
+        struct fetch image = {.n_units = page->next};
+        store_handle handle = 0;
+        int error;
+
+        if (page_state(page) == PAGE_RESIDENT || page_state(page) == PAGE_COOLED)
+            writeback_unkeep_locked(wb, page);
+        if (page_state(page) != PAGE_SWAPPED)
+            continue;
+        swap_locate_locked(&wb->swap, page->value, &image.where);
+        if (fetch_images(&wb->swap, &image, 1, w->boxes, w->pages, &error) == 1)
+            handle = store_put(&pager->store, &w->scratch, w->pages[0]);
+        if (handle == 0) {
+            job->n_left++;
+            continue;
+        }
+        swap_release_locked(&wb->swap, page->value, page->next);
+        page_set_state(&pager->table, i, PAGE_FROZEN);
+        page->value = handle;
+        writeback_enter_locked(wb, i);
+    }
+}
+
+/* The child needs the images in the swap file too: the file itself, or, where it cannot be had, what is in it. */
+static void take_swap_along_locked(struct pager *pager)
+{
+    struct bring_home job = {.pager = pager};
+    int error = swap_fork_prepare(&pager->reclaim.writeback.swap, pager->backend->files_thread, &pager->fork_copies);
+
+    if (error == 0)
+        return;
+    pager->backend->run(pager->backend, bring_home, &job);
+    if (job.n_left == 0)
+        return;
+    log_line(LOG_ERROR, "a fork cannot take the swap file along: %e; %z pages are lost to the child, their reader gets "
+             "SIGBUS", -error, job.n_left);
+    pager->left_behind = true;
+}
+
 void pager_fork_prepare(struct pager *pager)
 {
     struct reclaim *r = &pager->reclaim;
@@ -373,8 +462,10 @@ void pager_fork_prepare(struct pager *pager)
     os_lock_take(&r->lock);
     reclaim_admit_locked(r); /* another thread's fork */
     r->paused = true;
-    while (pager->table.n_transit > 0 || r->n_operations > 0)
+    r->writeback.paused = true;
+    while (pager->table.n_transit > 0 || r->n_operations > 0 || r->writeback.busy)
         reclaim_wait_locked(r);
+    take_swap_along_locked(pager);
     os_lock_take(&pager->store.pool.lock);
 }
 
@@ -385,9 +476,27 @@ void pager_fork_parent(struct pager *pager)
     if (!pager_is_engaged(pager))
         return;
     os_lock_release(&pager->store.pool.lock);
+    swap_fork_parent(&r->writeback.swap, &pager->fork_copies);
     r->paused = false;
+    r->writeback.paused = false;
     os_lock_release(&r->lock);
     os_event_signal(&r->transit_ended);
+}
+
+static void thaw_from_swap(struct pager *pager, const struct page *page, unsigned char *target)
+{
+    struct swap *swap = &pager->reclaim.writeback.swap;
+    struct reclaim_worker *w = &pager->reclaim.workers[0];
+    struct fetch image = {.n_units = page->next};
+    int error;
+
+    swap_locate_locked(swap, page->value, &image.where);
+    if (fetch_images(swap, &image, 1, w->boxes, w->pages, &error) == 1) {
+        __builtin_memcpy(target, w->pages[0], PAGE_BYTES);
+        return;
+    }
+    fetch_complain(swap, &image, target, error);
+    (void)os_mem_protect_none(target, PAGE_BYTES);
 }
 
 /* Without a watch every page must be where the program expects it. All by plain stores: nothing watches any more. */
@@ -405,6 +514,8 @@ static void thaw_everything(struct pager *pager)
             INVARIANT(store_get(&pager->store, page->value, target) == 0);
         else if (page_state(page) == PAGE_SAME)
             codec_fill(target, page_word(page));
+        else if (page_state(page) == PAGE_SWAPPED)
+            thaw_from_swap(pager, page, target);
         else if (page_state(page) == PAGE_COOLED)
             __builtin_memcpy(target, (void *)limbo_address(&r->limbo, page->value), PAGE_BYTES);
     }
@@ -412,9 +523,49 @@ static void thaw_everything(struct pager *pager)
     os_mem_unmap(pager->store.pool.space, pager->store.pool.max_slabs * POOL_SLAB_BYTES);
 }
 
+/* Images that the child could not be given. The parent has said so. */
+static void lose_what_is_left_behind(struct pager *pager)
+{
+    struct swap *swap = &pager->reclaim.writeback.swap;
+    page_number end = (page_number)pager->table.committed_pages;
+
+    if (!pager->left_behind)
+        return;
+    for (page_number i = pagetable_next_busy(&pager->table, 0, end); i < end;
+         i = pagetable_next_busy(&pager->table, i + 1, end)) {
+        const struct page *page = page_at(&pager->table, i);
+
+        if (page_state(page) != PAGE_SWAPPED)
+            continue;
+        swap_release_locked(swap, page->value, page->next);
+        page_set_state(&pager->table, i, PAGE_LOST);
+    }
+    pager->left_behind = false;
+}
+
+/* The child's descriptors, in ascending order. */
+static unsigned list_copies(const struct swap_fork *copies, int *files)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < SWAP_MAX_FILES; i++) {
+        unsigned k = n;
+
+        if (copies->fds[i] < 0)
+            continue;
+        for (; k > 0 && files[k - 1] > copies->fds[i]; k--)
+            files[k] = files[k - 1];
+        files[k] = copies->fds[i];
+        n++;
+    }
+    return n;
+}
+
 void pager_fork_child(struct pager *pager)
 {
     struct reclaim *r = &pager->reclaim;
+    int files[SWAP_MAX_FILES];
+    unsigned n_files;
     int error;
 
     atomic_store(&pager->n_dormant, 0); /* of threads that the child does not have */
@@ -422,17 +573,24 @@ void pager_fork_child(struct pager *pager)
     if (!pager_is_engaged(pager))
         return;
     os_lock_reset(&pager->store.pool.lock);
-    r->transit_ended = r->frames_wanted = (struct os_event){0};
+    r->transit_ended = r->frames_wanted = r->writeback.wanted = (struct os_event){0};
     r->paused = false;
+    r->writeback.paused = false;
+    swap_fork_child(&r->writeback.swap, &pager->fork_copies);
+    lose_what_is_left_behind(pager);
     if (pager->store.pool.compacting)
         pool_compact_end(&pager->store.pool);
-    error = pager->backend->restart(pager->backend);
+    n_files = list_copies(&pager->fork_copies, files);
+    error = pager->backend->restart(pager->backend, files, n_files);
     if (error != 0) {
         log_line(LOG_ERROR, "a forked child cannot watch its memory: %e; it runs on without a limit", -error);
         thaw_everything(pager);
         atomic_store(&pager->engaged, false);
         pager->failed = true;
     }
+    if (error != 0 || pager->backend->files_thread != 0)
+        for (unsigned i = 0; i < n_files; i++)
+            os_swapfile_close(files[i]);
     os_lock_reset(&r->lock);
 }
 
@@ -441,5 +599,5 @@ size_t pager_meta_bytes(const struct pager *pager)
     if (!pager_is_engaged(pager))
         return 0;
     return pagetable_meta_bytes(&pager->table) + limbo_meta_bytes(&pager->reclaim.limbo) +
-           (size_t)pager->store.pool.meta_bytes;
+           (size_t)pager->store.pool.meta_bytes + writeback_meta_bytes(&pager->reclaim.writeback);
 }

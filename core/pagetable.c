@@ -54,12 +54,15 @@ static bool arrow_exists(enum page_state from, enum page_state to)
         [PAGE_EMPTY] = 1u << PAGE_THAWING | 1u << PAGE_RESIDENT | 1u << PAGE_MOVING,
         [PAGE_RESIDENT] = 1u << PAGE_COOLING | 1u << PAGE_FREEZING | 1u << PAGE_MOVING | 1u << PAGE_EMPTY,
         [PAGE_COOLED] = 1u << PAGE_FREEZING | 1u << PAGE_THAWING | 1u << PAGE_RESIDENT | 1u << PAGE_EMPTY,
-        [PAGE_FROZEN] = 1u << PAGE_THAWING | 1u << PAGE_RESIDENT | 1u << PAGE_EMPTY,
+        [PAGE_FROZEN] = 1u << PAGE_THAWING | 1u << PAGE_RESIDENT | 1u << PAGE_SWAPPED | 1u << PAGE_EMPTY,
         [PAGE_SAME] = 1u << PAGE_THAWING | 1u << PAGE_RESIDENT | 1u << PAGE_EMPTY,
-        [PAGE_THAWING] = 1u << PAGE_RESIDENT | 1u << PAGE_FROZEN | 1u << PAGE_SAME | 1u << PAGE_COOLED |
+        [PAGE_SWAPPED] = 1u << PAGE_THAWING | 1u << PAGE_RESIDENT | 1u << PAGE_FROZEN | 1u << PAGE_LOST |
                          1u << PAGE_EMPTY,
+        [PAGE_LOST] = 1u << PAGE_EMPTY,
+        [PAGE_THAWING] = 1u << PAGE_RESIDENT | 1u << PAGE_FROZEN | 1u << PAGE_SAME | 1u << PAGE_SWAPPED |
+                         1u << PAGE_LOST | 1u << PAGE_COOLED | 1u << PAGE_EMPTY,
         [PAGE_COOLING] = 1u << PAGE_COOLED | 1u << PAGE_RESIDENT | 1u << PAGE_FREEZING | 1u << PAGE_EMPTY,
-        [PAGE_FREEZING] = 1u << PAGE_FROZEN | 1u << PAGE_SAME | 1u << PAGE_COOLED | 1u << PAGE_RESIDENT,
+        [PAGE_FREEZING] = 1u << PAGE_FROZEN | 1u << PAGE_SAME | 1u << PAGE_SWAPPED | 1u << PAGE_COOLED | 1u << PAGE_RESIDENT,
         [PAGE_MOVING] = 1u << PAGE_RESIDENT | 1u << PAGE_EMPTY,
     };
 
@@ -72,6 +75,10 @@ static void count(struct pagetable *table, enum page_state state, size_t by)
         table->n_frozen += by;
     else if (state == PAGE_SAME)
         table->n_same += by;
+    else if (state == PAGE_SWAPPED)
+        table->n_swapped += by;
+    else if (state == PAGE_LOST)
+        table->n_lost += by;
     else if (state >= PAGE_THAWING)
         table->n_transit += by;
 }
@@ -134,7 +141,8 @@ void page_set_last(struct pagetable *table, page_number number, bool last)
 /* Entries from @page on that can move as they are, at most @most. */
 static size_t movable_run(const struct page *page, size_t most)
 {
-    const uint32_t movable = 1u << PAGE_FROZEN | 1u << PAGE_SAME | 1u << PAGE_COOLED;
+    const uint32_t movable = 1u << PAGE_FROZEN | 1u << PAGE_SAME | 1u << PAGE_SWAPPED | 1u << PAGE_LOST |
+                             1u << PAGE_COOLED;
     size_t n = 0;
 
     while (n < most && (movable >> page[n].state & 1) != 0)

@@ -7,16 +7,19 @@
  *          |              |  |          |     +---- soft fault: THAWING <-+              | in place |
  *          |              |  |          +------------------------------------------------+          |
  *          |              |  +--- fault ------------- FROZEN or SAME <-----------------------------+
+ *          |              |                            | write-back
+ *          |              +------ fault --------- SWAPPED ------> LOST (cannot be read back)
  *          +--- free, from every resting state
  *
- * Resting states: EMPTY, RESIDENT, COOLED, FROZEN, SAME. In transit, owned by the one thread that set the state:
- * THAWING, COOLING, FREEZING, MOVING (realloc). COOLED pages lie uncompressed in the limbo range: still resident, but
+ * Resting states: EMPTY, RESIDENT, COOLED, FROZEN, SAME, SWAPPED, LOST. In transit, owned by the one thread that set the
+ * state: THAWING, COOLING, FREEZING, MOVING (realloc). COOLED pages lie uncompressed in the limbo range: still resident, but
  * out of the program's reach, so that a touch of one is noticed and cheap to serve.
  *
  * What an entry holds besides its state:
- *   RESIDENT          links of the queue it stands in
- *   COOLED, FREEZING  the limbo slot (FREEZING in place: no slot)
- *   FROZEN            the store's handle
+ *   RESIDENT          links of the queue it stands in; the number of its kept image, if it has one (kept.h)
+ *   COOLED, FREEZING  the limbo slot, and in `next` the number of its kept image (FREEZING in place: as RESIDENT)
+ *   FROZEN            the store's handle; with a swap file, links of the queue for write-back
+ *   SWAPPED           the swap's handle, and in `next` the image's units
  *   SAME              the word that fills the page
  *
  * Entries are guarded by pager.lock. Table memory is committed as the heap grows, touched on use, and given back
@@ -36,6 +39,8 @@ enum page_state {
     PAGE_COOLED,
     PAGE_FROZEN,
     PAGE_SAME,
+    PAGE_SWAPPED,
+    PAGE_LOST,
     PAGE_THAWING,
     PAGE_COOLING,
     PAGE_FREEZING,
@@ -51,6 +56,8 @@ typedef uint32_t page_number;
 #define PAGE_FLAG_LAST 1u
 /* Resident and not to be had at the moment (locked in RAM): stands in the queue of those. */
 #define PAGE_FLAG_STUCK 2u
+/* Frozen, and being copied to the swap file: not in its queue. Who takes the page away clears it. */
+#define PAGE_FLAG_WRITING 4u
 
 struct page {
     uint32_t next : 28;
@@ -76,6 +83,8 @@ struct pagetable {
     size_t n_busy_groups; /* that hold table memory */
     size_t n_frozen;      /* pages in PAGE_FROZEN */
     size_t n_same;        /* pages in PAGE_SAME */
+    size_t n_swapped;     /* pages in PAGE_SWAPPED */
+    size_t n_lost;        /* pages in PAGE_LOST */
     size_t n_transit;     /* pages in transit */
 };
 

@@ -34,3 +34,38 @@ void queue_remove(struct page_queue *queue, struct pagetable *table, page_number
         queue->newest = page->prev;
     queue->n_pages--;
 }
+
+void queue_push_oldest(struct page_queue *queue, struct pagetable *table, page_number number)
+{
+    struct page *page = page_at(table, number);
+
+    page->next = queue->oldest & PAGE_NONE;
+    page->prev = PAGE_NONE;
+    if (queue->oldest != PAGE_NONE)
+        page_at(table, queue->oldest)->prev = number & PAGE_NONE;
+    else
+        queue->newest = number;
+    queue->oldest = number;
+    queue->n_pages++;
+}
+
+void queue_follow(struct page_queue *queue, struct pagetable *table, page_number to, page_number from, size_t n_pages)
+{
+    for (page_number i = 0; i < n_pages; i++) {
+        struct page *page = page_at(table, to + i);
+
+        /* A neighbour that has moved too is found where it is now. */
+        if (page->prev != PAGE_NONE && page->prev - from < n_pages)
+            page->prev = (page->prev - from + to) & PAGE_NONE;
+        if (page->next != PAGE_NONE && page->next - from < n_pages)
+            page->next = (page->next - from + to) & PAGE_NONE;
+        if (page->prev != PAGE_NONE)
+            page_at(table, page->prev)->next = (to + i) & PAGE_NONE;
+        else
+            queue->oldest = to + i;
+        if (page->next != PAGE_NONE)
+            page_at(table, page->next)->prev = (to + i) & PAGE_NONE;
+        else
+            queue->newest = to + i;
+    }
+}

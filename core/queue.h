@@ -1,5 +1,5 @@
 /*
- * queue.h - resident pages in the order in which they came, linked through their page table entries.
+ * queue.h - pages in the order in which they came, linked through their page table entries.
  *
  * Calls: pagetable.  Locks: the caller's (pager.lock).  Memory: none but the links.
  */
@@ -17,5 +17,11 @@ struct page_queue {
 void queue_init(struct page_queue *queue);
 void queue_push(struct page_queue *queue, struct pagetable *table, page_number number);
 void queue_remove(struct page_queue *queue, struct pagetable *table, page_number number);
+
+/* The page becomes the oldest. */
+void queue_push_oldest(struct page_queue *queue, struct pagetable *table, page_number number);
+
+/* Entries have moved from @from on to @to on as they were: let their neighbours in the queue, and it, point there. */
+void queue_follow(struct page_queue *queue, struct pagetable *table, page_number to, page_number from, size_t n_pages);
 
 #endif

@@ -22,6 +22,7 @@ enum outcome {
     REFUSED,  /* stays what it was */
     GONE,     /* the page was not there: discarded behind our back */
     IN_PLACE, /* cannot be moved: compress it where it is */
+    CLEAN,    /* its image in the swap file is what it is */
 };
 
 int reclaim_init(struct reclaim *r, uintptr_t base, struct pagetable *table, struct store *store,
@@ -305,14 +306,18 @@ static size_t settle_cooled(struct reclaim *r, struct reclaim_worker *w, size_t 
         page_number number = w->batch[i];
 
         if (w->outcomes[i] == DONE) {
+            struct page *page = page_at(r->table, number);
+
             page_set_state(r->table, number, PAGE_COOLED);
-            page_at(r->table, number)->value = w->slots[i];
+            page->next = page->value & PAGE_NONE;
+            page->value = w->slots[i];
             r->limbo.n_resting++;
             continue;
         }
         if (w->slots[i] != LIMBO_NONE)
             limbo_release(&r->limbo, w->slots[i]);
         if (w->outcomes[i] == GONE) {
+            writeback_drop_kept_locked(&r->writeback, page_at(r->table, number)->value);
             page_set_state(r->table, number, PAGE_EMPTY);
             reclaim_uncharge_locked(r, 1);
             n_freed++;
@@ -369,10 +374,12 @@ static void settle_frozen_locked(struct reclaim *r, page_number number, uint64_t
     struct page *page = page_at(r->table, number);
 
     page_set_state(r->table, number, same ? PAGE_SAME : PAGE_FROZEN);
-    if (same)
+    if (same) {
         page_set_word(page, result);
-    else
+    } else {
         page->value = (uint32_t)result;
+        writeback_enter_locked(&r->writeback, number);
+    }
     r->counters.freezes++;
     reclaim_uncharge_locked(r, 1);
 }
@@ -409,6 +416,7 @@ static size_t freeze_in_place(struct reclaim *r, struct reclaim_worker *w, page_
     }
     os_lock_take(&r->lock);
     if (frozen) {
+        writeback_drop_kept_locked(&r->writeback, page_at(r->table, number)->value);
         settle_frozen_locked(r, number, result, same);
         r->counters.freezes_in_place++;
     } else {
@@ -434,6 +442,9 @@ static size_t pick_cooled_locked(struct reclaim *r, struct reclaim_worker *w, si
             break;
         w->batch[n] = number;
         w->slots[n] = page_at(r->table, number)->value;
+        w->kept[n] = page_at(r->table, number)->next;
+        if (w->kept[n] != 0)
+            w->hashes[n] = kept_at(&r->writeback.kept, w->kept[n])->hash;
         page_set_state(r->table, number, PAGE_FREEZING);
         n++;
     }
@@ -463,6 +474,20 @@ static void drop_slots(struct reclaim *r, struct reclaim_worker *w, size_t n)
     }
 }
 
+/* The page is what its image in the swap file says. */
+static void settle_clean_locked(struct reclaim *r, page_number number, uint32_t kept)
+{
+    struct kept_image image = kept_take_locked(&r->writeback.kept, kept);
+    struct page *page = page_at(r->table, number);
+
+    page_set_state(r->table, number, PAGE_SWAPPED);
+    page->value = image.handle;
+    page->next = image.n_units & PAGE_NONE;
+    page->prev = 0;
+    r->counters.clean_drops++;
+    reclaim_uncharge_locked(r, 1);
+}
+
 /* For freeze(): DONE is an image, IN_PLACE a same-filled page. */
 static size_t freeze(struct reclaim *r, struct reclaim_worker *w, size_t wanted)
 {
@@ -476,11 +501,16 @@ static size_t freeze(struct reclaim *r, struct reclaim_worker *w, size_t wanted)
     if (n == 0)
         return 0;
     for (size_t i = 0; i < n; i++) {
-        bool same;
-        bool kept = compress(r, w, (void *)limbo_address(&r->limbo, w->slots[i]), &w->results[i], &same);
+        const void *page = (const void *)limbo_address(&r->limbo, w->slots[i]);
+        bool same = false;
 
-        w->outcomes[i] = !kept ? REFUSED : same ? IN_PLACE : DONE;
-        if (!kept)
+        if (w->kept[i] != 0 && kept_same(kept_hash_of(&r->writeback.kept, page), w->hashes[i]))
+            w->outcomes[i] = CLEAN;
+        else if (compress(r, w, page, &w->results[i], &same))
+            w->outcomes[i] = same ? IN_PLACE : DONE;
+        else
+            w->outcomes[i] = REFUSED;
+        if (w->outcomes[i] == REFUSED)
             note_pool_full(r);
     }
     drop_slots(r, w, n);
@@ -492,8 +522,13 @@ static size_t freeze(struct reclaim *r, struct reclaim_worker *w, size_t wanted)
             continue;
         }
         limbo_release(&r->limbo, w->slots[i]);
-        settle_frozen_locked(r, w->batch[i], w->results[i], w->outcomes[i] == IN_PLACE);
         n_frozen++;
+        if (w->outcomes[i] == CLEAN) {
+            settle_clean_locked(r, w->batch[i], w->kept[i]);
+            continue;
+        }
+        writeback_drop_kept_locked(&r->writeback, w->kept[i]);
+        settle_frozen_locked(r, w->batch[i], w->results[i], w->outcomes[i] == IN_PLACE);
     }
     os_lock_release(&r->lock);
     os_event_signal(&r->transit_ended);
@@ -506,6 +541,7 @@ size_t reclaim_evict(struct reclaim *r, unsigned worker, size_t wanted)
     size_t n_freed = 0;
     size_t n_left = r->limit; /* pages to try: once round the queue, whatever refuses to move */
 
+    writeback_throttle(&r->writeback);
     /* Fill limbo first, so that what is compressed had its second chance. */
     while (n_left > 0 && n_freed < wanted) {
         size_t n_resting;
@@ -523,6 +559,7 @@ size_t reclaim_evict(struct reclaim *r, unsigned worker, size_t wanted)
     }
     if (n_freed < wanted)
         n_freed += freeze(r, w, wanted - n_freed);
+    writeback_poke(&r->writeback);
     return n_freed;
 }
 

@@ -15,18 +15,20 @@
  *   2. charged = RESIDENT + COOLED + frames held by pages in transit
  *   3. every page in transit has one thread at work that will end it without waiting for the program
  *
- * Calls: pagetable, queue, limbo, stream, store, log, os (fault).  Locks: pager.lock (rank 2), it lives here.
+ * Calls: pagetable, queue, limbo, stream, store, fetch, writeback, log, os (fault).  Locks: pager.lock (rank 2), it lives here.
  * Memory: per-worker scratch mapped once, when the core engages.
  */
 #ifndef GHOSTMEM_CORE_RECLAIM_H
 #define GHOSTMEM_CORE_RECLAIM_H
 
+#include "core/fetch.h"
 #include "core/limbo.h"
 #include "core/lock.h"
 #include "core/pagetable.h"
 #include "core/queue.h"
 #include "core/store.h"
 #include "core/stream.h"
+#include "core/writeback.h"
 #include "platform/fault.h"
 
 /* Pages in one background round; a run of 16 moves at a fifth of the price a page (bench/floor, UFFDIO_MOVE). */
@@ -37,15 +39,19 @@
 struct reclaim_worker {
     struct store_scratch scratch;
     _Alignas(4096) unsigned char pages[STREAM_MAX_WINDOW][PAGE_BYTES]; /* thawed, before they are filled in */
+    unsigned char boxes[FETCH_BUFFER_BYTES]; /* as they were read from the swap file */
     page_number batch[RECLAIM_BATCH];
     limbo_slot slots[RECLAIM_BATCH];
     uint64_t results[RECLAIM_BATCH];
+    uint32_t kept[RECLAIM_BATCH]; /* numbers of kept images */
+    struct kept_hash hashes[RECLAIM_BATCH];
     uint8_t outcomes[RECLAIM_BATCH];
 };
 
 struct reclaim_counters {
     uint64_t faults;      /* messages from the backend */
     uint64_t soft_faults; /* pages given back from limbo */
+    uint64_t clean_drops; /* pages that left unchanged, with their image in the swap file */
     uint64_t thaws;       /* pages restored from an image or a word */
     uint64_t freezes;     /* pages that became an image or a word */
     uint64_t first_touches;
@@ -75,6 +81,7 @@ struct reclaim {
     uint64_t stuck_retry_ns; /* time of the next return */
     struct limbo limbo;
     struct streams streams;
+    struct writeback writeback;
     size_t charged;
     size_t charged_peak;
     size_t exceeded_peak; /* pages by which the limit had to yield */
@@ -113,7 +120,7 @@ void reclaim_uncharge_locked(struct reclaim *r, size_t n_pages);
 /* A page is not as we left it: counted, and a line under VERBOSE=2. */
 void reclaim_note_change(struct reclaim *r, page_number number, const char *what);
 
-/* A page has become resident: the youngest of the queue. */
+/* A page has become resident: the youngest of the queue. Its entry's `value` is the number of its kept image, or 0. */
 void reclaim_enter_locked(struct reclaim *r, page_number number);
 
 /* A resident page leaves its queue; the caller sets its state. */

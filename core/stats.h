@@ -27,6 +27,14 @@ struct stats {
     uint64_t pool_held_bytes;
     uint64_t swap_used_bytes;
     uint64_t swap_file_bytes;
+    uint64_t swapped_pages;
+    uint64_t lost_pages;
+    uint64_t swap_writes; /* pages written, since the start */
+    uint64_t swap_written_bytes;
+    uint64_t swap_cleaned_bytes;
+    uint64_t swap_read_bytes;
+    uint64_t swap_write_errors;
+    uint64_t swap_read_errors;
     uint64_t meta_bytes;
     uint64_t faults;
     uint64_t soft_faults;

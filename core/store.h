@@ -17,6 +17,7 @@ typedef pool_handle store_handle; /* 0: no image */
 
 struct store {
     struct pool pool;
+    bool plain; /* pages are stored as they are: set before the first store_put() */
 };
 
 /* What one thread needs to freeze pages. */
@@ -43,6 +44,9 @@ store_handle store_put(struct store *store, struct store_scratch *scratch, const
  * Source: LZ4_decompress_safe()'s contract, lz4.h.
  */
 int store_get(struct store *store, store_handle handle, void *page);
+
+/* The page that an image makes. @bytes: PAGE_BYTES is a plain page. 0 or -EBADMSG. Takes no lock. */
+int store_decode(const void *image, size_t bytes, void *page);
 
 void store_free(struct store *store, store_handle handle);
 

@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/auxv.h>
 #include <unistd.h>
 
@@ -28,6 +29,7 @@ static struct os_lock start_lock; /* guards what follows; and the settings are r
 static bool configured;
 static bool started; /* tried, at least */
 static uint32_t configuring_thread;
+static char swap_path[PATH_BYTES]; /* absolute: the program may be elsewhere when the file is opened */
 
 /* ---- settings ---- */
 
@@ -47,6 +49,21 @@ static int open_log(const struct config *config)
         return fd;
     log_line(LOG_ERROR, "GHOSTMEM_LOG=%s: cannot be opened: %e; used instead: stderr", config->log, -fd);
     return STDERR_FILENO;
+}
+
+static void resolve_swap_path(struct config *config)
+{
+    size_t length = 0;
+
+    if (config->swap == NULL)
+        return;
+    if (config->swap[0] != '/' && os_working_directory(swap_path, sizeof swap_path) == 0)
+        length = log_format(swap_path, sizeof swap_path, strlen(swap_path), "/");
+    length = log_format(swap_path, sizeof swap_path, length, "%s", config->swap);
+    if (length + 1 < sizeof swap_path)
+        return;
+    log_line(LOG_ERROR, "GHOSTMEM_SWAP=%s: the path is too long; accepted: a path; used instead: RAM alone", config->swap);
+    config->swap = NULL;
 }
 
 static bool program_is_in(const struct config *config)
@@ -98,6 +115,7 @@ static void configure_locked(void)
             os_exit(EXIT_BAD_CONFIG);
         log_line(LOG_CHOICE, "version %s in process %d, blocks of at least %z bytes", GHOSTMEM_VERSION, ghost.process,
                  threshold);
+        resolve_swap_path(config);
         report_open(config->stats);
         (void)pthread_atfork(fork_prepare, fork_parent, fork_child); /* ENOMEM: a fork then has plain memory */
     }
@@ -142,8 +160,14 @@ static void start_locked(void)
         atomic_store(&ghost_threshold_bytes, SIZE_MAX);
         return;
     }
-    pager_init(&ghost.pager, ghost.heap.base, ghost.heap.n_pages, limit, ghost.config.pool_bytes,
+    pager_init(&ghost.pager, ghost.heap.base, ghost.heap.n_pages, limit, config_pool_bytes(&ghost.config, limit),
                fault_backend_thread());
+    pager_use_swap(&ghost.pager, &(struct pager_swap){
+        .path = ghost.config.swap != NULL ? swap_path : NULL,
+        .max_bytes = ghost.config.swap_max_bytes,
+        .encrypts = ghost.config.swap_encrypt,
+        .plain = !ghost.config.compress,
+    });
     heap_open(&ghost.heap);
     log_line(LOG_CHOICE, "limit %z pages, range of %z MiB, backend thread when needed", limit,
              ghost.heap.n_pages * PAGE_BYTES / MIB);
@@ -169,6 +193,22 @@ static uint64_t look(const uint64_t *counter)
     return __atomic_load_n(counter, __ATOMIC_RELAXED);
 }
 
+static void collect_swap(struct stats *stats)
+{
+    const struct writeback *wb = &ghost.pager.reclaim.writeback;
+
+    stats->swap_used_bytes = swap_used_bytes(&wb->swap);
+    stats->swap_file_bytes = swap_file_bytes(&wb->swap);
+    stats->swapped_pages = ghost.pager.table.n_swapped;
+    stats->lost_pages = ghost.pager.table.n_lost;
+    stats->swap_writes = wb->n_written;
+    stats->swap_written_bytes = look(&wb->swap.written_bytes);
+    stats->swap_cleaned_bytes = look(&wb->swap.cleaned_bytes);
+    stats->swap_read_bytes = look(&wb->swap.read_bytes);
+    stats->swap_write_errors = look(&wb->swap.write_errors);
+    stats->swap_read_errors = look(&wb->swap.read_errors);
+}
+
 static void collect_paging(struct stats *stats)
 {
     struct reclaim *r = &ghost.pager.reclaim;
@@ -189,6 +229,7 @@ static void collect_paging(struct stats *stats)
     stats->faults = look(&r->counters.faults);
     stats->soft_faults = look(&r->counters.soft_faults);
     stats->first_touches = look(&r->counters.first_touches);
+    stats->clean_drops = look(&r->counters.clean_drops);
     stats->thaws = look(&r->counters.thaws);
     stats->freezes = look(&r->counters.freezes);
     stats->freezes_in_place = look(&r->counters.freezes_in_place);
@@ -213,8 +254,10 @@ void ghost_collect(struct stats *stats)
         .ghost_bytes_live = (uint64_t)heap->live_pages * PAGE_BYTES,
         .ghost_bytes_peak = (uint64_t)heap->live_pages_peak * PAGE_BYTES,
     };
-    if (stats->engaged)
+    if (stats->engaged) {
         collect_paging(stats);
+        collect_swap(stats);
+    }
     stats->meta_bytes = heap_meta_bytes(heap) + pager_meta_bytes(&ghost.pager);
 }
 

@@ -21,6 +21,15 @@
 #ifndef UFFD_FEATURE_MOVE
 #define UFFD_FEATURE_MOVE (1 << 16)
 #endif
+#ifndef UFFDIO_POISON
+#define UFFD_FEATURE_POISON (1 << 14)
+#define UFFDIO_POISON _IOWR(0xAA, 0x08, struct uffdio_poison)
+struct uffdio_poison {
+    struct uffdio_range range;
+    uint64_t mode;
+    int64_t updated; /* bytes poisoned, or -errno; written by the kernel */
+};
+#endif
 #ifndef UFFDIO_MOVE
 #define UFFDIO_MOVE _IOWR(0xAA, 0x05, struct uffdio_move)
 #define UFFDIO_MOVE_MODE_DONTWAKE ((uint64_t)1 << 0)

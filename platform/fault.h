@@ -31,6 +31,8 @@ struct fault {
     bool write_protected; /* the page is there; somebody wants to write while it is protected */
 };
 
+#define FAULT_BACKGROUNDS 2u
+
 typedef void fault_callback(void *arg, const struct fault *fault);
 typedef void fault_background(void *arg, unsigned worker);
 typedef void fault_job(void *arg, unsigned worker);
@@ -43,7 +45,11 @@ struct fault_range {
 struct fault_setup {
     struct fault_range ranges[2]; /* the ghost range and the limbo range */
     fault_callback *on_fault;
-    fault_background *background; /* runs for ever in a thread of its own, as the last worker but one */
+    /* Each runs for ever in a thread of its own, where there is one to be had; NULL: none. */
+    struct {
+        fault_background *run;
+        const char *name; /* of the thread */
+    } background[FAULT_BACKGROUNDS];
     void *arg;
 };
 
@@ -56,6 +62,7 @@ struct fault_backend {
     /* Constant once start() has returned 0. */
     unsigned n_workers;
     bool can_move;
+    uint32_t files_thread; /* in whose descriptor table the callbacks' files stand; 0: in that of the program */
 
     /* Watch the ranges and start what that needs. 0, -EPERM (not permitted), or -errno: then nothing is watched. */
     int (*start)(struct fault_backend *backend, const struct fault_setup *setup);
@@ -69,6 +76,9 @@ struct fault_backend {
     /* Forbid (@on) or allow writing to one page; a write then faults with write_protected set. 0 or -errno. */
     int (*protect)(struct fault_backend *backend, uintptr_t addr, bool on);
 
+    /* Whoever touches the missing page at @addr from now on gets SIGBUS; @thread, which waits for it, at once. */
+    void (*poison)(struct fault_backend *backend, uintptr_t addr, uint32_t thread);
+
     /* Let whoever waits for these pages try again. */
     void (*wake)(struct fault_backend *backend, uintptr_t addr, size_t n_pages);
 
@@ -77,9 +87,10 @@ struct fault_backend {
 
     /*
      * Watch again in a forked child, where the registration is gone. Call before the child touches ghost memory.
-     * 0 or -errno as start().
+     * @files: descriptors of the caller that the callbacks will use, ascending, @n_files of them. The caller closes its
+     * own afterwards where files_thread is not 0. 0 or -errno as start().
      */
-    int (*restart)(struct fault_backend *backend);
+    int (*restart)(struct fault_backend *backend, const int *files, unsigned n_files);
 };
 
 /* The backend of handler threads: userfaultfd with kernel faults. One instance a process. */

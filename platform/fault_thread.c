@@ -5,7 +5,7 @@
  * table: the program neither sees the descriptor nor can it close it. Threads of the program cannot use it either,
  * so they hand jobs to the service thread.
  *
- * Workers: 0 .. n_handlers - 1 the handlers, then the background thread, then the service thread.
+ * Workers: 0 .. n_handlers - 1 the handlers, then the background threads, then the service thread.
  * Calls: uffd, thread, lock, file.  Locks: job_lock, a leaf.  Memory: the threads' own.
  */
 #include "platform/fault.h"
@@ -31,6 +31,9 @@ struct thread_backend {
     unsigned n_handlers;
 
     _Atomic uint32_t next_handler;
+    _Atomic uint32_t next_background;
+    const int *files; /* to keep; valid while starting */
+    unsigned n_files;
     _Atomic int started; /* what starting came to: 1 not yet, 0 running, -errno */
     struct os_event started_event;
 
@@ -74,9 +77,10 @@ static void handler_main(void *arg)
 static void background_main(void *arg)
 {
     struct thread_backend *b = arg;
+    unsigned index = atomic_fetch_add(&b->next_background, 1);
 
     os_thread_drop_capabilities();
-    b->setup.background(b->setup.arg, b->n_handlers);
+    b->setup.background[index].run(b->setup.arg, b->n_handlers + index);
 }
 
 /* All that needs the private descriptor table. */
@@ -84,7 +88,7 @@ static int open_and_watch(struct thread_backend *b)
 {
     int error;
 
-    error = os_files_close_all();
+    error = os_files_close_all_but(b->files, b->n_files);
     if (error == 0)
         error = uffd_open(&b->uffd, false);
     if (error != 0)
@@ -99,18 +103,21 @@ static int open_and_watch(struct thread_backend *b)
         uffd_close(&b->uffd);
         return error;
     }
-    /* The first handler is enough for correctness; the others and the background thread are for speed. */
+    /* The first handler is enough for correctness; the others and the background threads are for speed. */
     for (unsigned i = 1; i < b->n_handlers; i++)
         (void)os_thread_start(handler_main, b, "ghostmem/fault", true);
-    (void)os_thread_start(background_main, b, "ghostmem/evict", true);
+    for (unsigned i = 0; i < FAULT_BACKGROUNDS && b->setup.background[i].run != NULL; i++)
+        (void)os_thread_start(background_main, b, b->setup.background[i].name, true);
     return 0;
 }
 
 static void service_main(void *arg)
 {
     struct thread_backend *b = arg;
-    int error = open_and_watch(b);
+    int error;
 
+    b->contract.files_thread = os_thread_id();
+    error = open_and_watch(b);
     os_thread_drop_capabilities();
     atomic_store(&b->started, error);
     os_event_signal(&b->started_event);
@@ -122,13 +129,13 @@ static void service_main(void *arg)
             os_event_wait(&b->job_posted, ticket, -1);
             continue;
         }
-        job(b->job_arg, b->n_handlers + 1);
+        job(b->job_arg, b->n_handlers + FAULT_BACKGROUNDS);
         atomic_store(&b->job, NULL);
         os_event_signal(&b->job_done);
     }
 }
 
-static int thread_restart(struct fault_backend *contract)
+static int thread_restart(struct fault_backend *contract, const int *files, unsigned n_files)
 {
     struct thread_backend *b = backend_of(contract);
     int error;
@@ -137,6 +144,9 @@ static int thread_restart(struct fault_backend *contract)
     atomic_store(&b->job, NULL);
     b->started_event = b->job_posted = b->job_done = (struct os_event){0};
     atomic_store(&b->next_handler, 0);
+    atomic_store(&b->next_background, 0);
+    b->files = files;
+    b->n_files = n_files;
     atomic_store(&b->started, 1);
     error = os_thread_start(service_main, b, "ghostmem/serve", false);
     if (error != 0)
@@ -159,8 +169,8 @@ static int thread_start(struct fault_backend *contract, const struct fault_setup
     b->setup = *setup;
     /* Two at the least: one may be waiting for a page in transit while another page is wanted. */
     b->n_handlers = n_cpus < 2 ? 2 : n_cpus < MAX_HANDLERS ? n_cpus : MAX_HANDLERS;
-    contract->n_workers = b->n_handlers + 2;
-    return thread_restart(contract);
+    contract->n_workers = b->n_handlers + FAULT_BACKGROUNDS + 1;
+    return thread_restart(contract, NULL, 0);
 }
 
 static int thread_fill(struct fault_backend *contract, uintptr_t dst, const void *source, size_t n_pages,
@@ -177,6 +187,12 @@ static int thread_move(struct fault_backend *contract, uintptr_t dst, uintptr_t 
 static int thread_protect(struct fault_backend *contract, uintptr_t addr, bool on)
 {
     return uffd_protect(&backend_of(contract)->uffd, addr, on);
+}
+
+static void thread_poison(struct fault_backend *contract, uintptr_t addr, uint32_t thread)
+{
+    if (uffd_poison(&backend_of(contract)->uffd, addr) != 0) /* before Linux 6.6 */
+        os_thread_send_bus_error(thread, addr);
 }
 
 static void thread_wake(struct fault_backend *contract, uintptr_t addr, size_t n_pages)
@@ -211,12 +227,13 @@ struct fault_backend *fault_backend_thread(void)
             .fill = thread_fill,
             .move = thread_move,
             .protect = thread_protect,
+            .poison = thread_poison,
             .wake = thread_wake,
             .run = thread_run,
             .restart = thread_restart,
         },
     };
 
-    _Static_assert(MAX_HANDLERS + 2 <= FAULT_MAX_WORKERS, "the caller's per-worker memory is big enough");
+    _Static_assert(MAX_HANDLERS + FAULT_BACKGROUNDS + 1 <= FAULT_MAX_WORKERS, "the caller's per-worker memory is big enough");
     return &backend.contract;
 }

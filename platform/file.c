@@ -97,9 +97,24 @@ int os_file_duplicate(int fd)
     return (int)copy;
 }
 
-int os_files_close_all(void)
+int os_files_close_all_but(const int *keep, unsigned n)
 {
-    return (int)sys_call3(SYS_close_range, 0, ~0u, 0);
+    unsigned from = 0;
+    long result = 0;
+
+    for (unsigned i = 0; i < n && result == 0; i++) {
+        if ((unsigned)keep[i] > from)
+            result = sys_call3(SYS_close_range, from, keep[i] - 1, 0);
+        from = (unsigned)keep[i] + 1;
+    }
+    return result != 0 ? (int)result : (int)sys_call3(SYS_close_range, from, ~0u, 0);
+}
+
+int os_working_directory(char *path, size_t bytes)
+{
+    long length = sys_call2(SYS_getcwd, path, bytes);
+
+    return length < 0 ? (int)length : 0;
 }
 
 int os_process_id(void)

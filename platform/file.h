@@ -28,8 +28,11 @@ void os_file_close(int fd);
 /* A duplicate of @fd, close-on-exec and out of the program's usual reach. A descriptor, or -errno. */
 int os_file_duplicate(int fd);
 
-/* Empty the calling thread's private descriptor table. 0, or -errno. */
-int os_files_close_all(void);
+/* Empty the calling thread's private descriptor table but for @keep, @n ascending descriptors. 0, or -errno. */
+int os_files_close_all_but(const int *keep, unsigned n);
+
+/* 0 and @path, zero-terminated; -errno. */
+int os_working_directory(char *path, size_t bytes);
 
 int os_process_id(void);
 

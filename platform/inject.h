@@ -4,7 +4,9 @@
  * With GHOSTMEM_INJECT defined at compile time every os_* call that can fail starts with OS_MAY_FAIL(errno):
  * when os_inject_countdown reaches 0 the call returns -errno instead of doing its work. Otherwise it is nothing.
  *
- * Calls: nothing.  Locks: none (an atomic).  Memory: one static integer in mem.c.
+ * The swap file's reads, writes and punches can fail as a disk does: a stretch of them, each with an errno, or short.
+ *
+ * Calls: nothing.  Locks: none (atomics).  Memory: static integers in inject.c.
  */
 #ifndef GHOSTMEM_PLATFORM_INJECT_H
 #define GHOSTMEM_PLATFORM_INJECT_H
@@ -17,6 +19,35 @@
 extern atomic_long os_inject_countdown;
 bool os_inject_hits(void);
 
+/* Calls [first, first + n) of one kind fail; they count from 1. */
+struct os_inject_io {
+    atomic_long n_calls;
+    atomic_long first;
+    atomic_long n;
+    atomic_int error; /* a positive errno; 0: the call does half of its work, and is called again */
+};
+enum os_inject_kind {
+    OS_INJECT_WRITE,
+    OS_INJECT_READ,
+    OS_INJECT_PUNCH,
+    OS_INJECT_KINDS,
+};
+extern struct os_inject_io os_inject_io[OS_INJECT_KINDS];
+
+/* The error that this call is to end with, 0 for a short one, -1 for none. */
+int os_inject_io_error(enum os_inject_kind kind);
+
+/* In a function with `bytes`: fail, or do the half this time. */
+#define OS_IO_MAY_FAIL(kind, part)                                                                                     \
+    do {                                                                                                               \
+        int injected_error = os_inject_io_error(kind);                                                                 \
+                                                                                                                       \
+        if (injected_error > 0)                                                                                        \
+            return -injected_error;                                                                                    \
+        if (injected_error == 0)                                                                                       \
+            (part) = ((part) + 1) / 2;                                                                                 \
+    } while (0)
+
 #define OS_MAY_FAIL(error)                                                                                             \
     do {                                                                                                               \
         if (os_inject_hits())                                                                                          \
@@ -24,6 +55,7 @@ bool os_inject_hits(void);
     } while (0)
 #else
 #define OS_MAY_FAIL(error) ((void)0)
+#define OS_IO_MAY_FAIL(kind, part) ((void)0)
 #endif
 
 #endif

@@ -11,26 +11,6 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 
-#ifdef GHOSTMEM_INJECT
-#include <stdlib.h>
-
-atomic_long os_inject_countdown;
-
-/* For whole programs: OS_INJECT=n in the environment. */
-__attribute__((constructor(101))) static void read_countdown(void)
-{
-    const char *n = getenv("OS_INJECT");
-
-    if (n != NULL)
-        atomic_store(&os_inject_countdown, atol(n));
-}
-
-bool os_inject_hits(void)
-{
-    return atomic_load(&os_inject_countdown) > 0 && atomic_fetch_sub(&os_inject_countdown, 1) == 1;
-}
-#endif
-
 static int map_anonymous(size_t bytes, int protection, int flags, void **addr)
 {
     long result = sys_call6(SYS_mmap, 0, (long)bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
@@ -64,6 +44,12 @@ int os_mem_map(size_t bytes, void **addr)
 {
     OS_MAY_FAIL(ENOMEM);
     return map_anonymous(bytes, PROT_READ | PROT_WRITE, 0, addr);
+}
+
+int os_mem_protect_none(void *addr, size_t bytes)
+{
+    OS_MAY_FAIL(ENOMEM);
+    return (int)sys_call3(SYS_mprotect, addr, bytes, PROT_NONE);
 }
 
 void os_mem_unmap(void *addr, size_t bytes)

@@ -25,6 +25,9 @@ int os_mem_commit(void *addr, size_t bytes);
 /* Map @bytes of ordinary zeroed memory outside any reservation. 0 and *@addr, or -ENOMEM. */
 int os_mem_map(size_t bytes, void **addr);
 
+/* From now on an access to the range is a fault. 0 or -errno. */
+int os_mem_protect_none(void *addr, size_t bytes);
+
 void os_mem_unmap(void *addr, size_t bytes);
 
 /* Give the RAM back; the range reads as zeros afterwards. 0; -EINVAL when part of it is locked in RAM. */

@@ -210,3 +210,11 @@ void os_sleep_ms(unsigned ms)
 
     sys_call2(SYS_nanosleep, &span, 0);
 }
+
+void os_thread_send_bus_error(uint32_t thread, uintptr_t addr)
+{
+    siginfo_t info = {.si_signo = SIGBUS, .si_code = BUS_ADRERR};
+
+    info.si_addr = (void *)addr;
+    sys_call4(SYS_rt_tgsigqueueinfo, sys_call0(SYS_getpid), thread, SIGBUS, &info);
+}

@@ -40,6 +40,9 @@ void os_thread_pin(unsigned index);
 /* Kernel's id of the calling thread. */
 uint32_t os_thread_id(void);
 
+/* SIGBUS for one thread, as an access to @addr would raise it. */
+void os_thread_send_bus_error(uint32_t thread, uintptr_t addr);
+
 /* Monotonic time. */
 uint64_t os_now_ns(void);
 

@@ -41,7 +41,8 @@ static int query_features(bool user_mode_only, uint64_t *features)
 
 int uffd_open(struct uffd *uffd, bool user_mode_only)
 {
-    const uint64_t wanted = UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_MOVE | UFFD_FEATURE_PAGEFAULT_FLAG_WP;
+    const uint64_t wanted = UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_MOVE | UFFD_FEATURE_PAGEFAULT_FLAG_WP |
+                            UFFD_FEATURE_POISON;
     struct uffdio_api api = {.api = UFFD_API};
     uint64_t features = 0;
     int error;
@@ -151,6 +152,18 @@ int uffd_protect(const struct uffd *uffd, uintptr_t addr, bool on)
     OS_MAY_FAIL(ENOENT);
     do {
         result = sys_call3(SYS_ioctl, uffd->fd, UFFDIO_WRITEPROTECT, &protect);
+    } while (result == -EAGAIN);
+    return (int)result;
+}
+
+int uffd_poison(const struct uffd *uffd, uintptr_t addr)
+{
+    struct uffdio_poison poison = {.range = {.start = addr, .len = OS_PAGE_BYTES}};
+    long result;
+
+    OS_MAY_FAIL(EINVAL);
+    do {
+        result = sys_call3(SYS_ioctl, uffd->fd, UFFDIO_POISON, &poison);
     } while (result == -EAGAIN);
     return (int)result;
 }

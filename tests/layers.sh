@@ -10,14 +10,15 @@ layer() {
     core/lock.h) echo 2 ;;
     core/log.*) echo 2 ;;
     core/config.* | core/stats.*) echo 3 ;;
-    core/codec.* | core/pool.*) echo 4 ;;
-    core/store.*) echo 5 ;;
-    core/pagetable.*) echo 6 ;;
+    core/codec.* | core/pool.* | core/seal.*) echo 4 ;;
+    core/store.* | core/swap.*) echo 5 ;;
+    core/pagetable.* | core/fetch.* | core/kept.*) echo 6 ;;
     core/queue.* | core/limbo.* | core/stream.*) echo 7 ;;
-    core/reclaim.*) echo 8 ;;
-    core/pager.* | core/pager_block.*) echo 9 ;;
-    core/heap.*) echo 10 ;;
-    interpose/*) echo 11 ;;
+    core/writeback.*) echo 8 ;;
+    core/reclaim.*) echo 9 ;;
+    core/pager.* | core/pager_block.*) echo 10 ;;
+    core/heap.*) echo 11 ;;
+    interpose/*) echo 12 ;;
     *) echo "" ;;
     esac
 }
@@ -39,7 +40,7 @@ for file in platform/*.[ch] core/*.[ch] interpose/*.[ch]; do
         theirs=$(layer "$included")
         [ "$(module "$file")" = "$(module "$included")" ] && continue
         [ "$own" -eq 0 ] && [ "${theirs:-99}" -eq 0 ] && continue
-        [ "$own" -eq 11 ] && [ "${theirs:-99}" -le 11 ] && continue
+        [ "$own" -eq 12 ] && [ "${theirs:-99}" -le 12 ] && continue
         if [ -z "$theirs" ] || [ "$theirs" -ge "$own" ]; then
             echo "$file (layer $own) includes $included (layer ${theirs:-unknown})"
             bad=1

@@ -364,18 +364,25 @@ Test(settings, bad_value_is_one_line_and_the_run_goes_on)
               "one page: smaller blocks are not ghost memory yet\n");
 }
 
+Test(settings, bad_swap_setting_is_one_line)
+{
+    complains("GHOSTMEM_SWAP_MAX=much",
+              "ghostmem: GHOSTMEM_SWAP_MAX=much: not understood; accepted: a size such as 8G; used instead: no bound\n");
+    complains("GHOSTMEM_SWAP_ENCRYPT=yes",
+              "ghostmem: GHOSTMEM_SWAP_ENCRYPT=yes: not understood; accepted: 0 or 1; used instead: 0\n");
+    complains("GHOSTMEM_COMPRESS=2",
+              "ghostmem: GHOSTMEM_COMPRESS=2: not understood; accepted: 0 or 1; used instead: 1\n");
+}
+
 Test(settings, unknown_variable_is_one_line)
 {
     complains("GHOSTMEM_MAXPAGES=5",
               "ghostmem: GHOSTMEM_MAXPAGES: no such setting; accepted after GHOSTMEM_ are MAX_PAGES MAX_MEMORY THRESHOLD "
-              "SWAP COMPRESS POOL FAULTS PROGRAMS STATS VERBOSE LOG STRICT DISABLE; it is ignored\n");
+              "SWAP SWAP_MAX SWAP_ENCRYPT COMPRESS POOL FAULTS PROGRAMS STATS VERBOSE LOG STRICT DISABLE; it is ignored\n");
 }
 
 Test(settings, feature_that_is_not_built_says_so)
 {
-    complains("GHOSTMEM_SWAP=/var/tmp/x",
-              "ghostmem: GHOSTMEM_SWAP=/var/tmp/x: not built yet; accepted: nothing: this version has no swap file yet; "
-              "used instead: RAM alone\n");
     complains("GHOSTMEM_FAULTS=signal",
               "ghostmem: GHOSTMEM_FAULTS=signal: not built yet; accepted: auto or thread: this version has no other backend "
               "yet; used instead: auto\n");

@@ -94,6 +94,13 @@ static int fake_protect(struct fault_backend *contract, uintptr_t addr, bool on)
     return 0;
 }
 
+/* The test sees the address; the page stays missing. */
+static void fake_poison(struct fault_backend *contract, uintptr_t addr, uint32_t thread)
+{
+    (void)thread;
+    atomic_store(&fake_of(contract)->poisoned, addr);
+}
+
 static void fake_wake(struct fault_backend *contract, uintptr_t addr, size_t n_pages)
 {
     (void)contract;
@@ -119,8 +126,10 @@ static int fake_start(struct fault_backend *contract, const struct fault_setup *
     return fake->protected_pages != NULL ? 0 : -ENOMEM;
 }
 
-static int fake_restart(struct fault_backend *contract)
+static int fake_restart(struct fault_backend *contract, const int *files, unsigned n_files)
 {
+    (void)files;
+    (void)n_files;
     return fake_of(contract)->restart_error;
 }
 
@@ -132,6 +141,7 @@ void fake_init(struct fake *fake, bool can_move)
                                        .fill = fake_fill,
                                        .move = fake_move,
                                        .protect = fake_protect,
+                                       .poison = fake_poison,
                                        .wake = fake_wake,
                                        .run = fake_run,
                                        .restart = fake_restart}};
@@ -164,7 +174,7 @@ static void hold(struct world *world, const void *p, uint32_t thread)
     pthread_mutex_lock(&table_lock);
     if (!pager_is_engaged(&world->pager))
         return;
-    while (!fake_is_present(world, p)) {
+    while (!fake_is_present(world, p) && atomic_load(&world->fake.poisoned) != fault.addr) {
         pthread_mutex_unlock(&table_lock);
         world->fake.setup.on_fault(world->fake.setup.arg, &fault);
         pthread_mutex_lock(&table_lock);

@@ -22,6 +22,7 @@ struct fake {
     /* Errors to give: the page at this address cannot be moved (-EBUSY) or is of another kind (-EINVAL). */
     _Atomic uintptr_t busy_page;
     _Atomic uintptr_t odd_page;
+    _Atomic uintptr_t poisoned; /* the page that was poisoned last: a touch of it ends without it */
     _Atomic int fail_fills; /* so many fills end with -ENOMEM */
     _Atomic unsigned char *protected_pages; /* a byte a ghost page: it is there, and nobody may use it */
 };

@@ -25,7 +25,7 @@ Test(config, defaults_are_those_of_the_table)
     config_read(&config, NULL);
     cr_assert_eq(config.threshold_bytes, 128 * KIB);
     cr_assert_eq(config.limit_pages, 0);
-    cr_assert_eq(config.pool_bytes, UINT64_MAX);
+    cr_assert_eq(config_pool_bytes(&config, 1000), UINT64_MAX);
     cr_assert(!config.disable && !config.strict && config.verbose == 0 && config.n_errors == 0);
     cr_assert(config.stats == NULL && config.log == NULL && config.programs == NULL);
     cr_assert_eq(config_limit_pages(&config), os_usable_ram_bytes() / 2 / PAGE_BYTES);
@@ -94,7 +94,7 @@ Test(config, bad_and_unknown_settings_count_and_change_nothing)
 {
     static const char *const wrong[] = {
         "GHOSTMEM_MAX_PAGES=many", "GHOSTMEM_MAX_PAGES=-5",  "GHOSTMEM_MAX_PAGES=",     "GHOSTMEM_THRESHOLD=x",
-        "GHOSTMEM_FAULTS=magic",   "GHOSTMEM_FAULTS=signal", "GHOSTMEM_SWAP=/tmp/x",    "GHOSTMEM_COMPRESS=0",
+        "GHOSTMEM_FAULTS=magic",   "GHOSTMEM_FAULTS=signal", "GHOSTMEM_SWAP_MAX=0",     "GHOSTMEM_SWAP_MAX=x",
         "GHOSTMEM_VERBOSE=3",      "GHOSTMEM_STRICT=yes",    "GHOSTMEM_POOL=0",         "GHOSTMEM_MAXPAGES=5",
         "GHOSTMEM_=1",             "GHOSTMEM_DISABLE=2",     "GHOSTMEM_VERBOSE=",       "GHOSTMEM_COMPRESS=2",
     };
@@ -111,6 +111,21 @@ Test(config, bad_and_unknown_settings_count_and_change_nothing)
         config.n_errors = 0;
         cr_assert_eq(memcmp(&config, &defaults, sizeof config), 0, "%s", wrong[i]);
     }
+}
+
+Test(config, swap_settings_are_taken)
+{
+    struct config config = READ("GHOSTMEM_SWAP=/tmp/x");
+
+    cr_assert_str_eq(config.swap, "/tmp/x");
+    cr_assert_eq(config_pool_bytes(&config, 8000), 1000 * PAGE_BYTES);
+    cr_assert_eq(READ("GHOSTMEM_SWAP=").swap, NULL);
+    cr_assert_eq(READ("GHOSTMEM_SWAP_MAX=3G").swap_max_bytes, 3 * GIB);
+    cr_assert(READ("GHOSTMEM_SWAP_ENCRYPT=1").swap_encrypt);
+    cr_assert(!READ("GHOSTMEM_COMPRESS=0").compress);
+    config = READ("GHOSTMEM_POOL=7M");
+    config.swap = "/tmp";
+    cr_assert_eq(config_pool_bytes(&config, 8000), 7 * MIB);
 }
 
 Test(config, threshold_below_a_page_counts_as_a_page)

@@ -1,0 +1,69 @@
+/* kept.c - see kept.h. */
+#include "core/kept.h"
+
+#include "platform/swapfile.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+int kept_init(struct kept *kept, size_t capacity)
+{
+    size_t bytes = round_up((capacity + 1) * sizeof(struct kept_image), PAGE_BYTES);
+    int error;
+
+    *kept = (struct kept){.capacity = 0};
+    error = os_random(&kept->secret, sizeof kept->secret);
+    if (error == 0)
+        error = os_mem_reserve(bytes, (void **)&kept->images);
+    if (error != 0)
+        return error;
+    error = os_mem_commit(kept->images, bytes);
+    if (error != 0)
+        os_mem_unmap(kept->images, bytes);
+    else
+        kept->capacity = (uint32_t)min_size(capacity, UINT32_MAX >> 4);
+    return error;
+}
+
+struct kept_hash kept_hash_of(const struct kept *kept, const void *page)
+{
+    XXH128_hash_t hash = XXH3_128bits_withSeed(page, PAGE_BYTES, kept->secret);
+
+    return (struct kept_hash){.low = hash.low64, .high = hash.high64};
+}
+
+uint32_t kept_add_locked(struct kept *kept, swap_handle handle, uint32_t n_units, struct kept_hash hash)
+{
+    uint32_t number = kept->free;
+
+    if (number != 0)
+        kept->free = kept->images[number].handle;
+    else if (kept->n_carved < kept->capacity)
+        number = ++kept->n_carved;
+    else
+        return 0;
+    kept->images[number] = (struct kept_image){.hash = hash, .handle = handle, .n_units = n_units};
+    kept->n_images++;
+    return number;
+}
+
+const struct kept_image *kept_at(const struct kept *kept, uint32_t number)
+{
+    INVARIANT(number > 0 && number <= kept->n_carved && kept->images[number].n_units > 0);
+    return &kept->images[number];
+}
+
+struct kept_image kept_take_locked(struct kept *kept, uint32_t number)
+{
+    struct kept_image image = *kept_at(kept, number);
+
+    kept->images[number] = (struct kept_image){.handle = kept->free};
+    kept->free = number;
+    kept->n_images--;
+    return image;
+}
+
+size_t kept_meta_bytes(const struct kept *kept)
+{
+    return kept->n_carved == 0 ? 0 : round_up((kept->n_carved + 1) * sizeof(struct kept_image), PAGE_BYTES);
+}

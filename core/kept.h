@@ -1,0 +1,63 @@
+/*
+ * kept.h - images in the swap file whose page is resident: if the page leaves unchanged, nothing is written.
+ *
+ * What tells is a hash of the contents, 128 bits under a secret of the process, taken when the page came in and again
+ * when it is out of the program's reach. No write-protection can do that: the page could be written between the question
+ * and its leaving.
+ *
+ * A resident page's entry holds the number of its kept image in `value`, a cooled one's in `next`; 0 is none.
+ *
+ * Calls: xxhash, os (mem, random).  Locks: the caller's (pager.lock).
+ * Memory: its own reservation, 24 bytes for each page that has one.
+ */
+#ifndef GHOSTMEM_CORE_KEPT_H
+#define GHOSTMEM_CORE_KEPT_H
+
+#include "core/swap.h"
+
+struct kept_hash {
+    uint64_t low;
+    uint64_t high;
+};
+
+struct kept_image {
+    struct kept_hash hash;
+    swap_handle handle; /* free: the next free number */
+    uint32_t n_units;   /* 0: free */
+};
+_Static_assert(sizeof(struct kept_image) == 24, "24 bytes of table for a kept image");
+
+struct kept {
+    /* Set by kept_init(), constant afterwards. */
+    struct kept_image *images; /* numbers from 1 */
+    uint32_t capacity;
+    uint64_t secret;
+
+    /* Guarded by pager.lock. */
+    uint32_t n_carved; /* numbers [1, n_carved] have been used at some time */
+    uint32_t free;     /* first of the free ones; 0: none */
+    uint32_t n_images;
+};
+
+/* Room for @capacity images. 0 or -errno: then none can be kept. */
+int kept_init(struct kept *kept, size_t capacity);
+
+/* @page: PAGE_BYTES. */
+struct kept_hash kept_hash_of(const struct kept *kept, const void *page);
+
+static inline bool kept_same(struct kept_hash a, struct kept_hash b)
+{
+    return a.low == b.low && a.high == b.high;
+}
+
+/* Remember an image. Its number; 0: there is no room. */
+uint32_t kept_add_locked(struct kept *kept, swap_handle handle, uint32_t n_units, struct kept_hash hash);
+
+const struct kept_image *kept_at(const struct kept *kept, uint32_t number);
+
+/* The number is free; the image is the caller's again. */
+struct kept_image kept_take_locked(struct kept *kept, uint32_t number);
+
+size_t kept_meta_bytes(const struct kept *kept);
+
+#endif

@@ -1,0 +1,454 @@
+/* swap.c - see swap.h. */
+#include "core/swap.h"
+
+#include "platform/swapfile.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Free places that keep their disk space, so that steady rewriting need not punch and allocate. */
+#define SPARE_MIN 2u
+#define SPARE_SHARE 32u
+/*
+ * Cleaning starts when the segments are larger than their live images by a third, and by this: with the spare ones the
+ * file stays below one and a half times the images.
+ */
+#define CLEAN_ABOVE_PERCENT 133u
+#define CLEAN_SLACK_SEGMENTS 2u
+/* Segment records are committed in steps of 64 KiB. */
+#define COMMIT_SEGMENTS ((uint32_t)(64 * KIB / sizeof(struct swap_segment)))
+
+enum place {
+    PLACE_ABSENT,
+    PLACE_USED,
+    PLACE_SPARE,
+};
+
+int swap_init(struct swap *swap, const char *path, uint64_t max_bytes, bool encrypts)
+{
+    int error;
+
+    *swap = (struct swap){.path = path, .max_bytes = max_bytes, .encrypts = encrypts, .next_sequence = 1,
+                          .lowest_free = 1};
+    for (unsigned i = 0; i < SWAP_MAX_FILES; i++)
+        swap->files[i].fd = -1;
+    if (path == NULL)
+        return 0;
+    error = encrypts ? seal_start() : 0;
+    if (error == 0)
+        error = os_mem_reserve(SWAP_MAX_SEGMENTS * sizeof *swap->segments, (void **)&swap->segments);
+    if (error != 0)
+        swap->path = NULL;
+    return error;
+}
+
+void swap_disable(struct swap *swap)
+{
+    swap->path = NULL;
+}
+
+/* ---- files ---- */
+
+static uint64_t offset_of(uint32_t place)
+{
+    return (uint64_t)place * SWAP_SEGMENT_BYTES;
+}
+
+/* Room for the places of one file, kept for the next file in this slot. */
+static int need_places(struct swap_file *file)
+{
+    int error;
+
+    if (file->places != NULL)
+        return 0;
+    error = os_mem_reserve(SWAP_MAX_SEGMENTS, (void **)&file->places);
+    if (error == 0)
+        error = os_mem_commit(file->places, SWAP_MAX_SEGMENTS);
+    return error;
+}
+
+int swap_add_file(struct swap *swap, struct os_lock *lock)
+{
+    struct swap_file *file = NULL;
+    struct seal seal;
+    int error;
+    int fd;
+
+    /* Files come and go through the one writer only: no lock is needed to look. */
+    for (unsigned i = 0; i < SWAP_MAX_FILES && file == NULL; i++)
+        if (swap->files[i].fd < 0)
+            file = &swap->files[i];
+    if (file == NULL)
+        return -EMFILE;
+    error = need_places(file);
+    if (error == 0)
+        error = seal_init(&seal, swap->encrypts);
+    if (error != 0)
+        return error;
+    fd = os_swapfile_create(swap->path);
+    if (fd < 0)
+        return fd;
+    os_lock_take(lock);
+    *file = (struct swap_file){.fd = fd, .seal = seal, .places = file->places};
+    os_lock_release(lock);
+    return 0;
+}
+
+static struct swap_file *file_of(struct swap *swap, const struct swap_segment *segment)
+{
+    return &swap->files[segment->file];
+}
+
+static bool is_wanted_shared(const struct swap_file *file)
+{
+    return file->is_shared && file->n_used > 0;
+}
+
+/* ---- segments ---- */
+
+static struct swap_file *file_to_write_locked(struct swap *swap)
+{
+    for (unsigned i = 0; i < SWAP_MAX_FILES; i++)
+        if (swap->files[i].fd >= 0 && !swap->files[i].is_shared)
+            return &swap->files[i];
+    return NULL;
+}
+
+static uint32_t number_to_use_locked(struct swap *swap)
+{
+    uint32_t number = swap->lowest_free;
+
+    while (number <= swap->n_segments && swap->segments[number].sequence != 0)
+        number++;
+    if (number >= SWAP_MAX_SEGMENTS)
+        return 0;
+    if (number >= swap->committed) {
+        if (os_mem_commit(&swap->segments[swap->committed], COMMIT_SEGMENTS * sizeof *swap->segments) != 0)
+            return 0;
+        swap->committed += COMMIT_SEGMENTS;
+    }
+    if (number > swap->n_segments)
+        swap->n_segments = number;
+    swap->lowest_free = number + 1;
+    return number;
+}
+
+static uint32_t place_to_use_locked(struct swap_file *file)
+{
+    uint32_t place = file->lowest_free;
+
+    while (place < file->n_places && file->places[place] == PLACE_USED)
+        place++;
+    if (place >= file->n_places)
+        file->n_places = place + 1;
+    else if (file->places[place] == PLACE_SPARE)
+        file->n_spare--;
+    file->places[place] = PLACE_USED;
+    file->n_used++;
+    file->lowest_free = place + 1;
+    return place;
+}
+
+uint32_t swap_begin_locked(struct swap *swap, int *error)
+{
+    struct swap_file *file = file_to_write_locked(swap);
+    uint32_t number;
+
+    *error = -ENOENT;
+    if (file == NULL)
+        return 0;
+    *error = -ENOSPC;
+    if (((uint64_t)swap->n_used + 1) * SWAP_SEGMENT_BYTES > swap->max_bytes)
+        return 0;
+    number = number_to_use_locked(swap);
+    if (number == 0)
+        return 0;
+    swap->segments[number] = (struct swap_segment){
+        .sequence = swap->next_sequence++,
+        .place = place_to_use_locked(file) & 0xffffffu,
+        .file = (uint32_t)(file - swap->files) & 31u,
+        .open = 1,
+    };
+    swap->n_used++;
+    *error = 0;
+    return number;
+}
+
+static void forget_if_empty_locked(struct swap *swap, uint32_t number)
+{
+    struct swap_segment *segment = &swap->segments[number];
+    struct swap_file *file = file_of(swap, segment);
+
+    if (segment->live_units > 0 || segment->open)
+        return;
+    file->places[segment->place] = PLACE_SPARE;
+    file->n_used--;
+    file->n_spare++;
+    if (segment->place < file->lowest_free)
+        file->lowest_free = segment->place;
+    *segment = (struct swap_segment){0};
+    if (number < swap->lowest_free)
+        swap->lowest_free = number;
+    swap->n_used--;
+    __atomic_add_fetch(&swap->n_spared, 1, __ATOMIC_RELAXED);
+}
+
+void swap_keep_locked(struct swap *swap, swap_handle handle, uint32_t n_units)
+{
+    struct swap_segment *segment = &swap->segments[swap_segment_of(handle)];
+
+    segment->live_units = (uint16_t)(segment->live_units + n_units);
+    swap->live_units += n_units;
+}
+
+void swap_end_locked(struct swap *swap, uint32_t number)
+{
+    swap->segments[number].open = 0;
+    forget_if_empty_locked(swap, number);
+}
+
+void swap_release_locked(struct swap *swap, swap_handle handle, uint32_t n_units)
+{
+    struct swap_segment *segment = &swap->segments[swap_segment_of(handle)];
+
+    INVARIANT(segment->sequence != 0 && segment->live_units >= n_units);
+    segment->live_units = (uint16_t)(segment->live_units - n_units);
+    swap->live_units -= n_units;
+    forget_if_empty_locked(swap, swap_segment_of(handle));
+}
+
+void swap_locate_locked(const struct swap *swap, swap_handle handle, struct swap_where *where)
+{
+    const struct swap_segment *segment = &swap->segments[swap_segment_of(handle)];
+    const struct swap_file *file = &swap->files[segment->file];
+
+    INVARIANT(segment->sequence != 0 && file->fd >= 0);
+    *where = (struct swap_where){
+        .fd = file->fd,
+        .unit = swap_unit_of(handle),
+        .offset = offset_of(segment->place) + swap_unit_of(handle) * SWAP_UNIT_BYTES,
+        .sequence = segment->sequence,
+        .seal = &file->seal,
+    };
+}
+
+int swap_write(struct swap *swap, const struct swap_where *where, const void *buffer, size_t bytes)
+{
+    int error = os_swapfile_write(where->fd, buffer, bytes, where->offset);
+
+    __atomic_add_fetch(error == 0 ? &swap->written_bytes : &swap->write_errors, error == 0 ? bytes : 1,
+                       __ATOMIC_RELAXED);
+    return error;
+}
+
+int swap_read(struct swap *swap, const struct swap_where *where, void *buffer, size_t bytes)
+{
+    int error = os_swapfile_read(where->fd, buffer, bytes, where->offset);
+
+    __atomic_add_fetch(error == 0 ? &swap->read_bytes : &swap->read_errors, error == 0 ? bytes : 1, __ATOMIC_RELAXED);
+    return error;
+}
+
+/* ---- cleaning ---- */
+
+bool swap_wants_cleaning_locked(const struct swap *swap)
+{
+    return (uint64_t)swap->n_used * SWAP_SEGMENT_UNITS * 100 >
+           swap->live_units * CLEAN_ABOVE_PERCENT + (uint64_t)CLEAN_SLACK_SEGMENTS * SWAP_SEGMENT_UNITS * 100;
+}
+
+static bool may_be_victim(struct swap *swap, const struct swap_segment *segment)
+{
+    return segment->sequence != 0 && !segment->open && !segment->bad && !file_of(swap, segment)->is_shared;
+}
+
+/* The emptiest first: in eight passes, one for each eighth that a segment may be full. */
+unsigned swap_pick_victims_locked(struct swap *swap, uint32_t *victims, unsigned most)
+{
+    /* Every image may need a little more room where it goes: none does, they keep their units. */
+    uint32_t room = SWAP_SEGMENT_UNITS;
+    unsigned n = 0;
+
+    for (uint32_t eighths = 1; eighths < 8 && n < most; eighths++)
+        for (uint32_t i = 1; i <= swap->n_segments && n < most; i++) {
+            struct swap_segment *segment = &swap->segments[i];
+
+            if (segment->victim || !may_be_victim(swap, segment) ||
+                segment->live_units > eighths * (SWAP_SEGMENT_UNITS / 8) || segment->live_units > room)
+                continue;
+            segment->victim = 1;
+            room -= segment->live_units;
+            victims[n++] = i;
+        }
+    return n;
+}
+
+/* ---- keeping the files small ---- */
+
+static bool has_too_many_spares(const struct swap_file *file)
+{
+    return file->n_spare > (file->n_used > 0 ? max_size(SPARE_MIN, file->n_used / SPARE_SHARE) : 0);
+}
+
+/* The end of the file that is not used. Nobody but the caller, the one writer, takes places. */
+static void cut_tail(struct swap_file *file, struct os_lock *lock)
+{
+    uint32_t n_places;
+    uint32_t n_spare = 0;
+
+    os_lock_take(lock);
+    for (n_places = file->n_places; n_places > 0 && file->places[n_places - 1] != PLACE_USED; n_places--)
+        n_spare += file->places[n_places - 1] == PLACE_SPARE;
+    os_lock_release(lock);
+    if (n_places == file->n_places || os_swapfile_truncate(file->fd, offset_of(n_places)) != 0)
+        return;
+    os_lock_take(lock);
+    memset(&file->places[n_places], PLACE_ABSENT, file->n_places - n_places);
+    file->n_places = n_places;
+    file->n_spare -= n_spare;
+    os_lock_release(lock);
+}
+
+static void punch_spares(struct swap_file *file, struct os_lock *lock)
+{
+    for (uint32_t place = file->n_places; place > 0 && has_too_many_spares(file); place--) {
+        bool is_spare;
+
+        os_lock_take(lock);
+        is_spare = file->places[place - 1] == PLACE_SPARE;
+        os_lock_release(lock);
+        if (!is_spare)
+            continue;
+        if (os_swapfile_punch(file->fd, offset_of(place - 1), SWAP_SEGMENT_BYTES) != 0)
+            return; /* no holes here: the space stays for reuse */
+        os_lock_take(lock);
+        file->places[place - 1] = PLACE_ABSENT;
+        file->n_spare--;
+        os_lock_release(lock);
+    }
+}
+
+static void close_file(struct swap_file *file, struct os_lock *lock)
+{
+    int fd = file->fd;
+
+    os_lock_take(lock);
+    memset(file->places, PLACE_ABSENT, file->n_places);
+    *file = (struct swap_file){.fd = -1, .places = file->places};
+    os_lock_release(lock);
+    os_swapfile_close(fd);
+}
+
+void swap_tend(struct swap *swap, struct os_lock *lock)
+{
+    bool have_own = false;
+
+    for (unsigned i = 0; i < SWAP_MAX_FILES; i++) {
+        struct swap_file *file = &swap->files[i];
+
+        if (file->fd < 0)
+            continue;
+        if (is_wanted_shared(file) && os_swapfile_is_alone(file->fd)) {
+            os_lock_take(lock);
+            file->is_shared = false;
+            os_lock_release(lock);
+        }
+        if (file->n_used == 0 && (file->is_shared || have_own)) {
+            close_file(file, lock);
+            continue;
+        }
+        if (file->is_shared)
+            continue;
+        have_own = true;
+        if (has_too_many_spares(file))
+            cut_tail(file, lock);
+        if (has_too_many_spares(file))
+            punch_spares(file, lock);
+    }
+}
+
+bool swap_is_shared_locked(const struct swap *swap)
+{
+    for (unsigned i = 0; i < SWAP_MAX_FILES; i++)
+        if (swap->files[i].fd >= 0 && swap->files[i].is_shared)
+            return true;
+    return false;
+}
+
+/* ---- numbers ---- */
+
+uint64_t swap_used_bytes(const struct swap *swap)
+{
+    return swap->live_units * SWAP_UNIT_BYTES;
+}
+
+uint64_t swap_file_bytes(const struct swap *swap)
+{
+    uint64_t n_places = 0;
+
+    for (unsigned i = 0; i < SWAP_MAX_FILES; i++)
+        if (swap->files[i].fd >= 0)
+            n_places += swap->files[i].n_used + swap->files[i].n_spare;
+    return n_places * SWAP_SEGMENT_BYTES;
+}
+
+size_t swap_meta_bytes(const struct swap *swap)
+{
+    size_t bytes = round_up((swap->n_segments + 1) * sizeof *swap->segments, PAGE_BYTES);
+
+    for (unsigned i = 0; i < SWAP_MAX_FILES; i++)
+        if (swap->files[i].fd >= 0)
+            bytes += round_up(swap->files[i].n_places, PAGE_BYTES);
+    return swap_is_on(swap) ? bytes : 0;
+}
+
+/* ---- fork ---- */
+
+int swap_fork_prepare(struct swap *swap, uint32_t thread, struct swap_fork *copies)
+{
+    for (unsigned i = 0; i < SWAP_MAX_FILES; i++)
+        copies->fds[i] = -1;
+    for (unsigned i = 0; i < SWAP_MAX_FILES; i++) {
+        int fd;
+
+        if (swap->files[i].fd < 0 || swap->files[i].n_used == 0)
+            continue;
+        fd = os_swapfile_reopen(thread, swap->files[i].fd);
+        if (fd < 0) {
+            for (unsigned k = 0; k < i; k++)
+                if (copies->fds[k] >= 0)
+                    os_swapfile_close(copies->fds[k]);
+            return fd;
+        }
+        copies->fds[i] = fd;
+    }
+    return 0;
+}
+
+void swap_fork_parent(struct swap *swap, struct swap_fork *copies)
+{
+    for (unsigned i = 0; i < SWAP_MAX_FILES; i++) {
+        if (copies->fds[i] < 0)
+            continue;
+        swap->files[i].is_shared = true;
+        os_swapfile_close(copies->fds[i]);
+    }
+}
+
+/* Files without an image are the parent's alone. */
+void swap_fork_child(struct swap *swap, const struct swap_fork *copies)
+{
+    for (unsigned i = 0; i < SWAP_MAX_FILES; i++) {
+        struct swap_file *file = &swap->files[i];
+
+        if (file->fd < 0)
+            continue;
+        if (copies->fds[i] < 0) {
+            memset(file->places, PLACE_ABSENT, file->n_places);
+            *file = (struct swap_file){.fd = -1, .places = file->places};
+            continue;
+        }
+        file->fd = copies->fds[i];
+        file->is_shared = true;
+    }
+}

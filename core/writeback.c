@@ -1,0 +1,668 @@
+/* writeback.c - see writeback.h. */
+#include "core/writeback.h"
+
+#include "core/log.h"
+#include "platform/thread.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Half of the buffer keeps what may be wanted back soon; it never gets smaller than this: two segments are on their way. */
+#define MIN_BOUND_BYTES (4 * SWAP_SEGMENT_BYTES)
+/* Images copied with the lock held once: about 10 us. */
+#define GATHER_CHUNK 32
+/* Entries looked at with the lock held once: about 20 us. */
+#define SWEEP_CHUNK 512
+#define MAX_VICTIMS 64u
+#define BACKOFF_MIN_NS ((uint64_t)100 * 1000 * 1000)
+#define BACKOFF_MAX_NS ((uint64_t)10 * 1000 * 1000 * 1000)
+/* How often we look whether a file that a fork made common is ours alone again. */
+#define TEND_MS 1000
+/* Segments that have to become free before the background thread looks whether the file can shrink. */
+#define POKE_SPARES 8
+
+struct record {
+    page_number number;
+    uint16_t unit;
+    uint16_t n_units;
+    uint32_t image_bytes;
+    swap_handle from; /* cleaning: where the image lies; 0 otherwise */
+};
+
+struct writeback_buffer {
+    unsigned char segment[SWAP_SEGMENT_BYTES];
+    unsigned char source[SWAP_SEGMENT_BYTES]; /* cleaning: a victim as it was read */
+    struct record records[SWAP_SEGMENT_UNITS];
+    size_t n_records;
+    uint32_t n_units;
+};
+
+enum result {
+    NOTHING, /* to do */
+    DONE,
+    FAILED,
+    BUSY, /* somebody else is at it, or a fork waits */
+};
+
+int writeback_init(struct writeback *wb, struct os_lock *lock, struct os_event *ended, struct pagetable *table,
+                   struct store *store, uint64_t bound_bytes, size_t limit_pages)
+{
+    int error = 0;
+
+    wb->lock = lock;
+    wb->ended = ended;
+    wb->table = table;
+    wb->store = store;
+    wb->bound_bytes = bound_bytes < MIN_BOUND_BYTES ? MIN_BOUND_BYTES : bound_bytes;
+    queue_init(&wb->queue);
+    if (writeback_is_on(wb))
+        error = os_mem_map(round_up(sizeof *wb->buffer, PAGE_BYTES), (void **)&wb->buffer);
+    if (writeback_is_on(wb) && error == 0)
+        error = kept_init(&wb->kept, limit_pages);
+    if (error != 0)
+        swap_disable(&wb->swap);
+    return error;
+}
+
+
+/* ---- the queue ---- */
+
+void writeback_enter_locked(struct writeback *wb, page_number number)
+{
+    if (writeback_is_on(wb))
+        queue_push(&wb->queue, wb->table, number);
+}
+
+void writeback_leave_locked(struct writeback *wb, page_number number)
+{
+    struct page *page = page_at(wb->table, number);
+
+    if ((page->flags & PAGE_FLAG_WRITING) != 0)
+        page->flags &= ~PAGE_FLAG_WRITING & 15u;
+    else if (writeback_is_on(wb))
+        queue_remove(&wb->queue, wb->table, number);
+}
+
+void writeback_drop_kept_locked(struct writeback *wb, uint32_t kept)
+{
+    struct kept_image image;
+
+    if (kept == 0)
+        return;
+    image = kept_take_locked(&wb->kept, kept);
+    swap_release_locked(&wb->swap, image.handle, image.n_units);
+}
+
+static uint32_t kept_of(const struct page *page)
+{
+    return page_state(page) == PAGE_COOLED ? page->next : page->value;
+}
+
+void writeback_unkeep_locked(struct writeback *wb, struct page *page)
+{
+    writeback_drop_kept_locked(wb, kept_of(page));
+    if (page_state(page) == PAGE_COOLED)
+        page->next = 0;
+    else
+        page->value = 0;
+}
+
+void writeback_recall_locked(struct writeback *wb, page_number first, size_t n_pages)
+{
+    for (page_number i = first; wb->busy && i < first + n_pages; i++) {
+        struct page *page = page_at(wb->table, i);
+
+        if ((page->flags & PAGE_FLAG_WRITING) == 0)
+            continue;
+        page->flags &= ~PAGE_FLAG_WRITING & 15u;
+        queue_push_oldest(&wb->queue, wb->table, i);
+    }
+}
+
+void writeback_moved_locked(struct writeback *wb, page_number to, page_number from, size_t n_pages)
+{
+    if (!writeback_is_on(wb))
+        return;
+    for (size_t i = 0; i < n_pages;) {
+        size_t length = 0;
+
+        while (i + length < n_pages && page_state(page_at(wb->table, (page_number)(to + i + length))) == PAGE_FROZEN)
+            length++;
+        if (length > 0)
+            queue_follow(&wb->queue, wb->table, (page_number)(to + i), (page_number)(from + i), length);
+        i += length + 1;
+    }
+}
+
+/* ---- rounds ---- */
+
+/* Becomes the one writer (DONE), or says why not. The lock is free before and after. */
+static enum result round_begin(struct writeback *wb)
+{
+    enum result result = DONE;
+
+    os_lock_take(wb->lock);
+    if (wb->busy || wb->paused)
+        result = BUSY;
+    else if (wb->backoff_ns > 0 && os_now_ns() < wb->retry_ns)
+        result = FAILED;
+    else
+        wb->busy = true;
+    os_lock_release(wb->lock);
+    return result;
+}
+
+static void round_end(struct writeback *wb)
+{
+    os_lock_take(wb->lock);
+    wb->busy = false;
+    os_lock_release(wb->lock);
+    os_event_signal(wb->ended);
+}
+
+static void note_failure(struct writeback *wb, const char *what, int error)
+{
+    os_lock_take(wb->lock);
+    wb->backoff_ns = wb->backoff_ns == 0 ? BACKOFF_MIN_NS : wb->backoff_ns * 2;
+    if (wb->backoff_ns > BACKOFF_MAX_NS)
+        wb->backoff_ns = BACKOFF_MAX_NS;
+    wb->retry_ns = os_now_ns() + wb->backoff_ns;
+    os_lock_release(wb->lock);
+    log_sparsely(LOG_ERROR, &wb->failed_lines, "swap file %s: %s: %e; images stay in RAM meanwhile", wb->swap.path, what,
+                 -error);
+}
+
+static void note_success(struct writeback *wb)
+{
+    os_lock_take(wb->lock);
+    wb->backoff_ns = 0;
+    os_lock_release(wb->lock);
+}
+
+/* Will it be otherwise later? */
+static bool may_pass(int error)
+{
+    return error == -ENOSPC || error == -EDQUOT || error == -EMFILE || error == -ENFILE || error == -ENOMEM ||
+           error == -EIO || error == -EAGAIN;
+}
+
+/* One more file. A path that will not do is given up, if it never did. */
+static int add_file(struct writeback *wb)
+{
+    int error = swap_add_file(&wb->swap, wb->lock);
+
+    if (error == 0) {
+        wb->opened = true;
+        return 0;
+    }
+    if (wb->opened || may_pass(error)) {
+        note_failure(wb, "cannot be created", error);
+        return error;
+    }
+    if (error == -EEXIST)
+        log_line(LOG_ERROR, "swap file %s: exists and is not empty: it is left alone, and images stay in RAM",
+                 wb->swap.path);
+    else
+        log_line(LOG_ERROR, "swap file %s: cannot be created: %e; images stay in RAM", wb->swap.path, -error);
+    os_lock_take(wb->lock);
+    swap_disable(&wb->swap);
+    os_lock_release(wb->lock);
+    return error;
+}
+
+static uint32_t begin_segment(struct writeback *wb, int *error)
+{
+    uint32_t segment;
+
+    os_lock_take(wb->lock);
+    segment = swap_begin_locked(&wb->swap, error);
+    os_lock_release(wb->lock);
+    return segment;
+}
+
+/* An open segment and where it goes; 0 after a failure. */
+static uint32_t open_segment(struct writeback *wb, struct swap_where *where)
+{
+    int error;
+    uint32_t segment = begin_segment(wb, &error);
+
+    if (error == -ENOENT) {
+        swap_tend(&wb->swap, wb->lock);
+        segment = begin_segment(wb, &error);
+    }
+    if (error == -ENOENT) {
+        if (add_file(wb) != 0)
+            return 0;
+        segment = begin_segment(wb, &error);
+    }
+    if (segment == 0) {
+        note_failure(wb, "is as large as GHOSTMEM_SWAP_MAX lets it be", error);
+        return 0;
+    }
+    os_lock_take(wb->lock);
+    swap_locate_locked(&wb->swap, segment * SWAP_SEGMENT_UNITS, where);
+    os_lock_release(wb->lock);
+    wb->buffer->n_records = 0;
+    wb->buffer->n_units = 0;
+    return segment;
+}
+
+/* Room for one more image. NULL: the segment is full. */
+static unsigned char *add_record(struct writeback_buffer *buffer, page_number number, size_t image_bytes,
+                                 swap_handle from)
+{
+    size_t box_bytes = round_up(SEAL_HEADER_BYTES + image_bytes, SWAP_UNIT_BYTES);
+    uint32_t n_units = (uint32_t)(box_bytes / SWAP_UNIT_BYTES);
+    unsigned char *box = buffer->segment + buffer->n_units * SWAP_UNIT_BYTES;
+
+    if (buffer->n_units + n_units > SWAP_SEGMENT_UNITS)
+        return NULL;
+    buffer->records[buffer->n_records++] = (struct record){
+        .number = number,
+        .unit = (uint16_t)buffer->n_units,
+        .n_units = (uint16_t)n_units,
+        .image_bytes = (uint32_t)image_bytes,
+        .from = from,
+    };
+    buffer->n_units += n_units;
+    memset(box + SEAL_HEADER_BYTES + image_bytes, 0, box_bytes - SEAL_HEADER_BYTES - image_bytes);
+    return box + SEAL_HEADER_BYTES;
+}
+
+/* Seal what has been gathered and write it. 0 or -errno. */
+static int write_segment(struct writeback *wb, const struct swap_where *where)
+{
+    struct writeback_buffer *buffer = wb->buffer;
+    size_t bytes = buffer->n_units * SWAP_UNIT_BYTES;
+    size_t whole_bytes = round_up(bytes, PAGE_BYTES);
+
+    for (size_t i = 0; i < buffer->n_records; i++) {
+        const struct record *record = &buffer->records[i];
+
+        seal_close(where->seal, where->sequence, record->unit, buffer->segment + record->unit * SWAP_UNIT_BYTES,
+                   record->image_bytes);
+    }
+    memset(buffer->segment + bytes, 0, whole_bytes - bytes);
+    return swap_write(&wb->swap, where, buffer->segment, whole_bytes);
+}
+
+/* ---- writing the coldest ---- */
+
+static bool gather_chunk_locked(struct writeback *wb)
+{
+    for (unsigned i = 0; i < GATHER_CHUNK; i++) {
+        page_number number = wb->queue.oldest;
+        struct page *page;
+        const void *image;
+        unsigned char *copy;
+        size_t bytes;
+
+        if (number == PAGE_NONE)
+            return false;
+        page = page_at(wb->table, number);
+        image = pool_image(&wb->store->pool, page->value, &bytes);
+        copy = add_record(wb->buffer, number, bytes, 0);
+        if (copy == NULL)
+            return false;
+        memcpy(copy, image, bytes);
+        queue_remove(&wb->queue, wb->table, number);
+        page->flags |= PAGE_FLAG_WRITING;
+    }
+    return true;
+}
+
+static void gather(struct writeback *wb)
+{
+    bool more = true;
+
+    while (more) {
+        os_lock_take(wb->lock);
+        more = gather_chunk_locked(wb);
+        os_lock_release(wb->lock);
+    }
+}
+
+/* Still frozen, and the same image: the one that was copied is what the page needs. */
+static bool is_still_written(const struct page *page)
+{
+    return page_state(page) == PAGE_FROZEN && (page->flags & PAGE_FLAG_WRITING) != 0;
+}
+
+static void swap_out_locked(struct writeback *wb, uint32_t segment, const struct record *record)
+{
+    struct page *page = page_at(wb->table, record->number);
+    swap_handle handle = segment * SWAP_SEGMENT_UNITS + record->unit;
+
+    page->flags &= ~PAGE_FLAG_WRITING & 15u;
+    pool_free(&wb->store->pool, page->value);
+    page_set_state(wb->table, record->number, PAGE_SWAPPED);
+    page->value = handle;
+    page->next = record->n_units;
+    page->prev = 0;
+    swap_keep_locked(&wb->swap, handle, record->n_units);
+    wb->n_written++;
+}
+
+static void settle_written(struct writeback *wb, uint32_t segment, bool written)
+{
+    struct writeback_buffer *buffer = wb->buffer;
+
+    /* Backwards, so that what could not be written is the oldest again in its old order. */
+    for (size_t end = buffer->n_records; end > 0;) {
+        os_lock_take(wb->lock);
+        for (unsigned i = 0; i < GATHER_CHUNK && end > 0; i++) {
+            const struct record *record = &buffer->records[--end];
+            struct page *page = page_at(wb->table, record->number);
+
+            if (!is_still_written(page))
+                continue;
+            if (written) {
+                swap_out_locked(wb, segment, record);
+            } else {
+                page->flags &= ~PAGE_FLAG_WRITING & 15u;
+                queue_push_oldest(&wb->queue, wb->table, record->number);
+            }
+        }
+        os_lock_release(wb->lock);
+    }
+    os_lock_take(wb->lock);
+    swap_end_locked(&wb->swap, segment);
+    os_lock_release(wb->lock);
+}
+
+static enum result write_round(struct writeback *wb)
+{
+    struct swap_where where;
+    uint32_t segment;
+    int error;
+
+    enum result result = round_begin(wb);
+
+    if (result != DONE)
+        return result;
+    segment = open_segment(wb, &where);
+    if (segment == 0) {
+        round_end(wb);
+        return FAILED;
+    }
+    gather(wb);
+    error = wb->buffer->n_records > 0 ? write_segment(wb, &where) : 0;
+    settle_written(wb, segment, error == 0);
+    result = error != 0 ? FAILED : wb->buffer->n_records > 0 ? DONE : NOTHING;
+    if (result == FAILED)
+        note_failure(wb, "cannot be written", error);
+    else
+        note_success(wb);
+    round_end(wb);
+    return result;
+}
+
+void writeback_throttle(struct writeback *wb)
+{
+    while (writeback_is_on(wb) && atomic_load_explicit(&wb->store->pool.held_bytes, memory_order_relaxed) > wb->bound_bytes) {
+        uint32_t ticket = os_event_ticket(wb->ended);
+        enum result result = write_round(wb);
+        bool wait;
+
+        if (result == NOTHING || result == FAILED)
+            return;
+        os_lock_take(wb->lock);
+        wait = result == BUSY && wb->busy && !wb->paused;
+        os_lock_release(wb->lock);
+        if (wait)
+            os_event_wait(wb->ended, ticket, -1);
+        else if (result == BUSY)
+            return;
+    }
+}
+
+/* ---- cleaning ---- */
+
+static bool is_in_victim(const struct writeback *wb, swap_handle handle)
+{
+    return wb->swap.segments[swap_segment_of(handle)].victim;
+}
+
+/* A resident page's image is not worth copying. */
+static void drop_if_in_victim_locked(struct writeback *wb, struct page *page)
+{
+    uint32_t kept = kept_of(page);
+
+    if (kept != 0 && is_in_victim(wb, kept_at(&wb->kept, kept)->handle))
+        writeback_unkeep_locked(wb, page);
+}
+
+/* The live images of the victims, as far as one segment holds them: records without a place yet. */
+static void list_live(struct writeback *wb)
+{
+    struct writeback_buffer *buffer = wb->buffer;
+    size_t n_pages = wb->table->committed_pages;
+    page_number number = 0;
+
+    buffer->n_records = 0;
+    for (;;) {
+        page_number stop;
+
+        os_lock_take(wb->lock);
+        number = pagetable_next_busy(wb->table, number, (page_number)n_pages);
+        stop = (page_number)min_size(n_pages, (size_t)number + SWEEP_CHUNK);
+        for (; number < stop && buffer->n_records < SWAP_SEGMENT_UNITS; number++) {
+            struct page *page = page_at(wb->table, number);
+
+            if (page_state(page) == PAGE_RESIDENT || page_state(page) == PAGE_COOLED)
+                drop_if_in_victim_locked(wb, page);
+            else if (page_state(page) == PAGE_SWAPPED && is_in_victim(wb, page->value))
+                buffer->records[buffer->n_records++] =
+                    (struct record){.number = number, .n_units = (uint16_t)page->next, .from = page->value};
+        }
+        os_lock_release(wb->lock);
+        if (number >= n_pages || buffer->n_records == SWAP_SEGMENT_UNITS)
+            return;
+    }
+}
+
+/* Copy one victim's images behind those of the others. Records that have been copied get a place. */
+static int copy_victim(struct writeback *wb, uint32_t victim)
+{
+    struct writeback_buffer *buffer = wb->buffer;
+    struct swap_where where;
+    size_t bytes = 0;
+    int error;
+
+    for (size_t i = 0; i < buffer->n_records; i++)
+        if (swap_segment_of(buffer->records[i].from) == victim)
+            bytes = max_size(bytes, (swap_unit_of(buffer->records[i].from) + buffer->records[i].n_units) * SWAP_UNIT_BYTES);
+    if (bytes == 0)
+        return 0;
+    os_lock_take(wb->lock);
+    if (wb->swap.segments[victim].sequence == 0) {
+        os_lock_release(wb->lock);
+        return 0; /* all of it died meanwhile */
+    }
+    swap_locate_locked(&wb->swap, victim * SWAP_SEGMENT_UNITS, &where);
+    os_lock_release(wb->lock);
+    error = swap_read(&wb->swap, &where, buffer->source, bytes);
+    for (size_t i = 0; i < buffer->n_records && error == 0; i++) {
+        struct record *record = &buffer->records[i];
+        unsigned char *box = buffer->source + swap_unit_of(record->from) * SWAP_UNIT_BYTES;
+        size_t image_bytes;
+
+        if (swap_segment_of(record->from) != victim || buffer->n_units + record->n_units > SWAP_SEGMENT_UNITS)
+            continue;
+        error = seal_open(where.seal, where.sequence, swap_unit_of(record->from), box, record->n_units * SWAP_UNIT_BYTES,
+                          &image_bytes);
+        if (error != 0)
+            break;
+        record->unit = (uint16_t)buffer->n_units;
+        record->image_bytes = (uint32_t)image_bytes;
+        memcpy(buffer->segment + buffer->n_units * SWAP_UNIT_BYTES, box, record->n_units * SWAP_UNIT_BYTES);
+        buffer->n_units += record->n_units;
+    }
+    return error;
+}
+
+/* Records that have not been copied leave the list. */
+static void keep_copied(struct writeback_buffer *buffer)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < buffer->n_records; i++)
+        if (buffer->records[i].image_bytes > 0)
+            buffer->records[n++] = buffer->records[i];
+    buffer->n_records = n;
+}
+
+static void settle_cleaned(struct writeback *wb, uint32_t segment)
+{
+    for (size_t i = 0; i < wb->buffer->n_records;) {
+        os_lock_take(wb->lock);
+        for (unsigned k = 0; k < GATHER_CHUNK && i < wb->buffer->n_records; k++, i++) {
+            const struct record *record = &wb->buffer->records[i];
+            struct page *page = page_at(wb->table, record->number);
+            swap_handle handle = segment * SWAP_SEGMENT_UNITS + record->unit;
+
+            if (page_state(page) != PAGE_SWAPPED || page->value != record->from)
+                continue;
+            page->value = handle;
+            swap_keep_locked(&wb->swap, handle, record->n_units);
+            swap_release_locked(&wb->swap, record->from, record->n_units);
+        }
+        os_lock_release(wb->lock);
+    }
+}
+
+static void release_victims(struct writeback *wb, const uint32_t *victims, unsigned n, unsigned n_good)
+{
+    os_lock_take(wb->lock);
+    for (unsigned i = 0; i < n; i++) {
+        struct swap_segment *segment = &wb->swap.segments[victims[i]];
+
+        segment->victim = 0;
+        if (i == n_good && segment->sequence != 0)
+            segment->bad = 1;
+    }
+    os_lock_release(wb->lock);
+}
+
+/* Copy what lives in the emptiest segments into one new segment. */
+static enum result clean_round(struct writeback *wb)
+{
+    uint32_t victims[MAX_VICTIMS];
+    struct swap_where where;
+    unsigned n_victims;
+    unsigned n_good = 0;
+    uint32_t segment;
+    int error = 0;
+
+    enum result result = round_begin(wb);
+
+    if (result != DONE)
+        return result;
+    segment = open_segment(wb, &where);
+    if (segment == 0) {
+        round_end(wb);
+        return FAILED;
+    }
+    os_lock_take(wb->lock);
+    n_victims = swap_pick_victims_locked(&wb->swap, victims, MAX_VICTIMS);
+    os_lock_release(wb->lock);
+    if (n_victims > 1) {
+        list_live(wb);
+        while (n_good < n_victims && copy_victim(wb, victims[n_good]) == 0)
+            n_good++;
+        keep_copied(wb->buffer);
+        if (wb->buffer->n_records > 0)
+            error = write_segment(wb, &where);
+        if (error == 0) {
+            settle_cleaned(wb, segment);
+            wb->swap.cleaned_bytes += wb->buffer->n_units * SWAP_UNIT_BYTES;
+        } else {
+            note_failure(wb, "cannot be written", error);
+        }
+    }
+    release_victims(wb, victims, n_victims, n_victims > 1 ? n_good : n_victims);
+    os_lock_take(wb->lock);
+    swap_end_locked(&wb->swap, segment);
+    os_lock_release(wb->lock);
+    round_end(wb);
+    return n_victims > 1 && error == 0 ? DONE : NOTHING;
+}
+
+/* ---- the background thread ---- */
+
+static bool wants_writing(const struct writeback *wb)
+{
+    return atomic_load_explicit(&wb->store->pool.used_bytes, memory_order_relaxed) >
+           wb->bound_bytes / 2 + SWAP_SEGMENT_BYTES;
+}
+
+void writeback_poke(struct writeback *wb)
+{
+    if (writeback_is_on(wb) &&
+        (wants_writing(wb) || __atomic_load_n(&wb->swap.n_spared, __ATOMIC_RELAXED) >= POKE_SPARES))
+        os_event_signal(&wb->wanted);
+}
+
+/* Also while writing fails. */
+static void tend(struct writeback *wb)
+{
+    bool mine;
+
+    os_lock_take(wb->lock);
+    mine = !wb->busy && !wb->paused;
+    wb->busy = wb->busy || mine;
+    __atomic_store_n(&wb->swap.n_spared, 0, __ATOMIC_RELAXED);
+    os_lock_release(wb->lock);
+    if (!mine)
+        return;
+    swap_tend(&wb->swap, wb->lock);
+    round_end(wb);
+}
+
+static bool is_watching_something(struct writeback *wb)
+{
+    bool watching;
+
+    os_lock_take(wb->lock);
+    watching = wb->backoff_ns > 0 || swap_is_shared_locked(&wb->swap);
+    os_lock_release(wb->lock);
+    return watching;
+}
+
+/* So that a path that will not do is heard of soon. */
+static void open_first_file(struct writeback *wb)
+{
+    if (!writeback_is_on(wb) || wb->opened || round_begin(wb) != DONE)
+        return;
+    if (!wb->opened)
+        (void)add_file(wb);
+    round_end(wb);
+}
+
+void writeback_background(struct writeback *wb)
+{
+    open_first_file(wb);
+    for (;;) {
+        uint32_t ticket = os_event_ticket(&wb->wanted);
+        bool wants_cleaning;
+
+        if (!writeback_is_on(wb)) {
+            os_event_wait(&wb->wanted, ticket, -1);
+            continue;
+        }
+        if (wants_writing(wb) && write_round(wb) == DONE)
+            continue;
+        os_lock_take(wb->lock);
+        wants_cleaning = swap_wants_cleaning_locked(&wb->swap);
+        os_lock_release(wb->lock);
+        if (wants_cleaning && clean_round(wb) == DONE)
+            continue;
+        tend(wb);
+        os_event_wait(&wb->wanted, ticket, is_watching_something(wb) ? TEND_MS : -1);
+    }
+}
+
+size_t writeback_meta_bytes(const struct writeback *wb)
+{
+    return writeback_is_on(wb) ? sizeof *wb->buffer + swap_meta_bytes(&wb->swap) + kept_meta_bytes(&wb->kept) : 0;
+}

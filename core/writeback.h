@@ -1,0 +1,92 @@
+/*
+ * writeback.h - from the pool to the swap file: which images go, when, and how segments are emptied again.
+ *
+ * With a swap the pool is a buffer. Frozen pages stand in a queue, the coldest first; when half of the buffer's bound is
+ * used, a background thread copies the coldest images into a segment and writes it. Only then do their pages change
+ * from FROZEN to SWAPPED, those that are still frozen. An evicting thread that finds the buffer over its bound writes
+ * for itself, or waits for the one who does: there is one writer at a time. While the file cannot be written, the bound
+ * yields and images stay in RAM; it is tried again at growing intervals.
+ *
+ * Invariants, with the lock free of holders:
+ *   1. queue = pages in PAGE_FROZEN without PAGE_FLAG_WRITING, when there is a swap; empty otherwise
+ *   2. PAGE_FLAG_WRITING is set only on FROZEN pages, and only while `busy`
+ *   3. live units of a segment = units of the pages in PAGE_SWAPPED, or in transit from it, that name it
+ *
+ * Calls: swap, store, queue, pagetable, log, os.  Locks: pager.lock, which it is given.
+ * Memory: its own mapping: two segments and a list.
+ */
+#ifndef GHOSTMEM_CORE_WRITEBACK_H
+#define GHOSTMEM_CORE_WRITEBACK_H
+
+#include "core/kept.h"
+#include "core/pagetable.h"
+#include "core/queue.h"
+#include "core/store.h"
+#include "core/swap.h"
+
+struct writeback_buffer;
+
+struct writeback {
+    /* Set by writeback_init(), constant afterwards. */
+    struct os_lock *lock;    /* pager.lock */
+    struct os_event *ended;  /* signalled when a round has ended */
+    struct pagetable *table;
+    struct store *store;
+    struct swap swap;
+    struct kept kept;
+    uint64_t bound_bytes; /* of the pool */
+    struct writeback_buffer *buffer;
+
+    /* Guarded by the lock. */
+    struct page_queue queue;
+    bool busy;   /* a round is under way: its thread alone uses the buffer and calls the swap's unlocked functions */
+    bool paused; /* for a fork: begin no round */
+    bool opened; /* a file of our own, at some time */
+    uint64_t retry_ns;   /* after a failure: not before */
+    uint64_t backoff_ns; /* 0: the last write succeeded */
+    uint64_t failed_lines;
+    uint64_t n_written;  /* pages that became SWAPPED */
+
+    struct os_event wanted; /* wakes the background thread */
+};
+
+/* After swap_init(). @bound_bytes: of the pool. @limit_pages: most pages that can be resident. 0 or -errno: no swap. */
+int writeback_init(struct writeback *wb, struct os_lock *lock, struct os_event *ended, struct pagetable *table,
+                   struct store *store, uint64_t bound_bytes, size_t limit_pages);
+
+static inline bool writeback_is_on(const struct writeback *wb)
+{
+    return swap_is_on(&wb->swap);
+}
+
+/* A page has become FROZEN, or is about to be something else. */
+void writeback_enter_locked(struct writeback *wb, page_number number);
+void writeback_leave_locked(struct writeback *wb, page_number number);
+
+/* Entries have moved from @from on to @to on, with the queue's links in them as they were. */
+void writeback_moved_locked(struct writeback *wb, page_number to, page_number from, size_t n_pages);
+
+/* None of these pages is being written any more: what is under way for them will be dead. */
+void writeback_recall_locked(struct writeback *wb, page_number first, size_t n_pages);
+
+/* A RESIDENT or COOLED page gives its kept image up. */
+void writeback_unkeep_locked(struct writeback *wb, struct page *page);
+
+/* The image that number @kept stands for is not needed any more. 0: there is none. */
+void writeback_drop_kept_locked(struct writeback *wb, uint32_t kept);
+
+/*
+ * Called before another image is made: returns when the pool is within its bound, or the bound has to yield.
+ * Context: threads in whose descriptor table the files stand; no lock of ours is held.
+ */
+void writeback_throttle(struct writeback *wb);
+
+/* There may be something to do for the background thread. */
+void writeback_poke(struct writeback *wb);
+
+/* The background thread's life: opens the file, writes, cleans. Never returns. */
+void writeback_background(struct writeback *wb);
+
+size_t writeback_meta_bytes(const struct writeback *wb);
+
+#endif

@@ -1,0 +1,241 @@
+/* swapfile.c - see swapfile.h. */
+#include "platform/swapfile.h"
+
+#include "platform/file.h"
+#include "platform/inject.h"
+#include "platform/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <sys/stat.h>
+
+#define PATH_BYTES 4096
+/* Descriptors stand high: programs that close or reuse descriptors do so from the bottom upwards. */
+#define MIN_FD 500
+
+static size_t append(char *path, size_t length, const char *text)
+{
+    while (*text != '\0' && length < PATH_BYTES - 1)
+        path[length++] = *text++;
+    path[length] = '\0';
+    return length;
+}
+
+static size_t append_number(char *path, size_t length, uint64_t number)
+{
+    char digits[24];
+    size_t n = sizeof digits - 1;
+
+    digits[n] = '\0';
+    do {
+        digits[--n] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    return append(path, length, digits + n);
+}
+
+static long status_of(const char *path, struct stat *status, int flags)
+{
+    return sys_call4(SYS_newfstatat, AT_FDCWD, path, status, flags);
+}
+
+static bool is_directory(const char *path)
+{
+    struct stat status;
+
+    return status_of(path, &status, 0) == 0 && S_ISDIR(status.st_mode);
+}
+
+/* What stands at @path, if it is no directory. 0: nothing, or an empty file. */
+static int check_name(const char *path)
+{
+    struct stat status;
+    long result = status_of(path, &status, AT_SYMLINK_NOFOLLOW);
+
+    if (result == -ENOENT)
+        return 0;
+    if (sys_failed(result))
+        return (int)result;
+    if (S_ISLNK(status.st_mode))
+        return -ELOOP;
+    if (!S_ISREG(status.st_mode))
+        return -EINVAL;
+    return status.st_size > 0 ? -EEXIST : 0;
+}
+
+static void directory_of(const char *path, char *directory)
+{
+    size_t length = append(directory, 0, path);
+
+    while (length > 0 && directory[length - 1] != '/')
+        length--;
+    directory[length] = '\0';
+    if (length == 0)
+        (void)append(directory, 0, ".");
+}
+
+/* Created, and gone from the directory at once. */
+static int create_named(const char *path)
+{
+    int fd = (int)sys_call4(SYS_openat, AT_FDCWD, path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+    if (fd >= 0)
+        sys_call3(SYS_unlinkat, AT_FDCWD, path, 0);
+    return fd;
+}
+
+static int create_with_a_name(const char *path, bool in_directory)
+{
+    char name[PATH_BYTES];
+    size_t length = append(name, 0, path);
+    int fd = -EEXIST;
+
+    if (in_directory)
+        length = append(name, length, "/.ghostmem");
+    else
+        fd = create_named(name);
+    if (fd != -EEXIST)
+        return fd;
+    length = append(name, length, ".");
+    (void)append_number(name, length, (uint64_t)os_process_id());
+    return create_named(name);
+}
+
+/* Every holder's description keeps a shared lock for as long as it is open. */
+static void lock_shared(int fd)
+{
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+
+    (void)sys_call3(SYS_fcntl, fd, F_OFD_SETLK, &lock); /* without locks nobody will ever be found alone: safe */
+}
+
+/* Up in the table if there is room; where it is otherwise. */
+static int keep_high(int fd)
+{
+    long high = sys_call3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, MIN_FD);
+
+    if (sys_failed(high))
+        return fd;
+    os_file_close(fd);
+    return (int)high;
+}
+
+int os_swapfile_create(const char *path)
+{
+    char directory[PATH_BYTES];
+    bool in_directory = is_directory(path);
+    int error = in_directory ? 0 : check_name(path);
+    int fd;
+
+    OS_MAY_FAIL(EACCES);
+    if (error != 0)
+        return error;
+    if (in_directory)
+        (void)append(directory, 0, path);
+    else
+        directory_of(path, directory);
+    fd = (int)sys_call4(SYS_openat, AT_FDCWD, directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd == -EOPNOTSUPP || fd == -EISDIR || fd == -EINVAL)
+        fd = create_with_a_name(path, in_directory);
+    if (fd < 0)
+        return fd;
+    lock_shared(fd);
+    return keep_high(fd);
+}
+
+int os_swapfile_reopen(uint32_t thread, int fd)
+{
+    char path[PATH_BYTES];
+    size_t length = append(path, 0, "/proc/self/task/");
+    int copy;
+
+    OS_MAY_FAIL(EMFILE);
+    length = append_number(path, length, thread);
+    length = append(path, length, "/fd/");
+    (void)append_number(path, length, (uint64_t)fd);
+    copy = (int)sys_call4(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC, 0);
+    if (copy < 0)
+        return copy;
+    lock_shared(copy);
+    return keep_high(copy);
+}
+
+bool os_swapfile_is_alone(int fd)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+    return sys_call3(SYS_fcntl, fd, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_UNLCK;
+}
+
+int os_swapfile_read(int fd, void *buffer, size_t bytes, uint64_t offset)
+{
+    char *at = buffer;
+
+    while (bytes > 0) {
+        size_t part = bytes;
+        long got;
+
+        OS_IO_MAY_FAIL(OS_INJECT_READ, part);
+        got = sys_call4(SYS_pread64, fd, at, part, offset);
+
+        if (got == -EINTR)
+            continue;
+        if (got <= 0)
+            return got == 0 ? -ENODATA : (int)got;
+        at += got;
+        offset += (uint64_t)got;
+        bytes -= (size_t)got;
+    }
+    return 0;
+}
+
+int os_swapfile_write(int fd, const void *buffer, size_t bytes, uint64_t offset)
+{
+    const char *at = buffer;
+
+    while (bytes > 0) {
+        size_t part = bytes;
+        long put;
+
+        OS_IO_MAY_FAIL(OS_INJECT_WRITE, part);
+        put = sys_call4(SYS_pwrite64, fd, at, part, offset);
+
+        if (put == -EINTR)
+            continue;
+        if (put <= 0)
+            return put == 0 ? -EIO : (int)put;
+        at += put;
+        offset += (uint64_t)put;
+        bytes -= (size_t)put;
+    }
+    return 0;
+}
+
+int os_swapfile_punch(int fd, uint64_t offset, uint64_t bytes)
+{
+    OS_IO_MAY_FAIL(OS_INJECT_PUNCH, bytes);
+    return (int)sys_call4(SYS_fallocate, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes);
+}
+
+int os_swapfile_truncate(int fd, uint64_t bytes)
+{
+    OS_MAY_FAIL(EIO);
+    return (int)sys_call2(SYS_ftruncate, fd, bytes);
+}
+
+void os_swapfile_close(int fd)
+{
+    os_file_close(fd);
+}
+
+int os_random(void *buffer, size_t bytes)
+{
+    long got;
+
+    OS_MAY_FAIL(ENOSYS);
+    do {
+        got = sys_call3(SYS_getrandom, buffer, bytes, 0);
+    } while (got == -EINTR);
+    return got == (long)bytes ? 0 : got < 0 ? (int)got : -EIO;
+}

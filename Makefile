@@ -67,9 +67,10 @@ build/tests/helper_%: tests/programs/helper_%.c
 	@mkdir -p $(@D)
 	$(CC) $(TEST_CFLAGS) -o $@ $< -lpthread
 
-build/tests/preload: tests/preload/test_preload.c tests/programs/run.c tests/programs/run.h
+PRELOAD_SOURCES = $(wildcard tests/preload/test_*.c) tests/preload/outcome.c tests/programs/run.c
+build/tests/preload: $(PRELOAD_SOURCES) tests/preload/outcome.h tests/programs/run.h
 	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) -o $@ tests/preload/test_preload.c tests/programs/run.c -lcriterion
+	$(CC) $(TEST_CFLAGS) -o $@ $(PRELOAD_SOURCES) -lcriterion
 
 PROGRAM_SOURCES = $(filter-out tests/programs/helper_%.c,$(wildcard tests/programs/*.c))
 build/tests/programs: $(PROGRAM_SOURCES) $(wildcard tests/programs/*.h)

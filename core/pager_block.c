@@ -259,7 +259,10 @@ static void unplace_resident_locked(struct pager *pager, page_number to, page_nu
 
 static size_t move_run_locked(struct pager *pager, page_number to, page_number from, size_t most)
 {
-    size_t n = pagetable_move_run(&pager->table, to, from, most);
+    size_t n;
+
+    writeback_recall_locked(&pager->reclaim.writeback, from, min_size(most, PAGETABLE_GROUP_PAGES));
+    n = pagetable_move_run(&pager->table, to, from, most);
 
     for (size_t i = 0; i < n; i++) {
         const struct page *page = page_at(&pager->table, (page_number)(to + i));
@@ -329,6 +332,7 @@ static size_t move_groups_locked(struct pager *pager, page_number to, page_numbe
     if (n_pages < PAGER_MOVE_GROUPS_FROM || (to - from) % PAGETABLE_GROUP_PAGES != 0 || !may_remap(pager))
         return 0;
     settle_locked(pager, first, end - first);
+    writeback_recall_locked(&pager->reclaim.writeback, first, end - first);
     for (page_number i = first; i < end; i++)
         if (page_state(page_at(&pager->table, i)) == PAGE_RESIDENT) {
             reclaim_leave_locked(&pager->reclaim, i);
@@ -379,7 +383,6 @@ int pager_move(struct pager *pager, page_number to, page_number from, size_t n_p
     }
     os_lock_take(&r->lock);
     operation_begin_locked(r);
-    writeback_recall_locked(&r->writeback, from, n_pages);
     unpoison_locked(pager, from, n_pages);
     n_resident = move_groups_locked(pager, to, from, n_pages);
     n_resident += move_entries_locked(pager, to, from, n_pages);

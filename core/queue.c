@@ -49,23 +49,27 @@ void queue_push_oldest(struct page_queue *queue, struct pagetable *table, page_n
     queue->n_pages++;
 }
 
-void queue_follow(struct page_queue *queue, struct pagetable *table, page_number to, page_number from, size_t n_pages)
+static page_number moved(page_number number, page_number to, page_number from, size_t n_pages)
 {
-    for (page_number i = 0; i < n_pages; i++) {
-        struct page *page = page_at(table, to + i);
+    return (page_number)(number - from) < n_pages ? (page_number)(number - from + to) : number;
+}
 
-        /* A neighbour that has moved too is found where it is now. */
-        if (page->prev != PAGE_NONE && page->prev - from < n_pages)
-            page->prev = (page->prev - from + to) & PAGE_NONE;
-        if (page->next != PAGE_NONE && page->next - from < n_pages)
-            page->next = (page->next - from + to) & PAGE_NONE;
-        if (page->prev != PAGE_NONE)
-            page_at(table, page->prev)->next = (to + i) & PAGE_NONE;
-        else
-            queue->oldest = to + i;
-        if (page->next != PAGE_NONE)
-            page_at(table, page->next)->prev = (to + i) & PAGE_NONE;
-        else
-            queue->newest = to + i;
+void queue_follow(struct page_queue *queue, struct pagetable *table, page_number to, page_number from, size_t n_pages,
+                  size_t i)
+{
+    page_number number = (page_number)(to + i);
+    struct page *page = page_at(table, number);
+
+    if (page->prev != PAGE_NONE) {
+        page->prev = moved(page->prev, to, from, n_pages) & PAGE_NONE;
+        page_at(table, page->prev)->next = number & PAGE_NONE;
+    } else {
+        queue->oldest = number;
+    }
+    if (page->next != PAGE_NONE) {
+        page->next = moved(page->next, to, from, n_pages) & PAGE_NONE;
+        page_at(table, page->next)->prev = number & PAGE_NONE;
+    } else {
+        queue->newest = number;
     }
 }

@@ -21,7 +21,11 @@ void queue_remove(struct page_queue *queue, struct pagetable *table, page_number
 /* The page becomes the oldest. */
 void queue_push_oldest(struct page_queue *queue, struct pagetable *table, page_number number);
 
-/* Entries have moved from @from on to @to on as they were: let their neighbours in the queue, and it, point there. */
-void queue_follow(struct page_queue *queue, struct pagetable *table, page_number to, page_number from, size_t n_pages);
+/*
+ * Entries have moved from @from on to @to on as they were. For each of them that stands in the queue, in any order: let
+ * the @i-th one's neighbours, which may have moved too, and the queue point to where it is.
+ */
+void queue_follow(struct page_queue *queue, struct pagetable *table, page_number to, page_number from, size_t n_pages,
+                  size_t i);
 
 #endif

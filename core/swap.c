@@ -57,13 +57,19 @@ static uint64_t offset_of(uint32_t place)
 /* Room for the places of one file, kept for the next file in this slot. */
 static int need_places(struct swap_file *file)
 {
+    void *places;
     int error;
 
     if (file->places != NULL)
         return 0;
-    error = os_mem_reserve(SWAP_MAX_SEGMENTS, (void **)&file->places);
-    if (error == 0)
-        error = os_mem_commit(file->places, SWAP_MAX_SEGMENTS);
+    error = os_mem_reserve(SWAP_MAX_SEGMENTS, &places);
+    if (error != 0)
+        return error;
+    error = os_mem_commit(places, SWAP_MAX_SEGMENTS);
+    if (error != 0)
+        os_mem_unmap(places, SWAP_MAX_SEGMENTS);
+    else
+        file->places = places;
     return error;
 }
 

@@ -75,11 +75,14 @@ void writeback_enter_locked(struct writeback *wb, page_number number)
 
 void writeback_leave_locked(struct writeback *wb, page_number number)
 {
-    struct page *page = page_at(wb->table, number);
+    struct page *page;
 
+    if (!writeback_is_on(wb))
+        return;
+    page = page_at(wb->table, number);
     if ((page->flags & PAGE_FLAG_WRITING) != 0)
         page->flags &= ~PAGE_FLAG_WRITING & 15u;
-    else if (writeback_is_on(wb))
+    else
         queue_remove(&wb->queue, wb->table, number);
 }
 
@@ -123,15 +126,9 @@ void writeback_moved_locked(struct writeback *wb, page_number to, page_number fr
 {
     if (!writeback_is_on(wb))
         return;
-    for (size_t i = 0; i < n_pages;) {
-        size_t length = 0;
-
-        while (i + length < n_pages && page_state(page_at(wb->table, (page_number)(to + i + length))) == PAGE_FROZEN)
-            length++;
-        if (length > 0)
-            queue_follow(&wb->queue, wb->table, (page_number)(to + i), (page_number)(from + i), length);
-        i += length + 1;
-    }
+    for (size_t i = 0; i < n_pages; i++)
+        if (page_state(page_at(wb->table, (page_number)(to + i))) == PAGE_FROZEN)
+            queue_follow(&wb->queue, wb->table, to, from, n_pages, i);
 }
 
 /* ---- rounds ---- */

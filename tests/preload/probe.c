@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct probe *const tables[] = {probes_alloc, probes_process, probes_kernel};
+static const struct probe *const tables[] = {probes_alloc, probes_process, probes_kernel, probes_swap};
 
 void die(const char *file, int line, const char *what)
 {
@@ -33,17 +33,21 @@ void fill(void *block, size_t bytes, uint64_t salt)
             words[i * (PAGE / sizeof *words) + k] = word_of(i, k, salt);
 }
 
+void check_page(const void *block, size_t page, uint64_t salt)
+{
+    const uint64_t *words = (const uint64_t *)block + page * (PAGE / sizeof(uint64_t));
+
+    for (size_t k = 0; k < PAGE / sizeof *words; k++)
+        if (words[k] != word_of(page, k, salt)) {
+            fprintf(stderr, "page %zu word %zu is %#lx\n", page, k, (unsigned long)words[k]);
+            _Exit(1);
+        }
+}
+
 void check(const void *block, size_t bytes, uint64_t salt)
 {
-    const uint64_t *words = block;
-
     for (size_t i = 0; i < bytes / PAGE; i++)
-        for (size_t k = 0; k < PAGE / sizeof *words; k++)
-            if (words[i * (PAGE / sizeof *words) + k] != word_of(i, k, salt)) {
-                fprintf(stderr, "page %zu word %zu is %#lx\n", i, k,
-                        (unsigned long)words[i * (PAGE / sizeof *words) + k]);
-                _Exit(1);
-            }
+        check_page(block, i, salt);
 }
 
 void *filled(size_t bytes, uint64_t salt)

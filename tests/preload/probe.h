@@ -15,6 +15,7 @@ struct probe {
 extern const struct probe probes_alloc[];
 extern const struct probe probes_process[];
 extern const struct probe probes_kernel[];
+extern const struct probe probes_swap[];
 
 void die(const char *file, int line, const char *what);
 #define CHECK(condition) ((condition) ? (void)0 : die(__FILE__, __LINE__, #condition))
@@ -22,6 +23,7 @@ void die(const char *file, int line, const char *what);
 /* Contents that compress a little, differ from page to page, and can be checked word by word. */
 void fill(void *block, size_t bytes, uint64_t salt);
 void check(const void *block, size_t bytes, uint64_t salt);
+void check_page(const void *block, size_t page, uint64_t salt);
 void *filled(size_t bytes, uint64_t salt);
 
 #endif

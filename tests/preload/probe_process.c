@@ -44,7 +44,7 @@ static void fork_chain(size_t bytes)
 {
     char *p = filled(bytes, 0);
 
-    for (uint64_t depth = 1; depth <= 6; depth++) {
+    for (uint64_t depth = 1; depth <= 12; depth++) {
         pid_t child = fork();
 
         if (child != 0) {
@@ -60,18 +60,19 @@ static void fork_chain(size_t bytes)
 static void fork_storm(size_t bytes)
 {
     char *p = filled(bytes, 4);
-    pid_t children[16];
+    pid_t children[32];
 
-    for (size_t i = 0; i < 16; i++) {
+    for (size_t i = 0; i < 32; i++) {
         children[i] = fork();
         if (children[i] == 0) {
-            fill(p + bytes / 16 * i, bytes / 16, i);
-            check(p + bytes / 16 * i, bytes / 16, i);
-            check(p, bytes / 16 * i, 4);
+            check(p, bytes, 4);
+            fill(p + bytes / 32 * i, bytes / 32, i);
+            check(p + bytes / 32 * i, bytes / 32, i);
+            check(p, bytes / 32 * i, 4);
             _exit(0);
         }
     }
-    for (size_t i = 0; i < 16; i++)
+    for (size_t i = 0; i < 32; i++)
         expect_success(children[i]);
     check(p, bytes, 4);
 }
@@ -179,9 +180,18 @@ static void programs_started_from_here_run(size_t bytes)
     char *p = filled(bytes, 1);
     FILE *pipe = popen("echo popen", "r");
     char line[32];
+    pid_t child;
 
     CHECK(pipe != NULL && fgets(line, sizeof line, pipe) != NULL && pclose(pipe) == 0);
     CHECK(system("exit 3") == 3 << 8);
+    check(p, bytes, 1);
+    CHECK(system("ls /proc/self/fd | wc -l") == 0); /* the same as without us */
+    child = fork();
+    if (child == 0) {
+        execl("/bin/sh", "sh", "-c", "ls /proc/self/fd | wc -l", (char *)NULL);
+        _exit(1);
+    }
+    expect_success(child);
     check(p, bytes, 1);
 }
 

@@ -3,7 +3,7 @@
  *
  * From the environment: GHOSTMEM_LIB and GHOSTMEM_TEST_BIN, as in tests/programs.
  */
-#include "tests/programs/run.h"
+#include "tests/preload/outcome.h"
 
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -15,112 +15,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define TIMEOUT_S 60
-#define PATH_BYTES 512
-
-struct outcome {
-    int status;
-    char output[4096];
-    char errors[4096];
-    char stats[4096]; /* the JSON report, "" when there is none */
-};
-
-static char dir[] = "/tmp/ghostmem-test-XXXXXX";
-
-static void make_dir(void)
-{
-    cr_assert_not_null(mkdtemp(dir));
-    cr_assert_eq(chmod(dir, 0777), 0); /* some probes run as another user */
-}
-
-static void remove_dir(void)
-{
-    static const char *const names[] = {"out", "err", "stats.json", "log"};
-    char path[PATH_BYTES];
-
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        snprintf(path, sizeof path, "%s/%s", dir, names[i]);
-        (void)unlink(path);
-    }
-    (void)rmdir(dir);
-}
-
 TestSuite(preload, .init = make_dir, .fini = remove_dir);
 TestSuite(misuse, .init = make_dir, .fini = remove_dir);
 TestSuite(settings, .init = make_dir, .fini = remove_dir);
 TestSuite(report, .init = make_dir, .fini = remove_dir);
-
-static const char *required(const char *name)
-{
-    const char *value = getenv(name);
-
-    cr_assert_not_null(value, "%s is not set: run make check", name);
-    return value;
-}
-
-static void read_file(const char *name, char *text, size_t bytes)
-{
-    char path[PATH_BYTES];
-    FILE *file;
-    size_t n = 0;
-
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    file = fopen(path, "r");
-    if (file != NULL) {
-        n = fread(text, 1, bytes - 1, file);
-        fclose(file);
-    }
-    text[n] = '\0';
-}
-
-/* Run `probe NAME MEGABYTES` as @user (NULL: as we are) with up to six settings more; NULL as @library: plain. */
-static void run_probe(const char *name, const char *megabytes, const char *user, const char *const settings[6],
-                      const char *library, struct outcome *outcome)
-{
-    char probe[PATH_BYTES];
-    char preload[PATH_BYTES];
-    char stats[PATH_BYTES];
-    const char *env[10] = {"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL=C"};
-    const char *argv[10] = {NULL};
-    size_t n_env = 2;
-    size_t n_argv = 0;
-    struct run run = {.argv = argv, .env = env, .dir = dir, .output = "out", .errors = "err", .timeout_s = TIMEOUT_S};
-    struct run_result result;
-
-    snprintf(probe, sizeof probe, "%s/probe", required("GHOSTMEM_TEST_BIN"));
-    snprintf(preload, sizeof preload, "LD_PRELOAD=%s", library != NULL ? library : "");
-    snprintf(stats, sizeof stats, "GHOSTMEM_STATS=%s/stats.json", dir);
-    if (user != NULL) {
-        argv[n_argv++] = "/usr/bin/setpriv";
-        argv[n_argv++] = user;
-        argv[n_argv++] = "--regid=65534";
-        argv[n_argv++] = "--clear-groups";
-    }
-    argv[n_argv++] = probe;
-    argv[n_argv++] = name;
-    argv[n_argv++] = megabytes;
-    if (library != NULL) {
-        env[n_env++] = preload;
-        env[n_env++] = stats;
-        for (size_t i = 0; i < 6 && settings[i] != NULL; i++)
-            env[n_env++] = settings[i];
-    }
-    cr_assert_eq(run_program(&run, &result), 0);
-    cr_assert(!result.timed_out, "%s: no end after %d s", name, TIMEOUT_S);
-    outcome->status = result.status;
-    read_file("out", outcome->output, sizeof outcome->output);
-    read_file("err", outcome->errors, sizeof outcome->errors);
-    read_file("stats.json", outcome->stats, sizeof outcome->stats);
-}
-
-static void run_at_limit(const char *name, const char *megabytes, const char *limit, struct outcome *outcome)
-{
-    char setting[64];
-    const char *settings[6] = {setting};
-
-    snprintf(setting, sizeof setting, "GHOSTMEM_MAX_PAGES=%s", limit);
-    run_probe(name, megabytes, NULL, settings, required("GHOSTMEM_LIB"), outcome);
-}
 
 static bool says(const char *json, const char *key, const char *value)
 {
@@ -136,6 +34,7 @@ struct trial {
     char probe[48];
     char limit[8];
     char megabytes[8];
+    bool swaps; /* with a swap file, encrypted at every other probe */
 };
 
 static const char *const probes[] = {
@@ -166,20 +65,25 @@ static const char *const probes[] = {
 static const char *const limits[][2] = {{"5", "1"}, {"64", "4"}, {"1024", "16"}};
 #define N_PROBES (sizeof probes / sizeof probes[0])
 #define N_LIMITS (sizeof limits / sizeof limits[0])
+#define N_WAYS (N_LIMITS + 1) /* and the middle one with a swap file */
 
 ParameterizedTestParameters(preload, probe_ends_as_it_does_without)
 {
-    static struct trial trials[N_PROBES * N_LIMITS];
+    static struct trial trials[N_PROBES * N_WAYS];
 
-    for (size_t i = 0; i < N_PROBES; i++)
+    for (size_t i = 0; i < N_PROBES; i++) {
         for (size_t k = 0; k < N_LIMITS; k++) {
-            struct trial *trial = &trials[i * N_LIMITS + k];
+            struct trial *trial = &trials[i * N_WAYS + k];
 
             strcpy(trial->probe, probes[i]);
             strcpy(trial->limit, limits[k][0]);
             strcpy(trial->megabytes, limits[k][1]);
         }
-    return cr_make_param_array(struct trial, trials, N_PROBES * N_LIMITS);
+        trials[i * N_WAYS + N_LIMITS] = trials[i * N_WAYS + 1];
+        strcpy(trials[i * N_WAYS + N_LIMITS].megabytes, "8");
+        trials[i * N_WAYS + N_LIMITS].swaps = true;
+    }
+    return cr_make_param_array(struct trial, trials, N_PROBES * N_WAYS);
 }
 
 ParameterizedTest(struct trial *trial, preload, probe_ends_as_it_does_without)
@@ -188,7 +92,10 @@ ParameterizedTest(struct trial *trial, preload, probe_ends_as_it_does_without)
     struct outcome ghost;
 
     run_probe(trial->probe, trial->megabytes, NULL, NULL, NULL, &plain);
-    run_at_limit(trial->probe, trial->megabytes, trial->limit, &ghost);
+    if (trial->swaps)
+        run_with_swap(trial->probe, trial->megabytes, trial->limit, strlen(trial->probe) % 2 == 0, &ghost);
+    else
+        run_at_limit(trial->probe, trial->megabytes, trial->limit, &ghost);
     cr_assert(WIFEXITED(plain.status) && WEXITSTATUS(plain.status) == 0, "%s without: %s", trial->probe, plain.errors);
     cr_assert_eq(ghost.status, plain.status, "%s at %s pages: status %#x, %s", trial->probe, trial->limit,
                  (unsigned)ghost.status, ghost.errors);

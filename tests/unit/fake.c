@@ -159,6 +159,15 @@ struct world *world_new(size_t range_bytes, size_t limit, bool can_move)
     return world;
 }
 
+void world_use_swap(struct world *world, uint64_t max_bytes, bool encrypts, bool plain)
+{
+    const char *directory = getenv("TMPDIR");
+
+    world->pager.pool_bound_bytes = 1;
+    pager_use_swap(&world->pager, &(struct pager_swap){.path = directory != NULL ? directory : "/tmp",
+                                                       .max_bytes = max_bytes, .encrypts = encrypts, .plain = plain});
+}
+
 bool fake_is_present(struct world *world, const void *p)
 {
     uintptr_t addr = (uintptr_t)p & ~(PAGE_BYTES - 1);

@@ -40,6 +40,9 @@ void fake_init(struct fake *fake, bool can_move);
 /* A heap of @range_bytes at @limit pages. */
 struct world *world_new(size_t range_bytes, size_t limit, bool can_move);
 
+/* Before anything is allocated: a swap file in TMPDIR or /tmp, and the smallest buffer in front of it. */
+void world_use_swap(struct world *world, uint64_t max_bytes, bool encrypts, bool plain);
+
 /* Is the page of @p in its place? */
 bool fake_is_present(struct world *world, const void *p);
 

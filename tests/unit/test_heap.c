@@ -216,13 +216,15 @@ static void random_step(struct world *w, struct shadow *s, uint64_t stamp)
     }
 }
 
-static void run_against_model(size_t limit, bool can_move)
+static void run_against_model(size_t limit, bool can_move, bool swaps)
 {
     enum { N = 60, STEPS = 3000 };
     static struct shadow shadows[N];
     struct world *w = world_new(RANGE, limit, can_move);
     size_t n_live = 0;
 
+    if (swaps) /* plain images, so that these few pages overflow the buffer */
+        world_use_swap(w, UINT64_MAX, false, true);
     memset(shadows, 0, sizeof shadows);
     for (uint64_t step = 1; step <= STEPS; step++) {
         random_step(w, &shadows[random_below(N)], step << 20);
@@ -242,24 +244,33 @@ static void run_against_model(size_t limit, bool can_move)
     cr_assert_eq(w->pager.reclaim.charged, 0);
     cr_assert_eq(w->pager.store.pool.n_images, 0);
     cr_assert_eq(pagetable_meta_bytes(&w->pager.table), 0);
+    cr_assert_eq(w->pager.reclaim.writeback.n_written > 0, swaps);
+    cr_assert_eq(w->pager.reclaim.writeback.swap.n_used, 0);
+    cr_assert_eq(w->pager.reclaim.writeback.queue.n_pages, 0);
+    cr_assert_eq(w->pager.reclaim.writeback.kept.n_images, 0);
 }
 
 Test(heap, random_calls_agree_with_a_shadow_model_at_64_pages)
 {
-    run_against_model(64, true);
+    run_against_model(64, true, false);
 }
 
 Test(heap, random_calls_agree_with_a_shadow_model_at_1024_pages)
 {
-    run_against_model(1024, true);
+    run_against_model(1024, true, false);
 }
 
 Test(heap, random_calls_agree_with_a_shadow_model_at_5_pages)
 {
-    run_against_model(5, true);
+    run_against_model(5, true, false);
 }
 
 Test(heap, random_calls_agree_with_a_shadow_model_where_pages_cannot_move)
 {
-    run_against_model(64, false);
+    run_against_model(64, false, false);
+}
+
+Test(heap, random_calls_agree_with_a_shadow_model_with_a_swap_file)
+{
+    run_against_model(64, true, true);
 }

@@ -123,6 +123,35 @@ Test(queue, oldest_leaves_first_and_any_page_can_leave)
     cr_assert(queue.oldest == PAGE_NONE && queue.newest == PAGE_NONE && queue.n_pages == 0);
 }
 
+/* A run with a page in it that stands in no queue: the neighbours find each other, in the old order. */
+Test(queue, entries_that_move_stay_where_they_are_in_the_order)
+{
+    static const page_number expected[] = {9, 100, 101, 5, 103, 104, 7};
+    struct page_queue queue;
+    page_number number;
+    size_t n = 0;
+
+    make_table(1024);
+    queue_init(&queue);
+    queue_push(&queue, &table, 0);
+    queue_push(&queue, &table, 1);
+    queue_push(&queue, &table, 5);
+    queue_push(&queue, &table, 3);
+    queue_push(&queue, &table, 4);
+    queue_push(&queue, &table, 7);
+    queue_push_oldest(&queue, &table, 9);
+    for (page_number i = 0; i < 5; i++)
+        *page_at(&table, 100 + i) = *page_at(&table, i);
+    for (page_number i = 0; i < 5; i++)
+        if (i != 2)
+            queue_follow(&queue, &table, 100, 0, 5, i);
+    for (number = queue.oldest; number != PAGE_NONE; number = page_at(&table, number)->next)
+        cr_assert_eq(number, expected[n++]);
+    cr_assert_eq(n, queue.n_pages);
+    for (number = queue.newest; number != PAGE_NONE; number = page_at(&table, number)->prev)
+        cr_assert_eq(number, expected[--n]);
+}
+
 Test(limbo, slots_come_in_order_and_a_full_ring_says_so)
 {
     struct limbo limbo;

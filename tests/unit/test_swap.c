@@ -21,11 +21,8 @@
 static struct world *swap_world(size_t limit, uint64_t max_bytes, bool encrypts, bool plain)
 {
     struct world *w = world_new(RANGE, limit, true);
-    const char *directory = getenv("TMPDIR");
 
-    w->pager.pool_bound_bytes = 1;
-    pager_use_swap(&w->pager, &(struct pager_swap){.path = directory != NULL ? directory : "/tmp",
-                                                   .max_bytes = max_bytes, .encrypts = encrypts, .plain = plain});
+    world_use_swap(w, max_bytes, encrypts, plain);
     return w;
 }
 

@@ -1,0 +1,92 @@
+/* probe_swap.c - programs that wait, with most of their data in the swap file, for what the test does to it. */
+#include "tests/preload/probe.h"
+
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static sigjmp_buf lost;
+
+static void jump_away(int signal)
+{
+    (void)signal;
+    siglongjmp(lost, 1);
+}
+
+static void say(const char *line)
+{
+    puts(line);
+    fflush(stdout);
+}
+
+/* A page at a time: those that cannot be had are counted, those that can must be right. */
+static void survives_damage(size_t bytes)
+{
+    char *p = filled(bytes, 1);
+    char *expected = malloc(PAGE);
+    char *all = malloc(64 * PAGE);
+    volatile size_t n_lost = 0;
+    struct sigaction action = {.sa_handler = jump_away};
+    char byte;
+
+    CHECK(expected != NULL && all != NULL && sigaction(SIGBUS, &action, NULL) == 0);
+    say("ready");
+    CHECK(read(0, &byte, 1) == 1);
+    for (volatile size_t i = 0; i < bytes / PAGE; i++) {
+        if (sigsetjmp(lost, 1) != 0) {
+            n_lost++;
+            continue;
+        }
+        check_page(p, i, 1);
+    }
+    /* Lost memory can be freed, and used again. */
+    free(p);
+    check(filled(bytes, 2), bytes, 2);
+    printf("lost %s\n", n_lost == 0 ? "none" : n_lost < bytes / PAGE ? "some" : "all");
+}
+
+static void works_until_told(size_t bytes)
+{
+    struct pollfd told = {.fd = 0, .events = POLLIN};
+    char *p = filled(bytes, 0);
+    uint64_t salt = 0;
+
+    say("ready");
+    while (poll(&told, 1, 0) == 0) {
+        check(p, bytes, salt);
+        fill(p, bytes, ++salt);
+    }
+    check(p, bytes, salt);
+}
+
+/* A secret in every page, half of it freed. */
+static void keeps_a_secret(size_t bytes)
+{
+    char *p = malloc(bytes);
+    char *q = malloc(bytes);
+    char byte;
+
+    CHECK(p != NULL && q != NULL);
+    for (size_t i = 0; i < bytes; i += PAGE) {
+        fill(p + i, PAGE, i);
+        memcpy(p + i + 100, "ghostmem-probe-secret", 21);
+        fill(q + i, PAGE, i + 1);
+        memcpy(q + i + 100, "ghostmem-probe-secret", 21);
+    }
+    free(q);
+    say("ready");
+    CHECK(read(0, &byte, 1) == 1);
+    for (size_t i = 0; i < bytes; i += PAGE)
+        CHECK(memcmp(p + i + 100, "ghostmem-probe-secret", 21) == 0);
+}
+
+const struct probe probes_swap[] = {
+    {"survives_damage", survives_damage},
+    {"works_until_told", works_until_told},
+    {"keeps_a_secret", keeps_a_secret},
+    {NULL, NULL},
+};

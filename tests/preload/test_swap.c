@@ -1,0 +1,434 @@
+/*
+ * test_swap.c - whole processes with a swap file: what is on the disk, what damage does, what a full disk does.
+ *
+ * A probe that waits is started with pipes, so that the test can look at it, and at its files, while it lives.
+ */
+#include "tests/preload/outcome.h"
+
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* What a suite leaves behind when a test fails must not stay mounted. */
+static void remove_all(void)
+{
+    char path[PATH_BYTES];
+
+    snprintf(path, sizeof path, "%s/disk", dir);
+    (void)umount2(path, MNT_DETACH);
+    (void)rmdir(path);
+    snprintf(path, sizeof path, "%s/swap", dir);
+    (void)unlink(path);
+    remove_dir();
+}
+
+TestSuite(swap, .init = make_dir, .fini = remove_all);
+
+struct live {
+    pid_t process;
+    int to;   /* its standard input */
+    int from; /* its standard output */
+};
+
+static void start(const char *probe, const char *megabytes, const char *limit, const char *swap, const char *more,
+                  struct live *live)
+{
+    int in[2];
+    int out[2];
+
+    cr_assert_eq(pipe2(in, O_CLOEXEC), 0);
+    cr_assert_eq(pipe2(out, O_CLOEXEC), 0);
+    live->process = fork();
+    cr_assert_geq(live->process, 0);
+    if (live->process == 0) {
+        char program[PATH_BYTES];
+        char preload[PATH_BYTES];
+        char pages[64];
+        char path[PATH_BYTES];
+        char errors[PATH_BYTES];
+        char *env[] = {preload, pages, path, (char *)(size_t)more, NULL};
+        int fd;
+
+        snprintf(program, sizeof program, "%s/probe", required("GHOSTMEM_TEST_BIN"));
+        snprintf(preload, sizeof preload, "LD_PRELOAD=%s", required("GHOSTMEM_LIB"));
+        snprintf(pages, sizeof pages, "GHOSTMEM_MAX_PAGES=%s", limit);
+        snprintf(path, sizeof path, "GHOSTMEM_SWAP=%s", swap);
+        snprintf(errors, sizeof errors, "%s/err", dir);
+        fd = open(errors, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        dup2(in[0], 0);
+        dup2(out[1], 1);
+        dup2(fd, 2);
+        execle(program, "probe", probe, megabytes, (char *)NULL, env);
+        _exit(127);
+    }
+    close(in[0]);
+    close(out[1]);
+    live->to = in[1];
+    live->from = out[0];
+}
+
+/* A line of the probe's, without its end. */
+static void expect_line(struct live *live, const char *line)
+{
+    char text[64];
+    size_t n = 0;
+    struct pollfd ready = {.fd = live->from, .events = POLLIN};
+
+    while (n < sizeof text - 1 && poll(&ready, 1, TIMEOUT_S * 1000) == 1 && read(live->from, &text[n], 1) == 1 &&
+           text[n] != '\n')
+        n++;
+    text[n] = '\0';
+    cr_assert_str_eq(text, line);
+}
+
+static void expect_end(struct live *live)
+{
+    int status;
+
+    cr_assert_eq(waitpid(live->process, &status, 0), live->process);
+    cr_assert_eq(status, 0);
+    close(live->to);
+    close(live->from);
+}
+
+static void tell(struct live *live)
+{
+    cr_assert_eq(write(live->to, "!", 1), 1);
+}
+
+/* The swap file, opened through the thread that has it. */
+static int open_swap_of(pid_t process)
+{
+    char tasks[64];
+    DIR *threads;
+    struct dirent *thread;
+    int found = -1;
+
+    snprintf(tasks, sizeof tasks, "/proc/%d/task", (int)process);
+    threads = opendir(tasks);
+    cr_assert_not_null(threads);
+    while (found < 0 && (thread = readdir(threads)) != NULL) {
+        char files[128];
+        DIR *descriptors;
+        struct dirent *fd;
+
+        snprintf(files, sizeof files, "%s/%.16s/fd", tasks, thread->d_name);
+        descriptors = opendir(files);
+        while (descriptors != NULL && found < 0 && (fd = readdir(descriptors)) != NULL) {
+            char path[256];
+            char target[PATH_BYTES];
+            ssize_t length;
+
+            snprintf(path, sizeof path, "%s/%.16s", files, fd->d_name);
+            length = readlink(path, target, sizeof target - 1);
+            if (length > 0 && strncmp(target, dir, strlen(dir)) == 0 && memmem(target, (size_t)length, "(deleted)", 9))
+                found = open(path, O_RDWR | O_CLOEXEC);
+        }
+        if (descriptors != NULL)
+            closedir(descriptors);
+    }
+    closedir(threads);
+    return found;
+}
+
+static size_t count_files(const char *path)
+{
+    DIR *entries = opendir(path);
+    size_t n = 0;
+
+    cr_assert_not_null(entries);
+    while (readdir(entries) != NULL)
+        n++;
+    closedir(entries);
+    return n - 2;
+}
+
+static void errors_say(const char *text)
+{
+    char errors[4096];
+
+    read_file("err", errors, sizeof errors);
+    cr_assert_not_null(strstr(errors, text), "%s", errors);
+}
+
+/* ---- damage ---- */
+
+static void damage(const char *more, const char *lost, void (*harm)(int fd, off_t size))
+{
+    struct live live;
+    struct stat status;
+    int fd;
+
+    start("survives_damage", "8", "64", dir, more, &live);
+    expect_line(&live, "ready");
+    fd = open_swap_of(live.process);
+    cr_assert_geq(fd, 0, "no swap file");
+    cr_assert_eq(fstat(fd, &status), 0);
+    cr_assert_gt(status.st_size, 1 << 20);
+    cr_assert_eq(status.st_mode & 0777, 0600);
+    harm(fd, status.st_size);
+    close(fd);
+    tell(&live);
+    expect_line(&live, lost);
+    expect_end(&live);
+}
+
+static void leave(int fd, off_t size)
+{
+    (void)fd;
+    (void)size;
+}
+
+static void cut_in_half(int fd, off_t size)
+{
+    cr_assert_eq(ftruncate(fd, size / 2), 0);
+}
+
+static void flip_bits(int fd, off_t size)
+{
+    for (off_t at = 1000; at < size; at += 50000) {
+        unsigned char byte;
+
+        cr_assert_eq(pread(fd, &byte, 1, at), 1);
+        byte ^= 0x10;
+        cr_assert_eq(pwrite(fd, &byte, 1, at), 1);
+    }
+}
+
+Test(swap, file_that_nobody_touches_gives_everything_back)
+{
+    damage("GHOSTMEM_VERBOSE=0", "lost none", leave);
+}
+
+Test(swap, truncated_file_is_a_bus_error_and_never_a_wrong_byte)
+{
+    damage("GHOSTMEM_VERBOSE=0", "lost some", cut_in_half);
+    errors_say("is lost, its reader gets SIGBUS");
+}
+
+Test(swap, flipped_bit_is_a_bus_error_and_never_a_wrong_byte)
+{
+    damage("GHOSTMEM_VERBOSE=0", "lost some", flip_bits);
+    errors_say("is damaged");
+}
+
+Test(swap, flipped_bit_in_an_encrypted_file_is_a_bus_error)
+{
+    damage("GHOSTMEM_SWAP_ENCRYPT=1", "lost some", flip_bits);
+    errors_say("is damaged");
+}
+
+/* ---- privacy ---- */
+
+static bool file_contains(int fd, const char *secret)
+{
+    static char text[32 << 20];
+    ssize_t length = pread(fd, text, sizeof text, 0);
+
+    cr_assert_gt(length, 1 << 20);
+    return memmem(text, (size_t)length, secret, strlen(secret)) != NULL;
+}
+
+static void look_for_secret(const char *more, bool readable)
+{
+    struct live live;
+    int fd;
+
+    start("keeps_a_secret", "4", "64", dir, more, &live);
+    expect_line(&live, "ready");
+    fd = open_swap_of(live.process);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(file_contains(fd, "ghostmem-probe-secret"), readable);
+    close(fd);
+    tell(&live);
+    expect_line(&live, "ok");
+    expect_end(&live);
+    cr_assert_eq(count_files(dir), 1, "all that is left is the file of messages");
+}
+
+Test(swap, encrypted_file_shows_nothing)
+{
+    look_for_secret("GHOSTMEM_SWAP_ENCRYPT=1", false);
+}
+
+/* Which proves that the test above would find it. */
+Test(swap, plain_file_shows_what_is_in_it)
+{
+    look_for_secret("GHOSTMEM_COMPRESS=0", true);
+}
+
+Test(swap, killed_at_any_moment_it_leaves_no_file)
+{
+    for (unsigned i = 0; i < 30; i++) {
+        struct live live;
+        char path[PATH_BYTES];
+        int status;
+
+        snprintf(path, sizeof path, "%s/swap", dir);
+        start("works_until_told", "8", "64", i % 2 == 0 ? path : dir, "GHOSTMEM_VERBOSE=0", &live);
+        usleep(i * 3000);
+        kill(live.process, SIGKILL);
+        waitpid(live.process, &status, 0);
+        close(live.to);
+        close(live.from);
+        cr_assert_leq(count_files(dir), 1, "round %u: more than the file of messages", i);
+    }
+}
+
+Test(swap, two_processes_with_one_path_each_have_a_file)
+{
+    struct live first;
+    struct live second;
+    char path[PATH_BYTES];
+
+    snprintf(path, sizeof path, "%s/swap", dir);
+    start("works_until_told", "8", "64", path, "GHOSTMEM_VERBOSE=0", &first);
+    start("works_until_told", "8", "64", path, "GHOSTMEM_VERBOSE=0", &second);
+    expect_line(&first, "ready");
+    expect_line(&second, "ready");
+    usleep(200000);
+    tell(&first);
+    tell(&second);
+    expect_line(&first, "ok");
+    expect_line(&second, "ok");
+    expect_end(&first);
+    expect_end(&second);
+}
+
+/* ---- the path ---- */
+
+static void refuses(const char *swap, const char *line)
+{
+    char setting[PATH_BYTES];
+    const char *settings[6] = {"GHOSTMEM_MAX_PAGES=64", setting};
+    struct outcome outcome;
+
+    snprintf(setting, sizeof setting, "GHOSTMEM_SWAP=%s", swap);
+    run_probe("realloc_keeps_the_contents", "4", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert_eq(outcome.status, 0);
+    cr_assert_str_eq(outcome.output, "ok\n");
+    cr_assert_str_eq(outcome.errors, line);
+}
+
+Test(swap, path_that_will_not_do_is_one_line_and_images_stay_in_ram)
+{
+    char path[PATH_BYTES];
+    char line[2 * PATH_BYTES];
+    char text[32];
+    FILE *file;
+
+    snprintf(path, sizeof path, "%s/swap", dir);
+    file = fopen(path, "w");
+    cr_assert_not_null(file);
+    fputs("precious", file);
+    fclose(file);
+    snprintf(line, sizeof line, "ghostmem: swap file %s: exists and is not empty: it is left alone, and images stay in RAM\n",
+             path);
+    refuses(path, line);
+    read_file("swap", text, sizeof text);
+    cr_assert_str_eq(text, "precious");
+    refuses("/nonexistent/swap", "ghostmem: swap file /nonexistent/swap: cannot be created: ENOENT (2); images stay in RAM\n");
+    refuses("/dev/null", "ghostmem: swap file /dev/null: cannot be created: EINVAL (22); images stay in RAM\n");
+    refuses("/proc", "ghostmem: swap file /proc: cannot be created: EACCES (13); images stay in RAM\n");
+}
+
+/* ---- a disk that fills up ---- */
+
+Test(swap, full_disk_loses_nothing_and_is_used_again_when_it_has_room)
+{
+    struct live live;
+    char disk[PATH_BYTES];
+    struct statvfs space;
+    uint64_t used = 0;
+
+    if (geteuid() != 0)
+        cr_skip_test("needs root to mount a small disk");
+    snprintf(disk, sizeof disk, "%s/disk", dir);
+    cr_assert_eq(mkdir(disk, 0700), 0);
+    cr_assert_eq(mount("none", disk, "tmpfs", 0, "size=16m"), 0);
+    start("works_until_told", "64", "1024", disk, "GHOSTMEM_VERBOSE=0", &live);
+    expect_line(&live, "ready");
+    errors_say("cannot be written: ENOSPC (28); images stay in RAM meanwhile");
+    cr_assert_eq(mount("none", disk, "tmpfs", MS_REMOUNT, "size=256m"), 0);
+    for (int i = 0; i < TIMEOUT_S * 10 && used <= 20 << 20; i++) {
+        usleep(100000);
+        cr_assert_eq(statvfs(disk, &space), 0);
+        used = (uint64_t)(space.f_blocks - space.f_bfree) * space.f_bsize;
+    }
+    cr_assert_gt(used, 20 << 20);
+    tell(&live);
+    expect_line(&live, "ok");
+    expect_end(&live);
+    cr_assert_eq(umount(disk), 0);
+}
+
+/* ---- small limits, failing disks, and forks that cannot take the file along ---- */
+
+Test(swap, half_a_gibibyte_at_64_pages)
+{
+    struct outcome outcome;
+
+    run_with_swap("both_sides_of_a_fork_go_on", "512", "64", false, &outcome);
+    cr_assert_eq(outcome.status, 0, "%s", outcome.errors);
+    cr_assert_str_eq(outcome.output, "ok\n");
+    cr_assert_str_eq(outcome.errors, "");
+}
+
+static void every_failing_io(const char *kind, int error, bool lines)
+{
+    size_t n_lines = 0;
+
+    for (int n = 1; n <= 12; n++) {
+        char inject[64];
+        char swap[PATH_BYTES];
+        const char *settings[6] = {"GHOSTMEM_MAX_PAGES=64", inject, swap};
+        struct outcome outcome;
+
+        snprintf(inject, sizeof inject, "OS_INJECT_%s=%d:2:%d", kind, n, error);
+        snprintf(swap, sizeof swap, "GHOSTMEM_SWAP=%s", dir);
+        run_probe("both_sides_of_a_fork_go_on", "4", NULL, settings, required("GHOSTMEM_INJECT_LIB"), &outcome);
+        cr_assert_eq(outcome.status, 0, "call %d: status %#x, %s", n, (unsigned)outcome.status, outcome.errors);
+        cr_assert_str_eq(outcome.output, "ok\n", "call %d: %s", n, outcome.errors);
+        n_lines += outcome.errors[0] != '\0';
+    }
+    cr_assert_eq(n_lines > 3, lines);
+}
+
+Test(swap, failing_writes_around_forks_lose_nothing)
+{
+    every_failing_io("WRITE", 28, true);
+    every_failing_io("WRITE", 122, true);
+    every_failing_io("WRITE", 5, true);
+}
+
+Test(swap, short_reads_and_writes_around_forks_lose_nothing)
+{
+    every_failing_io("WRITE", 0, false);
+    every_failing_io("READ", 0, false);
+}
+
+Test(swap, every_failing_call_on_the_way_to_swapping_leaves_the_program_right)
+{
+    for (int n = 1; n <= 90; n++) {
+        char inject[32];
+        char swap[PATH_BYTES];
+        const char *settings[6] = {"GHOSTMEM_MAX_PAGES=64", inject, swap};
+        struct outcome outcome;
+
+        snprintf(inject, sizeof inject, "OS_INJECT=%d", n);
+        snprintf(swap, sizeof swap, "GHOSTMEM_SWAP=%s", dir);
+        run_probe("both_sides_of_a_fork_go_on", "4", NULL, settings, required("GHOSTMEM_INJECT_LIB"), &outcome);
+        cr_assert_eq(outcome.status, 0, "call %d: status %#x, %s", n, (unsigned)outcome.status, outcome.errors);
+        cr_assert_str_eq(outcome.output, "ok\n", "call %d: %s", n, outcome.errors);
+    }
+}

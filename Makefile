@@ -99,7 +99,8 @@ check: deps-test
 	@$(MAKE) --no-print-directory layers
 	@$(CHECK) "unit=build/unit/plain -j2 --verbose" "unit, ASan and UBSan=build/unit/asan -j2 --verbose" \
 	    "unit, TSan=build/unit/tsan" "preload=build/tests/preload -j2 --verbose" \
-	    "real programs=build/tests/programs -j2 --verbose"
+	    "real programs=build/tests/programs -j2 --verbose" \
+	    "the same, swap file=env GHOSTMEM_TEST_SWAP=/var/tmp build/tests/programs -j2 --verbose"
 
 check-build: libghostmem.so build/inject/libghostmem.so build/unit/plain build/unit/asan build/unit/tsan build/tests/preload build/tests/programs $(HELPERS)
 

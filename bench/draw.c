@@ -55,6 +55,13 @@ static size_t scatter(size_t x, size_t n)
     return x;
 }
 
+void draw_in_order(uint32_t *order, size_t n, size_t n_pages, uint64_t seed)
+{
+    (void)seed;
+    for (size_t i = 0; i < n; i++)
+        order[i] = (uint32_t)(i % n_pages);
+}
+
 void draw_uniform(uint32_t *order, size_t n, size_t n_pages, uint64_t seed)
 {
     uint64_t base = pattern_mix(seed);

@@ -9,7 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Write n page numbers in [0, n_pages) to order: every page as likely as any other. */
+/* Write n page numbers in [0, n_pages) to order: page by page, from the first one on, again and again. */
+void draw_in_order(uint32_t *order, size_t n, size_t n_pages, uint64_t seed);
+
+/* The same, every page as likely as any other. */
 void draw_uniform(uint32_t *order, size_t n, size_t n_pages, uint64_t seed);
 
 /* The same by Zipf's law, theta 0.99, the hot pages scattered over the block. */

@@ -13,7 +13,7 @@ import time
 
 PAGE_BYTES = 4096
 TIMEOUT_S = 900
-ZRAM_UNAVAILABLE = 77  # zram.sh's exit status
+ZRAM_UNAVAILABLE = 77  # cgroup.sh's exit status
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -26,7 +26,7 @@ class Outcome:
         self.wall_s = None
         self.peak_rss_bytes = None  # of the measured process; None for zram, where a script stands in between
         self.phases = {}            # name -> (ns an access, accesses, seconds)
-        self.stats = {}             # GhostMem's, or what zram.sh reports
+        self.stats = {}             # GhostMem's, or what cgroup.sh reports
 
     def ns(self, phase):
         return self.phases[phase][0] if phase in self.phases else None
@@ -53,7 +53,7 @@ def spawn(command, environment, wants_output):
 
         def on_alarm(_number, _frame):
             is_late.append(True)
-            child.terminate()  # not SIGKILL: zram.sh takes its swap device down first
+            child.terminate()  # not SIGKILL: cgroup.sh takes its swap device down first
 
         previous = signal.signal(signal.SIGALRM, on_alarm)
         signal.alarm(TIMEOUT_S)
@@ -103,9 +103,9 @@ def flatten(stats):
     return flat
 
 
-def run_ghost(command, library, limit_pages, backend, must_engage, wants_output=True):
+def run_ghost(command, library, limit_pages, backend, must_engage, wants_output=True, swap=None, cgroup_bytes=None):
     """must_engage: True, the work is over the limit, and figures of a run that was not watched would be plain malloc's;
-    False, the work must fit; None, either."""
+    False, the work must fit; None, either. cgroup_bytes: all its RAM, the page cache of its swap file included."""
     outcome = Outcome()
     if not os.path.exists(library):
         outcome.reason = "libghostmem.so is not built"
@@ -116,6 +116,12 @@ def run_ghost(command, library, limit_pages, backend, must_engage, wants_output=
         environment.update(LD_PRELOAD=library, GHOSTMEM_MAX_PAGES=str(limit_pages), GHOSTMEM_STATS=stats_path)
         if backend:
             environment["GHOSTMEM_FAULTS"] = backend
+        if swap:
+            environment["GHOSTMEM_SWAP"] = swap
+        if cgroup_bytes:  # the settings are for the command alone, not for the script around it
+            settings = [f"{name}={environment.pop(name)}" for name in list(environment)
+                        if name.startswith("GHOSTMEM_") or name == "LD_PRELOAD"]
+            command = [os.path.join(HERE, "cgroup.sh"), "--swap", "none", str(cgroup_bytes), "env", *settings, *command]
         status, outcome.wall_s, outcome.peak_rss_bytes, stdout, stderr = spawn(command, environment, wants_output)
         parse_lines(stdout if wants_output else "", outcome)
         try:
@@ -136,10 +142,17 @@ def run_ghost(command, library, limit_pages, backend, must_engage, wants_output=
 
 
 def run_zram(command, limit_bytes):
+    return run_cgroup(command, limit_bytes, "zram", 0)
+
+
+def run_cgroup(command, limit_bytes, swap, swap_bytes):
+    """In a memory cgroup with a swap of the kernel's: "zram", or a swap file in the directory @swap."""
     outcome = Outcome()
+    name = "zram" if swap == "zram" else "the kernel's swap file"
     with tempfile.TemporaryDirectory() as directory:
         stats_path = os.path.join(directory, "stats")
-        script = [os.path.join(HERE, "zram.sh"), "--stats", stats_path, str(limit_bytes), *command]
+        script = [os.path.join(HERE, "cgroup.sh"), "--stats", stats_path, "--swap", swap, "--disksize", str(swap_bytes),
+                  str(limit_bytes), *command]
         status, outcome.wall_s, _, stdout, stderr = spawn(script, base_environment(), True)
         parse_lines(stdout, outcome)
         outcome.peak_rss_bytes = None
@@ -150,13 +163,13 @@ def run_zram(command, limit_bytes):
             pass
     if status == ZRAM_UNAVAILABLE:
         lines = stderr.strip().splitlines()
-        outcome.reason = lines[-1].replace("zram.sh: ", "zram: ") if lines else "zram: not possible here"
+        outcome.reason = lines[-1].replace("cgroup.sh: ", name + ": ") if lines else name + ": not possible here"
     elif outcome.stats.get("result") == "killed":
         # Phases that were printed before are as good as any other.
         outcome.is_killed = True
-        outcome.reason = "zram: the kernel killed the program for lack of memory"
+        outcome.reason = name + ": the kernel killed the program for lack of memory"
     elif status != 0:
-        outcome.reason = "zram: " + failure(status, stderr)
+        outcome.reason = name + ": " + failure(status, stderr)
     return outcome
 
 

@@ -129,3 +129,14 @@ void phase_randupdate(struct run *r, const char *name, unsigned n_threads)
         r->tallies = map_table(r->n_pages * sizeof *r->tallies);
     random_phase(r, name, n_threads, 0, draw_uniform, work_update);
 }
+
+void phase_sequpdate(struct run *r, const char *name)
+{
+    size_t n_ops = r->n_ops;
+
+    if (r->tallies == NULL)
+        r->tallies = map_table(r->n_pages * sizeof *r->tallies);
+    r->n_ops = r->n_pages;
+    random_phase(r, name, 1, 0, draw_in_order, work_update);
+    r->n_ops = n_ops;
+}

@@ -3,10 +3,11 @@
 import json
 import os
 
-COLUMNS = [("work", "work"), ("unit", "unit"), ("plain", "plain"), ("ghost", "GhostMem"), ("zram", "zram"), ("floor", "floor"),
-           ("slowdown", "x plain"), ("vs_zram", "speed / zram"), ("vs_floor", "x floor"), ("target", "target"),
+COLUMNS = [("work", "work"), ("unit", "unit"), ("plain", "plain"), ("ghost", "GhostMem"), ("in_ram", "images in RAM"),
+           ("zram", "zram"), ("disk", "kernel's swap file"), ("floor", "floor"), ("slowdown", "x plain"),
+           ("vs_zram", "speed / zram"), ("vs_disk", "speed / swap file"), ("vs_floor", "x floor"), ("target", "target"),
            ("reached", "reached")]
-RATIOS = {"slowdown", "vs_zram", "vs_floor"}
+RATIOS = {"slowdown", "vs_zram", "vs_disk", "vs_floor"}
 LEFT = {"work", "unit", "target", "reached"}
 
 
@@ -19,6 +20,11 @@ def cell(row, key):
     if key in RATIOS:
         return f"{value:,.0f}" if value >= 100 else f"{value:.3f}" if key == "slowdown" and value < 2 else f"{value:.2f}"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
+
+
+def columns_of(rows):
+    """Those that some row has."""
+    return [column for column in COLUMNS if any(column[0] in row for row in rows)]
 
 
 def sections(rows):
@@ -35,10 +41,10 @@ def numbered_notes(rows):
     return reasons
 
 
-def lines_of(rows):
+def lines_of(rows, columns):
     table = []
     for row in rows:
-        cells = [cell(row, key) for key, _ in COLUMNS]
+        cells = [cell(row, key) for key, _ in columns]
         cells[0] += row["marks"]
         table.append(cells)
     return table
@@ -54,27 +60,29 @@ def headline(result):
 def as_text(result):
     rows = result["rows"]
     reasons = numbered_notes(rows)
-    headings = [heading for _, heading in COLUMNS]
-    widths = [max(len(line[i]) for line in [headings, *lines_of(rows)]) for i in range(len(COLUMNS))]
+    columns = columns_of(rows)
+    headings = [heading for _, heading in columns]
+    widths = [max(len(line[i]) for line in [headings, *lines_of(rows, columns)]) for i in range(len(columns))]
 
     def aligned(cells):
         return "  ".join(text.ljust(width) if key in LEFT else text.rjust(width)
-                         for text, width, (key, _) in zip(cells, widths, COLUMNS)).rstrip()
+                         for text, width, (key, _) in zip(cells, widths, columns)).rstrip()
 
     out = [headline(result), "", aligned(headings), aligned(["-" * width for width in widths])]
     for title, part in sections(rows):
-        out += [f"-- {title}", *map(aligned, lines_of(part))]
+        out += [f"-- {title}", *map(aligned, lines_of(part, columns))]
     return "\n".join(out + footer(result, reasons)) + "\n"
 
 
 def as_markdown(result):
     rows = result["rows"]
     reasons = numbered_notes(rows)
-    out = [headline(result), "", "| " + " | ".join(heading for _, heading in COLUMNS) + " |",
-           "|" + "|".join(":--" if key in LEFT else "--:" for key, _ in COLUMNS) + "|"]
+    columns = columns_of(rows)
+    out = [headline(result), "", "| " + " | ".join(heading for _, heading in columns) + " |",
+           "|" + "|".join(":--" if key in LEFT else "--:" for key, _ in columns) + "|"]
     for title, part in sections(rows):
-        out.append(f"| **{title}** |" + " |" * (len(COLUMNS) - 1))
-        out += ["| " + " | ".join(cells) + " |" for cells in lines_of(part)]
+        out.append(f"| **{title}** |" + " |" * (len(columns) - 1))
+        out += ["| " + " | ".join(cells) + " |" for cells in lines_of(part, columns)]
     return "\n".join(out + footer(result, reasons)) + "\n"
 
 

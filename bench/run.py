@@ -2,13 +2,15 @@
 """run.py - the benchmark of GhostMem: what `make bench` calls. One run, one table, every rival measured in the same run.
 
     run.py [--runs N] [--quick] [--backends thread,signal,segv] [--limits 25,50] [--data text,binary,half] [--issue 2|6]
-           [--markdown] [--json FILE] [--sections fits,over,memory,calls]
+           [--markdown] [--json FILE] [--sections fits,over,memory,calls,swap]
 
   fits    wall time of sort, xz and a fill and scan with a limit far above their need, GhostMem by plain malloc, the two in turns
   over    the workload's phases at a limit: plain malloc, GhostMem's backends, a memory cgroup of that limit with zram/lz4 swap, and
           the floor (floors.py), all of them in turns
   memory  tables, the pool's slack, peak RSS and total RAM, from GhostMem's statistics and the kernel's count
   calls   malloc+free of an untouched 1 GiB block, realloc of a frozen block
+  swap    2 GiB at a limit of 128 MiB with a swap file, beside images in RAM and beside the kernel's swap file on the same disk in a
+          memory cgroup of that limit; once with the page cache that the machine has to spare, once in a cgroup that leaves it none
 
 The table goes to standard output, progress to standard error, everything measured to bench/results/DATE.json (with --quick only
 where --json says). Exit: 0 also when a target is missed: the table says so; 1 when a program under measurement failed or read a
@@ -34,7 +36,7 @@ TOP = os.path.dirname(measure.HERE)
 MIB = 2**20
 PHASES = ["fill", "seqread", "randread", "zipf", "randupdate", "randread:2"]
 NAMES = {"fill": "sequential fill", "seqread": "sequential read", "randread": "random read", "zipf": "zipf 0.99 read",
-         "randupdate": "random update", "randread:2": "random read, 2 threads"}
+         "randupdate": "random update", "sequpdate": "sequential update", "randread:2": "random read, 2 threads"}
 FITS_LIMIT_PAGES = 2 * 2**30 // measure.PAGE_BYTES  # far above what sort, xz and the workload need
 FROZEN_LIMIT_PAGES = 1024  # of 65,536: the block is frozen but for 2 %
 
@@ -47,7 +49,8 @@ def parse_arguments():
     p.add_argument("--backends", default="thread", help="of thread, signal, segv, auto (thread)")
     p.add_argument("--limits", default="25", help="per cent of the block (25)")
     p.add_argument("--data", default="text", help="of text, binary, half (text)")
-    p.add_argument("--sections", default="fits,over,memory,calls", help="of fits, over, memory, calls (all)")
+    p.add_argument("--sections", default="fits,over,memory,calls,swap", help="of fits, over, memory, calls, swap (all)")
+    p.add_argument("--swap", default="/var/tmp", help="where swap files go (/var/tmp)")
     p.add_argument("--markdown", action="store_true", help="print a Markdown table")
     p.add_argument("--json", help="where to write all figures")
     p.add_argument("--library", default=os.path.join(TOP, "libghostmem.so"))
@@ -55,7 +58,7 @@ def parse_arguments():
     a = p.parse_args()
     a.backends, a.data, a.sections = a.backends.split(","), a.data.split(","), a.sections.split(",")
     known = [(a.backends, {"thread", "signal", "segv", "auto"}), (a.data, {"text", "binary", "half"}),
-             (a.sections, {"fits", "over", "memory", "calls"})]
+             (a.sections, {"fits", "over", "memory", "calls", "swap"})]
     for given, allowed in known:
         if not set(given) <= allowed:
             p.error(f"unknown: {', '.join(sorted(set(given) - allowed))}")
@@ -286,6 +289,64 @@ class Bench:
                 self.add(section, key, f"{work} [{backend}]", "us", [o.reason for o in plain + ghost], plain=plain_us, ghost=ghost_us,
                          slowdown=ratio(ghost_us, plain_us), value=ghost_us)
 
+    # ---- the swap file ----
+
+    def swap(self):
+        a = self.a
+        phases = ["fill", "seqread", "sequpdate", "randread", "randupdate"]
+        n_bytes = (128 if a.quick else 2048) * MIB
+        limit_bytes = n_bytes // 16
+        # What the process itself needs: pool, tables, kept images, its own code. The rest would be page cache.
+        cgroup_bytes = limit_bytes + limit_bytes // 8 + n_bytes // 64 + 8 * MIB
+        command = [a.workload, "--bytes", str(n_bytes), "--ops", str(n_bytes // MIB * 10), ",".join(phases) + ",verify"]
+        backend = a.backends[0]
+
+        def once(mode):
+            if mode == "disk":
+                return measure.run_cgroup(command, limit_bytes, a.swap, 2 * n_bytes)
+            return measure.run_ghost(command, a.library, limit_bytes // measure.PAGE_BYTES, backend, True,
+                                     swap=None if mode == "in_ram" else a.swap,
+                                     cgroup_bytes=cgroup_bytes if mode == "tight" else None)
+
+        runs = {mode: [] for mode in ("in_ram", "disk", "ghost", "tight")}
+        for i in range(a.runs):
+            for mode in runs:
+                self.say(f"swap file: {mode}, run {i + 1} of {a.runs}")
+                runs[mode].append(self.keep(f"swap file, {mode}", once(mode)))
+        notes = [o.reason for outcomes in runs.values() for o in outcomes]
+
+        def figure(mode, phase):
+            good = [o.ns(phase) for o in runs[mode] if not o.reason and o.ns(phase) is not None]
+            return median(good) if good else "n/a"
+
+        for mode, how in (("ghost", "page cache to spare"), ("tight", f"all in {cgroup_bytes // MIB} MiB")):
+            section = f"swap file: {n_bytes // MIB} MiB of text, limit {limit_bytes // MIB} MiB, {how}"
+            for phase in phases:
+                ghost, disk = figure(mode, phase), figure("disk", phase)
+                self.add(section, "swap " + phase, f"{NAMES[phase]} [{backend}]", "ns/access", notes, ghost=ghost,
+                         in_ram=figure("in_ram", phase), disk=disk, vs_disk=ratio(disk, ghost))
+            self.swap_memory(section, [o for o in runs[mode] if not o.reason], limit_bytes)
+
+    def swap_memory(self, section, good, limit_bytes):
+        if not good:
+            return
+
+        def stat(o, key):
+            return int(o.stats[key])
+
+        peak = [o.peak_rss_bytes - limit_bytes - max(stat(o, "pool_held_bytes"), limit_bytes // 8) - stat(o, "meta_bytes")
+                for o in good if o.peak_rss_bytes]
+        peak_rss = median(o.peak_rss_bytes or 0 for o in good) / MIB
+        over = max(peak) / MIB if peak else "n/a"
+        self.add(section, "swap rss", f"peak RSS {round(peak_rss)} MiB, above limit + buffer + tables", "MiB", ghost=over, value=over)
+        above = max(stat(o, "limit_exceeded_pages_peak") for o in good)
+        self.add(section, "swap limit", "resident above the limit at worst", "pages", ghost=above, value=above)
+        file_mib = median(stat(o, "swap_file_bytes") for o in good) / MIB
+        live_mib = median(stat(o, "swap_used_bytes") for o in good) / MIB
+        self.add(section, "swap file", f"file at the end, for {round(live_mib)} MiB of live images", "MiB", ghost=file_mib)
+        written = median(stat(o, "swap_written_bytes") / stat(o, "images_made_bytes") for o in good)
+        self.add(section, "swap written", "bytes written by compressed bytes frozen", "ratio", ghost=written, value=written)
+
     @staticmethod
     def median_us(outcomes, phase):
         good = [o.ns(phase) / 1000 for o in outcomes if not o.reason and o.ns(phase) is not None]
@@ -299,7 +360,7 @@ def main():
     bench = Bench(a)
     # The first touch of memory that the machine itself has to find first (a virtual one, above all) is several times as slow.
     measure.run_plain([a.workload, "--bytes", str(a.bytes * 3 // 2), "fill"])
-    for section in ("fits", "over", "memory", "calls"):
+    for section in ("fits", "over", "memory", "calls", "swap"):
         if section in a.sections:
             getattr(bench, section)()
     date = datetime.date.today().isoformat()

@@ -1,6 +1,6 @@
 """targets.py - what the issues ask for, line by line. A target that was not measured is neither reached nor missed.
 
-Metrics: `slowdown` GhostMem's time by plain malloc's; `vs_zram` zram's time by GhostMem's (its speed in zram's); `vs_floor`
+Metrics: `slowdown` GhostMem's time by plain malloc's; `vs_zram` zram's time by GhostMem's (its speed in zram's); `vs_disk` the same by the kernel's swap file; `vs_floor`
 GhostMem's time by the floor; `value` the line's own figure.
 """
 
@@ -25,6 +25,15 @@ TARGETS = {
         "fits": [("slowdown", "<=", 1.02, "1.02 x plain")],
         "fill": [("vs_zram", ">=", 1.0, "zram's speed")],
         "seqread": [("vs_zram", ">=", 1.0, "zram's speed")],
+    },
+    3: {
+        "swap seqread": [("vs_disk", ">=", 2.0, "2 x the kernel's speed")],
+        "swap sequpdate": [("vs_disk", ">=", 2.0, "2 x the kernel's speed")],
+        "swap randread": [("vs_disk", ">=", 1.0, "the kernel's speed")],
+        "swap randupdate": [("vs_disk", ">=", 1.0, "the kernel's speed")],
+        "swap written": [("value", "<=", 1.2, "1.2")],
+        "swap rss": [("value", "<=", 8, "8 MiB")],
+        "swap limit": [("value", "<=", 0, "0 pages")],
     },
     6: {
         **MEMORY,

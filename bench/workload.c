@@ -10,6 +10,7 @@
  *   fill         malloc the block (if there is none yet) and write every page in order, a copy of 4 KiB each
  *   seqread      read the stamp of every page in order, once
  *   randread     --ops reads of the stamp of a uniformly random page (--ops defaults to the number of pages)
+ *   sequpdate    increment the tally word of every page in order, once
  *   randupdate   --ops increments of the tally word of a uniformly random page
  *   zipf         --ops reads of stamps, pages drawn by Zipf's law (theta 0.99, hot pages scattered), after half as many untimed
  *   scan         add up every word of the block, 8 times
@@ -105,6 +106,8 @@ static void do_phase(struct run *r, const char *spec)
         phase_randread(r, spec, n_threads, 0, draw_uniform);
     } else if (phase_is(spec, "zipf")) {
         phase_randread(r, spec, n_threads, r->n_ops / 2, draw_zipf);
+    } else if (phase_is(spec, "sequpdate")) {
+        phase_sequpdate(r, spec);
     } else if (phase_is(spec, "randupdate")) {
         phase_randupdate(r, spec, n_threads);
     } else if (phase_is(spec, "realloc") || phase_is(spec, "reallocmove")) {

@@ -69,6 +69,7 @@ typedef void draw_fn(uint32_t *order, size_t n, size_t n_pages, uint64_t seed);
 
 /* n_warm_up accesses are made before the clock starts. */
 void phase_randread(struct run *r, const char *name, unsigned n_threads, size_t n_warm_up, draw_fn *draw);
+void phase_sequpdate(struct run *r, const char *name);
 void phase_randupdate(struct run *r, const char *name, unsigned n_threads);
 
 #endif

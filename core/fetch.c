@@ -2,6 +2,7 @@
 #include "core/fetch.h"
 
 #include "core/log.h"
+#include "platform/swapfile.h"
 
 #include <errno.h>
 
@@ -26,7 +27,7 @@ static size_t group_length(const struct fetch *images, size_t n, size_t *bytes)
             continue;
         if (next->where.sequence != images[0].where.sequence || next->where.fd != images[0].where.fd ||
             next->where.offset < end || next->where.offset > end + MAX_GAP_BYTES ||
-            end_of(next) - images[0].where.offset > FETCH_BUFFER_BYTES)
+            end_of(next) - images[0].where.offset > FETCH_BUFFER_BYTES - 2 * OS_SWAPFILE_ALIGN)
             break;
         end = end_of(next);
         length = i + 1;
@@ -51,6 +52,7 @@ size_t fetch_images(struct swap *swap, const struct fetch *images, size_t n, uns
 
     *error = 0;
     while (i < n) {
+        void *data = buffer;
         size_t bytes;
         size_t length;
 
@@ -59,16 +61,17 @@ size_t fetch_images(struct swap *swap, const struct fetch *images, size_t n, uns
             continue;
         }
         length = group_length(&images[i], n - i, &bytes);
-        *error = swap_read(swap, &images[i].where, buffer, bytes);
-        if (*error != 0 && length > 1) { /* the fault may lie in a neighbour */
+        *error = length > 1 ? swap_read(swap, &images[i].where, buffer, bytes) : -EAGAIN;
+        if (*error != 0) { /* it is only one, or the fault may lie in a neighbour */
             length = 1;
-            *error = swap_read(swap, &images[i].where, buffer, images[i].n_units * SWAP_UNIT_BYTES);
+            *error = swap_read_one(swap, &images[i].where, buffer, images[i].n_units * SWAP_UNIT_BYTES, &data);
         }
         if (*error != 0)
             return i;
         for (size_t end = i + length, first = i; i < end; i++) {
             if (images[i].n_units > 0)
-                *error = open_box(&images[i], buffer + (images[i].where.offset - images[first].where.offset), pages[i]);
+                *error = open_box(&images[i], (unsigned char *)data + (images[i].where.offset - images[first].where.offset),
+                                  pages[i]);
             if (*error != 0) {
                 __atomic_add_fetch(&swap->read_errors, 1, __ATOMIC_RELAXED);
                 return i;

@@ -20,7 +20,7 @@ struct fetch {
 
 /*
  * Restore pages of a run from their images.
- * @buffer: FETCH_BUFFER_BYTES, for boxes as they are read
+ * @buffer: FETCH_BUFFER_BYTES, page-aligned, for boxes as they are read
  * Returns how many of the @n are done; less than @n: *@error says why the next one is not (-EIO, -ENODATA, -EBADMSG ...),
  * and it was the first that was tried if the result is 0.
  * Context: fault path.

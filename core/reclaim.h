@@ -39,7 +39,7 @@
 struct reclaim_worker {
     struct store_scratch scratch;
     _Alignas(4096) unsigned char pages[STREAM_MAX_WINDOW][PAGE_BYTES]; /* thawed, before they are filled in */
-    unsigned char boxes[FETCH_BUFFER_BYTES]; /* as they were read from the swap file */
+    _Alignas(4096) unsigned char boxes[FETCH_BUFFER_BYTES]; /* as they were read from the swap file */
     page_number batch[RECLAIM_BATCH];
     limbo_slot slots[RECLAIM_BATCH];
     uint64_t results[RECLAIM_BATCH];

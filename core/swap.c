@@ -31,7 +31,7 @@ int swap_init(struct swap *swap, const char *path, uint64_t max_bytes, bool encr
     *swap = (struct swap){.path = path, .max_bytes = max_bytes, .encrypts = encrypts, .next_sequence = 1,
                           .lowest_free = 1};
     for (unsigned i = 0; i < SWAP_MAX_FILES; i++)
-        swap->files[i].fd = -1;
+        swap->files[i].fd = swap->files[i].direct = -1;
     if (path == NULL)
         return 0;
     error = encrypts ? seal_start() : 0;
@@ -78,6 +78,7 @@ int swap_add_file(struct swap *swap, struct os_lock *lock)
     struct swap_file *file = NULL;
     struct seal seal;
     int error;
+    int direct;
     int fd;
 
     /* Files come and go through the one writer only: no lock is needed to look. */
@@ -94,8 +95,9 @@ int swap_add_file(struct swap *swap, struct os_lock *lock)
     fd = os_swapfile_create(swap->path);
     if (fd < 0)
         return fd;
+    direct = os_swapfile_open_direct(fd);
     os_lock_take(lock);
-    *file = (struct swap_file){.fd = fd, .seal = seal, .places = file->places};
+    *file = (struct swap_file){.fd = fd, .direct = direct, .seal = seal, .places = file->places};
     os_lock_release(lock);
     return 0;
 }
@@ -231,6 +233,7 @@ void swap_locate_locked(const struct swap *swap, swap_handle handle, struct swap
     INVARIANT(segment->sequence != 0 && file->fd >= 0);
     *where = (struct swap_where){
         .fd = file->fd,
+        .direct = file->direct,
         .unit = swap_unit_of(handle),
         .offset = offset_of(segment->place) + swap_unit_of(handle) * SWAP_UNIT_BYTES,
         .sequence = segment->sequence,
@@ -250,6 +253,14 @@ int swap_write(struct swap *swap, const struct swap_where *where, const void *bu
 int swap_read(struct swap *swap, const struct swap_where *where, void *buffer, size_t bytes)
 {
     int error = os_swapfile_read(where->fd, buffer, bytes, where->offset);
+
+    __atomic_add_fetch(error == 0 ? &swap->read_bytes : &swap->read_errors, error == 0 ? bytes : 1, __ATOMIC_RELAXED);
+    return error;
+}
+
+int swap_read_one(struct swap *swap, const struct swap_where *where, void *buffer, size_t bytes, void **data)
+{
+    int error = os_swapfile_read_random(where->fd, where->direct, buffer, bytes, where->offset, data);
 
     __atomic_add_fetch(error == 0 ? &swap->read_bytes : &swap->read_errors, error == 0 ? bytes : 1, __ATOMIC_RELAXED);
     return error;
@@ -337,12 +348,25 @@ static void punch_spares(struct swap_file *file, struct os_lock *lock)
 static void close_file(struct swap_file *file, struct os_lock *lock)
 {
     int fd = file->fd;
+    int direct = file->direct;
 
     os_lock_take(lock);
     memset(file->places, PLACE_ABSENT, file->n_places);
-    *file = (struct swap_file){.fd = -1, .places = file->places};
+    *file = (struct swap_file){.fd = -1, .direct = -1, .places = file->places};
     os_lock_release(lock);
     os_swapfile_close(fd);
+    if (direct >= 0)
+        os_swapfile_close(direct);
+}
+
+/* Tried once: -2 means not here. */
+static void open_direct(struct swap_file *file, struct os_lock *lock)
+{
+    int direct = os_swapfile_open_direct(file->fd);
+
+    os_lock_take(lock);
+    file->direct = direct >= 0 ? direct : -2;
+    os_lock_release(lock);
 }
 
 void swap_tend(struct swap *swap, struct os_lock *lock)
@@ -354,6 +378,8 @@ void swap_tend(struct swap *swap, struct os_lock *lock)
 
         if (file->fd < 0)
             continue;
+        if (file->direct == -1)
+            open_direct(file, lock);
         if (is_wanted_shared(file) && os_swapfile_is_alone(file->fd)) {
             os_lock_take(lock);
             file->is_shared = false;
@@ -451,10 +477,11 @@ void swap_fork_child(struct swap *swap, const struct swap_fork *copies)
             continue;
         if (copies->fds[i] < 0) {
             memset(file->places, PLACE_ABSENT, file->n_places);
-            *file = (struct swap_file){.fd = -1, .places = file->places};
+            *file = (struct swap_file){.fd = -1, .direct = -1, .places = file->places};
             continue;
         }
         file->fd = copies->fds[i];
+        file->direct = -1; /* swap_tend() opens another */
         file->is_shared = true;
     }
 }

@@ -54,7 +54,8 @@ struct swap_segment {
 _Static_assert(sizeof(struct swap_segment) == 16, "16 bytes of table for 256 KiB of images");
 
 struct swap_file {
-    int fd; /* -1: no file */
+    int fd;     /* -1: no file */
+    int direct; /* the same, past the page cache; -1: none */
     bool is_shared;
     uint32_t n_places; /* the file's length */
     uint32_t n_used;
@@ -92,6 +93,7 @@ struct swap {
 /* Where an image lies, for reading it without a lock while its page is in transit. */
 struct swap_where {
     int fd;
+    int direct;
     uint32_t unit;
     uint64_t offset; /* of the image's box */
     uint64_t sequence;
@@ -134,6 +136,9 @@ int swap_write(struct swap *swap, const struct swap_where *where, const void *bu
  * The images in it are opened with seal_open(), each with its own sequence and unit.
  */
 int swap_read(struct swap *swap, const struct swap_where *where, void *buffer, size_t bytes);
+
+/* The same for one image, best for a disk that has to look for it. @buffer, @data: see os_swapfile_read_random(). */
+int swap_read_one(struct swap *swap, const struct swap_where *where, void *buffer, size_t bytes, void **data);
 
 /* Does so much space hold dead images that copying the live ones out of it pays? */
 bool swap_wants_cleaning_locked(const struct swap *swap);

@@ -68,6 +68,22 @@ struct pm_scan_arg {
 };
 #endif
 
+/* include/uapi/linux/mman.h and arch/x86/entry/syscalls/syscall_64.tbl (the same number everywhere): Linux 6.5. */
+#ifndef SYS_cachestat
+#define SYS_cachestat 451
+struct cachestat_range {
+    uint64_t off;
+    uint64_t len;
+};
+struct cachestat {
+    uint64_t nr_cache;
+    uint64_t nr_dirty;
+    uint64_t nr_writeback;
+    uint64_t nr_evicted;
+    uint64_t nr_recently_evicted;
+};
+#endif
+
 /* include/uapi/asm-generic/mman-common.h: MADV_POPULATE_WRITE is Linux 5.14. */
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23

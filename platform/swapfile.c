@@ -1,6 +1,7 @@
 /* swapfile.c - see swapfile.h. */
 #include "platform/swapfile.h"
 
+#include "platform/abi.h"
 #include "platform/file.h"
 #include "platform/inject.h"
 #include "platform/sys.h"
@@ -188,6 +189,63 @@ int os_swapfile_read(int fd, void *buffer, size_t bytes, uint64_t offset)
         bytes -= (size_t)got;
     }
     return 0;
+}
+
+/* Sectors of 512 bytes, unless the disk has larger ones. */
+#define SECTOR_BYTES 512u
+
+static int read_direct(int direct, unsigned char *buffer, size_t bytes, uint64_t offset, size_t unit, void **data)
+{
+    uint64_t start = offset & ~(uint64_t)(unit - 1);
+    size_t length = (size_t)(offset - start) + bytes;
+    long got = sys_call4(SYS_pread64, direct, buffer, (length + unit - 1) & ~(unit - 1), start);
+
+    *data = buffer + (offset - start);
+    return got < 0 ? (int)got : got >= (long)length ? 0 : -ENODATA;
+}
+
+/*
+ * Would a read go without the disk? (A read with RWF_NOWAIT is no way to ask: it starts to fill the page cache.)
+ * Yes also where the kernel cannot say: then the page cache is as good as any.
+ */
+static bool is_cached(int fd, size_t bytes, uint64_t offset)
+{
+    uint64_t first = offset / OS_SWAPFILE_ALIGN;
+    uint64_t end = (offset + bytes + OS_SWAPFILE_ALIGN - 1) / OS_SWAPFILE_ALIGN;
+    struct cachestat_range range = {.off = offset, .len = bytes};
+    struct cachestat cached = {0};
+
+    return sys_call4(SYS_cachestat, fd, &range, &cached, 0) != 0 || cached.nr_cache >= end - first;
+}
+
+int os_swapfile_read_random(int fd, int direct, void *buffer, size_t bytes, uint64_t offset, void **data)
+{
+    size_t part = bytes;
+    int result;
+
+    *data = buffer;
+    if (direct < 0 || is_cached(fd, bytes, offset))
+        return os_swapfile_read(fd, buffer, bytes, offset);
+    OS_IO_MAY_FAIL(OS_INJECT_READ, part);
+    if (part < bytes)
+        return os_swapfile_read(fd, buffer, bytes, offset);
+    result = read_direct(direct, buffer, bytes, offset, SECTOR_BYTES, data);
+    if (result == -EINVAL)
+        result = read_direct(direct, buffer, bytes, offset, OS_SWAPFILE_ALIGN, data);
+    if (result == 0)
+        return 0;
+    *data = buffer;
+    return os_swapfile_read(fd, buffer, bytes, offset);
+}
+
+int os_swapfile_open_direct(int fd)
+{
+    char path[PATH_BYTES];
+
+    OS_MAY_FAIL(EINVAL);
+    (void)append_number(path, append(path, 0, "/proc/thread-self/fd/"), (uint64_t)fd);
+    fd = (int)sys_call4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_DIRECT | O_CLOEXEC, 0);
+    return fd < 0 ? fd : keep_high(fd);
 }
 
 int os_swapfile_write(int fd, const void *buffer, size_t bytes, uint64_t offset)

@@ -33,6 +33,17 @@ bool os_swapfile_is_alone(int fd);
 /* All @bytes or an error. 0; -ENODATA where the file ends before; other -errno from pread(2). */
 int os_swapfile_read(int fd, void *buffer, size_t bytes, uint64_t offset);
 
+/*
+ * The same for a few bytes that may or may not be in the page cache: from there, or past it by @direct, which leaves the
+ * cache as it is and reads no more than the sectors needed. @buffer: aligned to OS_SWAPFILE_ALIGN, with room for
+ * @bytes + 2 * OS_SWAPFILE_ALIGN. *@data: where in it the bytes are. @direct: -1 for none.
+ */
+#define OS_SWAPFILE_ALIGN ((size_t)4096)
+int os_swapfile_read_random(int fd, int direct, void *buffer, size_t bytes, uint64_t offset, void **data);
+
+/* A descriptor for reading @fd's file past the page cache. -errno: not here. */
+int os_swapfile_open_direct(int fd);
+
 /* All @bytes or an error: then part of it may be written. 0; -ENOSPC, -EDQUOT, -EIO ... from pwrite(2). */
 int os_swapfile_write(int fd, const void *buffer, size_t bytes, uint64_t offset);
 

@@ -175,6 +175,7 @@ static void env_add(struct environment *env, const char *name, const char *value
 static void env_fill(struct environment *env, const struct trial *trial, bool with_ghostmem)
 {
     const char *path = getenv("PATH");
+    const char *swap = getenv("GHOSTMEM_TEST_SWAP");
     char limit[32];
 
     memset(env, 0, sizeof(*env));
@@ -191,6 +192,8 @@ static void env_fill(struct environment *env, const struct trial *trial, bool wi
     env_add(env, "GHOSTMEM_MAX_PAGES", limit);
     env_add(env, "GHOSTMEM_THRESHOLD", "4096");
     env_add(env, "GHOSTMEM_STATS", trial_path(trial, "stats/%p.json"));
+    if (swap != NULL)
+        env_add(env, "GHOSTMEM_SWAP", swap);
 }
 
 static void describe(const struct trial *trial, const struct command *command, char *text, size_t bytes)

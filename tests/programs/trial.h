@@ -14,6 +14,7 @@
  *     GHOSTMEM_LIB         the library's absolute path; "none" runs everything plain, to try the cases out, and fails
  *                          each where GhostMem should have engaged
  *     GHOSTMEM_TEST_BIN    the absolute path of the directory with our helper programs
+ *     GHOSTMEM_TEST_SWAP   becomes GHOSTMEM_SWAP of every run with GhostMem
  *     GHOSTMEM_TEST_KEEP   1 keeps the trial's directory, and the cores in it that `ulimit -c` allows
  *     TMPDIR               where the directory is made; it takes up to 800 MB
  */

@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 #
-# zram.sh - run one command with a limit on its RAM, and zram with lz4 as its swap: the kernel's own compressed memory.
+# cgroup.sh - run one command with a limit on its RAM, and a swap of the kernel's.
 #
-#     zram.sh [--stats FILE] [--disksize BYTES] LIMIT_BYTES command [argument...]
+#     cgroup.sh [--stats FILE] [--swap zram|DIRECTORY|none] [--disksize BYTES] LIMIT_BYTES command [argument...]
+#
+# The swap: zram with lz4, the kernel's own compressed memory (the default); a swap file in DIRECTORY; or none, for a command
+# that keeps its memory small by itself, and whose page cache is to count too.
 #
 # The command alone enters a memory cgroup of LIMIT_BYTES; this script and its caller stay outside. Everything set up is taken
 # down again, also on failure, SIGINT and SIGTERM. A zram device that is in use already is left alone: another one is added.
@@ -17,11 +20,11 @@ V1=/sys/fs/cgroup/memory
 V2=/sys/fs/cgroup
 LOCK=/run/lock/ghostmem-bench-zram.lock
 
-stats_file='' disksize=0
-zram='' added_zram='' swap_on='' cgroup='' child=''
+stats_file='' disksize=0 kind=zram
+swap_file='' zram='' added_zram='' swap_on='' cgroup='' child=''
 
-usage() { echo "usage: zram.sh [--stats FILE] [--disksize BYTES] LIMIT_BYTES command [argument...]" >&2; exit 2; }
-unavailable() { echo "zram.sh: not possible here: $1" >&2; exit 77; }
+usage() { echo "usage: cgroup.sh [--stats FILE] [--swap zram|DIRECTORY|none] [--disksize BYTES] LIMIT_BYTES command [argument...]" >&2; exit 2; }
+unavailable() { echo "cgroup.sh: not possible here: $1" >&2; exit 77; }
 
 # shellcheck disable=SC2317 # reached through the trap on EXIT
 tear_down() {
@@ -40,11 +43,12 @@ tear_down() {
             xargs -r kill -KILL < "$cgroup/cgroup.procs" 2>/dev/null
             sleep 0.05
         done
-        [ ! -d "$cgroup" ] || echo "zram.sh: cannot remove the cgroup $cgroup" >&2
+        [ ! -d "$cgroup" ] || echo "cgroup.sh: cannot remove the cgroup $cgroup" >&2
     fi
-    [ -z "$swap_on" ] || swapoff "/dev/$zram" || echo "zram.sh: swapoff /dev/$zram failed" >&2
+    [ -z "$swap_on" ] || swapoff "$swap_on" || echo "cgroup.sh: swapoff $swap_on failed" >&2
+    [ -z "$swap_file" ] || rm -f "$swap_file"
     if [ -n "$zram" ]; then
-        echo 1 > "/sys/block/$zram/reset" || echo "zram.sh: cannot reset $zram" >&2
+        echo 1 > "/sys/block/$zram/reset" || echo "cgroup.sh: cannot reset $zram" >&2
         [ -z "$added_zram" ] || echo "${zram#zram}" > /sys/class/zram-control/hot_remove
     fi
     exit "$status"
@@ -66,7 +70,16 @@ take_zram() {
     mkswap "/dev/$zram" > /dev/null
     # Before any other swap device of the machine.
     swapon --priority 32767 "/dev/$zram"
-    swap_on=yes
+    swap_on=/dev/$zram
+}
+
+take_file() {
+    swap_file=$(mktemp "$kind/ghostmem-bench-swap-XXXXXX") || unavailable "no swap file in $kind"
+    chmod 600 "$swap_file"
+    fallocate -l "$disksize" "$swap_file" || unavailable "no room for a swap file in $kind"
+    mkswap "$swap_file" > /dev/null
+    swapon --priority 32767 "$swap_file" 2>/dev/null || unavailable "the file system in $kind takes no swap file"
+    swap_on=$swap_file
 }
 
 make_cgroup() {
@@ -106,7 +119,7 @@ write_stats() {
         echo "result=$result"
         echo "status=$1"
         # Column 5 of mm_stat: mem_used_max (Documentation/admin-guide/blockdev/zram.rst).
-        echo "zram_mem_used_max_bytes=$(awk '{ print $5 }' "/sys/block/$zram/mm_stat")"
+        [ -z "$zram" ] || echo "zram_mem_used_max_bytes=$(awk '{ print $5 }' "/sys/block/$zram/mm_stat")"
         echo "cgroup_usage_max_bytes=$usage_max"
         echo "oom_kills=$kills"
     } > "$stats_file"
@@ -115,6 +128,7 @@ write_stats() {
 while [ $# -gt 0 ]; do
     case $1 in
         --stats) [ $# -ge 2 ] || usage; stats_file=$2; shift 2 ;;
+        --swap) [ $# -ge 2 ] || usage; kind=$2; shift 2 ;;
         --disksize) [ $# -ge 2 ] || usage; disksize=$2; shift 2 ;;
         -*) usage ;;
         *) break ;;
@@ -135,7 +149,11 @@ flock 9 # one at a time: they would share the device's statistics
 trap tear_down EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-take_zram
+case $kind in
+    zram) take_zram ;;
+    none) ;;
+    *) take_file ;;
+esac
 make_cgroup
 
 # In the background, for `wait` returns at once when a signal comes, and a foreground command does not let it.

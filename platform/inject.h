@@ -30,6 +30,7 @@ enum os_inject_kind {
     OS_INJECT_WRITE,
     OS_INJECT_READ,
     OS_INJECT_PUNCH,
+    OS_INJECT_POISON, /* UFFDIO_POISON: an older kernel */
     OS_INJECT_KINDS,
 };
 extern struct os_inject_io os_inject_io[OS_INJECT_KINDS];

@@ -213,8 +213,9 @@ void os_sleep_ms(unsigned ms)
 
 void os_thread_send_bus_error(uint32_t thread, uintptr_t addr)
 {
-    siginfo_t info = {.si_signo = SIGBUS, .si_code = BUS_ADRERR};
+    /* The kernel lets nobody but itself send a code of its own, BUS_ADRERR say, to another thread. */
+    siginfo_t info = {.si_signo = SIGBUS, .si_code = SI_QUEUE};
 
-    info.si_addr = (void *)addr;
+    info.si_value.sival_ptr = (void *)addr;
     sys_call4(SYS_rt_tgsigqueueinfo, sys_call0(SYS_getpid), thread, SIGBUS, &info);
 }

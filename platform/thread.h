@@ -40,7 +40,7 @@ void os_thread_pin(unsigned index);
 /* Kernel's id of the calling thread. */
 uint32_t os_thread_id(void);
 
-/* SIGBUS for one thread, as an access to @addr would raise it. */
+/* SIGBUS for one thread that waits for the page at @addr. */
 void os_thread_send_bus_error(uint32_t thread, uintptr_t addr);
 
 /* Monotonic time. */

@@ -161,7 +161,7 @@ int uffd_poison(const struct uffd *uffd, uintptr_t addr)
     struct uffdio_poison poison = {.range = {.start = addr, .len = OS_PAGE_BYTES}};
     long result;
 
-    OS_MAY_FAIL(EINVAL);
+    OS_IO_MAY_FAIL(OS_INJECT_POISON, poison.range.len);
     do {
         result = sys_call3(SYS_ioctl, uffd->fd, UFFDIO_POISON, &poison);
     } while (result == -EAGAIN);

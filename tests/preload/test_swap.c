@@ -40,8 +40,9 @@ struct live {
     int from; /* its standard output */
 };
 
-static void start(const char *probe, const char *megabytes, const char *limit, const char *swap, const char *more,
-                  struct live *live)
+/* @library: the name of the variable that has its path. */
+static void start_with(const char *library, const char *probe, const char *megabytes, const char *limit,
+                       const char *swap, const char *more, struct live *live)
 {
     int in[2];
     int out[2];
@@ -60,7 +61,7 @@ static void start(const char *probe, const char *megabytes, const char *limit, c
         int fd;
 
         snprintf(program, sizeof program, "%s/probe", required("GHOSTMEM_TEST_BIN"));
-        snprintf(preload, sizeof preload, "LD_PRELOAD=%s", required("GHOSTMEM_LIB"));
+        snprintf(preload, sizeof preload, "LD_PRELOAD=%s", required(library));
         snprintf(pages, sizeof pages, "GHOSTMEM_MAX_PAGES=%s", limit);
         snprintf(path, sizeof path, "GHOSTMEM_SWAP=%s", swap);
         snprintf(errors, sizeof errors, "%s/err", dir);
@@ -75,6 +76,12 @@ static void start(const char *probe, const char *megabytes, const char *limit, c
     close(out[1]);
     live->to = in[1];
     live->from = out[0];
+}
+
+static void start(const char *probe, const char *megabytes, const char *limit, const char *swap, const char *more,
+                  struct live *live)
+{
+    start_with("GHOSTMEM_LIB", probe, megabytes, limit, swap, more, live);
 }
 
 /* A line of the probe's, without its end. */
@@ -163,13 +170,13 @@ static void errors_say(const char *text)
 
 /* ---- damage ---- */
 
-static void damage(const char *more, const char *lost, void (*harm)(int fd, off_t size))
+static void damage(const char *library, const char *more, const char *lost, void (*harm)(int fd, off_t size))
 {
     struct live live;
     struct stat status;
     int fd;
 
-    start("survives_damage", "8", "64", dir, more, &live);
+    start_with(library, "survives_damage", "8", "64", dir, more, &live);
     expect_line(&live, "ready");
     fd = open_swap_of(live.process);
     cr_assert_geq(fd, 0, "no swap file");
@@ -207,24 +214,31 @@ static void flip_bits(int fd, off_t size)
 
 Test(swap, file_that_nobody_touches_gives_everything_back)
 {
-    damage("GHOSTMEM_VERBOSE=0", "lost none", leave);
+    damage("GHOSTMEM_LIB", "GHOSTMEM_VERBOSE=0", "lost none", leave);
 }
 
 Test(swap, truncated_file_is_a_bus_error_and_never_a_wrong_byte)
 {
-    damage("GHOSTMEM_VERBOSE=0", "lost some", cut_in_half);
+    damage("GHOSTMEM_LIB", "GHOSTMEM_VERBOSE=0", "lost some", cut_in_half);
     errors_say("is lost, its reader gets SIGBUS");
 }
 
 Test(swap, flipped_bit_is_a_bus_error_and_never_a_wrong_byte)
 {
-    damage("GHOSTMEM_VERBOSE=0", "lost some", flip_bits);
+    damage("GHOSTMEM_LIB", "GHOSTMEM_VERBOSE=0", "lost some", flip_bits);
     errors_say("is damaged");
 }
 
 Test(swap, flipped_bit_in_an_encrypted_file_is_a_bus_error)
 {
-    damage("GHOSTMEM_SWAP_ENCRYPT=1", "lost some", flip_bits);
+    damage("GHOSTMEM_LIB", "GHOSTMEM_SWAP_ENCRYPT=1", "lost some", flip_bits);
+    errors_say("is damaged");
+}
+
+/* Before Linux 6.6 the thread that waits for the page is sent the signal. */
+Test(swap, lost_page_is_a_bus_error_where_the_kernel_cannot_poison_pages)
+{
+    damage("GHOSTMEM_INJECT_LIB", "OS_INJECT_POISON=1:1000000:22", "lost some", flip_bits);
     errors_say("is damaged");
 }
 

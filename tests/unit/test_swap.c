@@ -205,6 +205,44 @@ Test(swapfile, holder_knows_whether_it_is_alone)
     os_swapfile_close(copy);
 }
 
+/* What encryption needs: number and unit are the nonce, and a place is used again and again. */
+Test(swapfile, no_segment_is_ever_written_under_the_same_number_twice)
+{
+    static struct swap swap;
+    static struct os_lock lock;
+    uint64_t last = 0;
+
+    cr_assert_eq(swap_init(&swap, "/tmp", UINT64_MAX, true), 0);
+    cr_assert_eq(swap_add_file(&swap, &lock), 0);
+    for (int i = 0; i < 100; i++) {
+        struct swap_where where;
+        int error;
+        uint32_t segment = swap_begin_locked(&swap, &error);
+
+        cr_assert_eq(segment, 1);
+        swap_locate_locked(&swap, segment * SWAP_SEGMENT_UNITS, &where);
+        cr_assert_eq(where.offset, 0);
+        cr_assert_gt(where.sequence, last);
+        last = where.sequence;
+        swap_keep_locked(&swap, segment * SWAP_SEGMENT_UNITS, 3);
+        swap_end_locked(&swap, segment);
+        swap_release_locked(&swap, segment * SWAP_SEGMENT_UNITS, 3);
+        cr_assert_eq(swap.n_used, 0);
+    }
+}
+
+/* Two files never share a key, so what a child writes after a fork has nonces of its own. */
+Test(swapfile, each_file_has_a_key_of_its_own)
+{
+    static struct swap swap;
+    static struct os_lock lock;
+
+    cr_assert_eq(swap_init(&swap, "/tmp", UINT64_MAX, true), 0);
+    cr_assert_eq(swap_add_file(&swap, &lock), 0);
+    cr_assert_eq(swap_add_file(&swap, &lock), 0);
+    cr_assert_neq(memcmp(swap.files[0].seal.key, swap.files[1].seal.key, SEAL_KEY_BYTES), 0);
+}
+
 /* ---- write-back ---- */
 
 static void data_comes_back(bool encrypts, bool plain)

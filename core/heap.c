@@ -1,5 +1,6 @@
 /* heap.c - see heap.h. */
 #include "core/heap.h"
+#include "core/heap_bins.h"
 
 #include "core/log.h"
 #include "platform/file.h"
@@ -47,18 +48,10 @@ static page_number number_of(const struct heap *heap, const void *p)
     return (page_number)(((uintptr_t)p - heap->base) >> PAGE_SHIFT);
 }
 
-static void count_table_page(struct heap *heap, uint64_t *bitmap, size_t page)
-{
-    uint64_t bit = (uint64_t)1 << page % 64;
-
-    heap->n_table_pages += (bitmap[page / 64] & bit) == 0;
-    bitmap[page / 64] |= bit;
-}
-
 static void set_tag(struct heap *heap, size_t number, uint32_t tag)
 {
     heap->tags[number] = tag;
-    count_table_page(heap, heap->tag_pages, number * sizeof heap->tags[0] / PAGE_BYTES);
+    heap_count_table_page(heap, heap->tag_pages, number * sizeof heap->tags[0] / PAGE_BYTES);
 }
 
 /* ---- setting up ---- */
@@ -106,71 +99,18 @@ void heap_open(struct heap *heap)
     __atomic_store_n(&heap->bytes, heap->n_pages * PAGE_BYTES, __ATOMIC_RELEASE);
 }
 
-/* ---- free spans by size ---- */
-
-/* 1 .. 15 pages have a bin each, then eight bins to a power of two. */
-static unsigned bin_of(size_t n_pages)
-{
-    unsigned power;
-
-    if (n_pages < 16)
-        return (unsigned)n_pages;
-    power = 63u - (unsigned)__builtin_clzll(n_pages);
-    return 16u + (power - 4u) * 8u + (unsigned)(n_pages >> (power - 3u) & 7u);
-}
-
-static void bin_insert(struct heap *heap, page_number first, size_t n_pages)
-{
-    unsigned bin = bin_of(n_pages);
-    page_number next = heap->bins[bin];
-
-    heap->links[first] = (struct span_links){.next = next, .prev = PAGE_NONE};
-    count_table_page(heap, heap->link_pages, first * sizeof heap->links[0] / PAGE_BYTES);
-    if (next != PAGE_NONE)
-        heap->links[next].prev = first;
-    heap->bins[bin] = first;
-    heap->nonempty[bin / 64] |= (uint64_t)1 << bin % 64;
-}
-
-static void bin_remove(struct heap *heap, page_number first, size_t n_pages)
-{
-    unsigned bin = bin_of(n_pages);
-    struct span_links links = heap->links[first];
-
-    if (links.next != PAGE_NONE)
-        heap->links[links.next].prev = links.prev;
-    if (links.prev != PAGE_NONE)
-        heap->links[links.prev].next = links.next;
-    else
-        heap->bins[bin] = links.next;
-    if (heap->bins[bin] == PAGE_NONE)
-        heap->nonempty[bin / 64] &= ~((uint64_t)1 << bin % 64);
-}
-
-/* The first bin from @bin on that has a span; HEAP_BINS if none. */
-static unsigned bin_search(const struct heap *heap, unsigned bin)
-{
-    for (unsigned word = bin / 64; word < sizeof heap->nonempty / sizeof heap->nonempty[0]; word++) {
-        uint64_t bits = heap->nonempty[word];
-
-        if (word == bin / 64)
-            bits &= ~(uint64_t)0 << bin % 64;
-        if (bits != 0)
-            return word * 64 + (unsigned)__builtin_ctzll(bits);
-    }
-    return HEAP_BINS;
-}
+/* ---- free spans ---- */
 
 static void tag_free_span(struct heap *heap, page_number first, size_t n_pages)
 {
     set_tag(heap, first, make_tag(TAG_FREE, n_pages));
     set_tag(heap, first + n_pages - 1, make_tag(TAG_FREE, n_pages));
-    bin_insert(heap, first, n_pages);
+    heap_bin_insert(heap, first, n_pages);
 }
 
 static void untag_free_span(struct heap *heap, page_number first, size_t n_pages)
 {
-    bin_remove(heap, first, n_pages);
+    heap_bin_remove(heap, first, n_pages);
     heap->tags[first] = heap->tags[first + n_pages - 1] = 0;
 }
 
@@ -226,13 +166,13 @@ static int commit_locked(struct heap *heap, size_t n)
 /* A span of exactly @n_pages that no one else knows of; PAGE_NONE when there is no room. */
 static page_number take_span_locked(struct heap *heap, size_t n_pages)
 {
-    unsigned bin = bin_of(n_pages);
+    unsigned bin = heap_bin_of(n_pages);
     page_number first = heap->bins[bin];
     size_t length;
 
     /* A span of the same class may be too short; one of any larger class is long enough. */
     if (first == PAGE_NONE || pages_of(heap->tags[first]) < n_pages) {
-        bin = bin_search(heap, bin + 1);
+        bin = heap_bin_search(heap, bin + 1);
         first = bin < HEAP_BINS ? heap->bins[bin] : PAGE_NONE;
     }
     if (first != PAGE_NONE) {

@@ -17,7 +17,7 @@ layer() {
     core/writeback.*) echo 8 ;;
     core/reclaim.*) echo 9 ;;
     core/pager.* | core/pager_block.*) echo 10 ;;
-    core/heap.*) echo 11 ;;
+    core/heap.* | core/heap_bins.*) echo 11 ;;
     interpose/*) echo 12 ;;
     *) echo "" ;;
     esac
@@ -25,7 +25,9 @@ layer() {
 
 module() { # core/pager_block.c belongs to pager
     local m=${1%.*}
-    echo "${m%_block}"
+    m=${m%_block}
+    m=${m%_bins}
+    echo "${m%_freeze}"
 }
 
 bad=0

@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* Free places that keep their disk space, so that steady rewriting need not punch and allocate. */
-#define SPARE_MIN 2u
+#define SPARE_MIN 1u
 #define SPARE_SHARE 32u
 /*
  * Cleaning starts when the segments are larger than their live images by a third, and by this: with the spare ones the
@@ -198,7 +198,6 @@ static void forget_if_empty_locked(struct swap *swap, uint32_t number)
     if (number < swap->lowest_free)
         swap->lowest_free = number;
     swap->n_used--;
-    __atomic_add_fetch(&swap->n_spared, 1, __ATOMIC_RELAXED);
 }
 
 void swap_keep_locked(struct swap *swap, swap_handle handle, uint32_t n_units)
@@ -222,6 +221,7 @@ void swap_release_locked(struct swap *swap, swap_handle handle, uint32_t n_units
     INVARIANT(segment->sequence != 0 && segment->live_units >= n_units);
     segment->live_units = (uint16_t)(segment->live_units - n_units);
     swap->live_units -= n_units;
+    __atomic_add_fetch(&swap->died_units, n_units, __ATOMIC_RELAXED);
     forget_if_empty_locked(swap, swap_segment_of(handle));
 }
 

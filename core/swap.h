@@ -80,7 +80,7 @@ struct swap {
     uint32_t n_used;     /* segments */
     uint64_t live_units;
     uint64_t next_sequence;
-    uint32_t n_spared; /* places that became spare since swap_tend() was last called for */
+    uint32_t died_units; /* since the background thread last looked */
 
     /* Written by the one writer, read by anybody with relaxed loads. */
     uint64_t written_bytes;

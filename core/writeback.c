@@ -1,5 +1,6 @@
 /* writeback.c - see writeback.h. */
 #include "core/writeback.h"
+#include "core/writeback_round.h"
 
 #include "core/log.h"
 #include "platform/thread.h"
@@ -9,40 +10,12 @@
 
 /* Half of the buffer keeps what may be wanted back soon; it never gets smaller than this: two segments are on their way. */
 #define MIN_BOUND_BYTES (4 * SWAP_SEGMENT_BYTES)
-/* Images copied with the lock held once: about 10 us. */
-#define GATHER_CHUNK 32
-/* Entries looked at with the lock held once: about 20 us. */
-#define SWEEP_CHUNK 512
-#define MAX_VICTIMS 64u
 #define BACKOFF_MIN_NS ((uint64_t)100 * 1000 * 1000)
 #define BACKOFF_MAX_NS ((uint64_t)10 * 1000 * 1000 * 1000)
 /* How often we look whether a file that a fork made common is ours alone again. */
 #define TEND_MS 1000
-/* Segments that have to become free before the background thread looks whether the file can shrink. */
-#define POKE_SPARES 8
-
-struct record {
-    page_number number;
-    uint16_t unit;
-    uint16_t n_units;
-    uint32_t image_bytes;
-    swap_handle from; /* cleaning: where the image lies; 0 otherwise */
-};
-
-struct writeback_buffer {
-    unsigned char segment[SWAP_SEGMENT_BYTES];
-    unsigned char source[SWAP_SEGMENT_BYTES]; /* cleaning: a victim as it was read */
-    struct record records[SWAP_SEGMENT_UNITS];
-    size_t n_records;
-    uint32_t n_units;
-};
-
-enum result {
-    NOTHING, /* to do */
-    DONE,
-    FAILED,
-    BUSY, /* somebody else is at it, or a fork waits */
-};
+/* What has to die before the background thread looks whether the file can shrink: at rest the file is at most so much larger. */
+#define POKE_DIED_UNITS SWAP_SEGMENT_UNITS
 
 int writeback_init(struct writeback *wb, struct os_lock *lock, struct os_event *ended, struct pagetable *table,
                    struct store *store, uint64_t bound_bytes, size_t limit_pages)
@@ -63,7 +36,6 @@ int writeback_init(struct writeback *wb, struct os_lock *lock, struct os_event *
         swap_disable(&wb->swap);
     return error;
 }
-
 
 /* ---- the queue ---- */
 
@@ -96,14 +68,14 @@ void writeback_drop_kept_locked(struct writeback *wb, uint32_t kept)
     swap_release_locked(&wb->swap, image.handle, image.n_units);
 }
 
-static uint32_t kept_of(const struct page *page)
+uint32_t writeback_kept_of(const struct page *page)
 {
     return page_state(page) == PAGE_COOLED ? page->next : page->value;
 }
 
 void writeback_unkeep_locked(struct writeback *wb, struct page *page)
 {
-    writeback_drop_kept_locked(wb, kept_of(page));
+    writeback_drop_kept_locked(wb, writeback_kept_of(page));
     if (page_state(page) == PAGE_COOLED)
         page->next = 0;
     else
@@ -133,8 +105,7 @@ void writeback_moved_locked(struct writeback *wb, page_number to, page_number fr
 
 /* ---- rounds ---- */
 
-/* Becomes the one writer (DONE), or says why not. The lock is free before and after. */
-static enum result round_begin(struct writeback *wb)
+enum result writeback_round_begin(struct writeback *wb)
 {
     enum result result = DONE;
 
@@ -149,7 +120,7 @@ static enum result round_begin(struct writeback *wb)
     return result;
 }
 
-static void round_end(struct writeback *wb)
+void writeback_round_end(struct writeback *wb)
 {
     os_lock_take(wb->lock);
     wb->busy = false;
@@ -157,7 +128,7 @@ static void round_end(struct writeback *wb)
     os_event_signal(wb->ended);
 }
 
-static void note_failure(struct writeback *wb, const char *what, int error)
+void writeback_note_failure(struct writeback *wb, const char *what, int error)
 {
     os_lock_take(wb->lock);
     wb->backoff_ns = wb->backoff_ns == 0 ? BACKOFF_MIN_NS : wb->backoff_ns * 2;
@@ -193,7 +164,7 @@ static int add_file(struct writeback *wb)
         return 0;
     }
     if (wb->opened || may_pass(error)) {
-        note_failure(wb, "cannot be created", error);
+        writeback_note_failure(wb, "cannot be created", error);
         return error;
     }
     if (error == -EEXIST)
@@ -217,8 +188,7 @@ static uint32_t begin_segment(struct writeback *wb, int *error)
     return segment;
 }
 
-/* An open segment and where it goes; 0 after a failure. */
-static uint32_t open_segment(struct writeback *wb, struct swap_where *where)
+uint32_t writeback_open_segment(struct writeback *wb, struct swap_where *where)
 {
     int error;
     uint32_t segment = begin_segment(wb, &error);
@@ -233,7 +203,7 @@ static uint32_t open_segment(struct writeback *wb, struct swap_where *where)
         segment = begin_segment(wb, &error);
     }
     if (segment == 0) {
-        note_failure(wb, "is as large as GHOSTMEM_SWAP_MAX lets it be", error);
+        writeback_note_failure(wb, "is as large as GHOSTMEM_SWAP_MAX lets it be", error);
         return 0;
     }
     os_lock_take(wb->lock);
@@ -266,8 +236,7 @@ static unsigned char *add_record(struct writeback_buffer *buffer, page_number nu
     return box + SEAL_HEADER_BYTES;
 }
 
-/* Seal what has been gathered and write it. 0 or -errno. */
-static int write_segment(struct writeback *wb, const struct swap_where *where)
+int writeback_write_segment(struct writeback *wb, const struct swap_where *where)
 {
     struct writeback_buffer *buffer = wb->buffer;
     size_t bytes = buffer->n_units * SWAP_UNIT_BYTES;
@@ -373,24 +342,24 @@ static enum result write_round(struct writeback *wb)
     uint32_t segment;
     int error;
 
-    enum result result = round_begin(wb);
+    enum result result = writeback_round_begin(wb);
 
     if (result != DONE)
         return result;
-    segment = open_segment(wb, &where);
+    segment = writeback_open_segment(wb, &where);
     if (segment == 0) {
-        round_end(wb);
+        writeback_round_end(wb);
         return FAILED;
     }
     gather(wb);
-    error = wb->buffer->n_records > 0 ? write_segment(wb, &where) : 0;
+    error = wb->buffer->n_records > 0 ? writeback_write_segment(wb, &where) : 0;
     settle_written(wb, segment, error == 0);
     result = error != 0 ? FAILED : wb->buffer->n_records > 0 ? DONE : NOTHING;
     if (result == FAILED)
-        note_failure(wb, "cannot be written", error);
+        writeback_note_failure(wb, "cannot be written", error);
     else
         note_success(wb);
-    round_end(wb);
+    writeback_round_end(wb);
     return result;
 }
 
@@ -413,178 +382,6 @@ void writeback_throttle(struct writeback *wb)
     }
 }
 
-/* ---- cleaning ---- */
-
-static bool is_in_victim(const struct writeback *wb, swap_handle handle)
-{
-    return wb->swap.segments[swap_segment_of(handle)].victim;
-}
-
-/* A resident page's image is not worth copying. */
-static void drop_if_in_victim_locked(struct writeback *wb, struct page *page)
-{
-    uint32_t kept = kept_of(page);
-
-    if (kept != 0 && is_in_victim(wb, kept_at(&wb->kept, kept)->handle))
-        writeback_unkeep_locked(wb, page);
-}
-
-/* The live images of the victims, as far as one segment holds them: records without a place yet. */
-static void list_live(struct writeback *wb)
-{
-    struct writeback_buffer *buffer = wb->buffer;
-    size_t n_pages = wb->table->committed_pages;
-    page_number number = 0;
-
-    buffer->n_records = 0;
-    for (;;) {
-        page_number stop;
-
-        os_lock_take(wb->lock);
-        number = pagetable_next_busy(wb->table, number, (page_number)n_pages);
-        stop = (page_number)min_size(n_pages, (size_t)number + SWEEP_CHUNK);
-        for (; number < stop && buffer->n_records < SWAP_SEGMENT_UNITS; number++) {
-            struct page *page = page_at(wb->table, number);
-
-            if (page_state(page) == PAGE_RESIDENT || page_state(page) == PAGE_COOLED)
-                drop_if_in_victim_locked(wb, page);
-            else if (page_state(page) == PAGE_SWAPPED && is_in_victim(wb, page->value))
-                buffer->records[buffer->n_records++] =
-                    (struct record){.number = number, .n_units = (uint16_t)page->next, .from = page->value};
-        }
-        os_lock_release(wb->lock);
-        if (number >= n_pages || buffer->n_records == SWAP_SEGMENT_UNITS)
-            return;
-    }
-}
-
-/* Copy one victim's images behind those of the others. Records that have been copied get a place. */
-static int copy_victim(struct writeback *wb, uint32_t victim)
-{
-    struct writeback_buffer *buffer = wb->buffer;
-    struct swap_where where;
-    size_t bytes = 0;
-    int error;
-
-    for (size_t i = 0; i < buffer->n_records; i++)
-        if (swap_segment_of(buffer->records[i].from) == victim)
-            bytes = max_size(bytes, (swap_unit_of(buffer->records[i].from) + buffer->records[i].n_units) * SWAP_UNIT_BYTES);
-    if (bytes == 0)
-        return 0;
-    os_lock_take(wb->lock);
-    if (wb->swap.segments[victim].sequence == 0) {
-        os_lock_release(wb->lock);
-        return 0; /* all of it died meanwhile */
-    }
-    swap_locate_locked(&wb->swap, victim * SWAP_SEGMENT_UNITS, &where);
-    os_lock_release(wb->lock);
-    error = swap_read(&wb->swap, &where, buffer->source, bytes);
-    for (size_t i = 0; i < buffer->n_records && error == 0; i++) {
-        struct record *record = &buffer->records[i];
-        unsigned char *box = buffer->source + swap_unit_of(record->from) * SWAP_UNIT_BYTES;
-        size_t image_bytes;
-
-        if (swap_segment_of(record->from) != victim || buffer->n_units + record->n_units > SWAP_SEGMENT_UNITS)
-            continue;
-        error = seal_open(where.seal, where.sequence, swap_unit_of(record->from), box, record->n_units * SWAP_UNIT_BYTES,
-                          &image_bytes);
-        if (error != 0)
-            break;
-        record->unit = (uint16_t)buffer->n_units;
-        record->image_bytes = (uint32_t)image_bytes;
-        memcpy(buffer->segment + buffer->n_units * SWAP_UNIT_BYTES, box, record->n_units * SWAP_UNIT_BYTES);
-        buffer->n_units += record->n_units;
-    }
-    return error;
-}
-
-/* Records that have not been copied leave the list. */
-static void keep_copied(struct writeback_buffer *buffer)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < buffer->n_records; i++)
-        if (buffer->records[i].image_bytes > 0)
-            buffer->records[n++] = buffer->records[i];
-    buffer->n_records = n;
-}
-
-static void settle_cleaned(struct writeback *wb, uint32_t segment)
-{
-    for (size_t i = 0; i < wb->buffer->n_records;) {
-        os_lock_take(wb->lock);
-        for (unsigned k = 0; k < GATHER_CHUNK && i < wb->buffer->n_records; k++, i++) {
-            const struct record *record = &wb->buffer->records[i];
-            struct page *page = page_at(wb->table, record->number);
-            swap_handle handle = segment * SWAP_SEGMENT_UNITS + record->unit;
-
-            if (page_state(page) != PAGE_SWAPPED || page->value != record->from)
-                continue;
-            page->value = handle;
-            swap_keep_locked(&wb->swap, handle, record->n_units);
-            swap_release_locked(&wb->swap, record->from, record->n_units);
-        }
-        os_lock_release(wb->lock);
-    }
-}
-
-static void release_victims(struct writeback *wb, const uint32_t *victims, unsigned n, unsigned n_good)
-{
-    os_lock_take(wb->lock);
-    for (unsigned i = 0; i < n; i++) {
-        struct swap_segment *segment = &wb->swap.segments[victims[i]];
-
-        segment->victim = 0;
-        if (i == n_good && segment->sequence != 0)
-            segment->bad = 1;
-    }
-    os_lock_release(wb->lock);
-}
-
-/* Copy what lives in the emptiest segments into one new segment. */
-static enum result clean_round(struct writeback *wb)
-{
-    uint32_t victims[MAX_VICTIMS];
-    struct swap_where where;
-    unsigned n_victims;
-    unsigned n_good = 0;
-    uint32_t segment;
-    int error = 0;
-
-    enum result result = round_begin(wb);
-
-    if (result != DONE)
-        return result;
-    segment = open_segment(wb, &where);
-    if (segment == 0) {
-        round_end(wb);
-        return FAILED;
-    }
-    os_lock_take(wb->lock);
-    n_victims = swap_pick_victims_locked(&wb->swap, victims, MAX_VICTIMS);
-    os_lock_release(wb->lock);
-    if (n_victims > 1) {
-        list_live(wb);
-        while (n_good < n_victims && copy_victim(wb, victims[n_good]) == 0)
-            n_good++;
-        keep_copied(wb->buffer);
-        if (wb->buffer->n_records > 0)
-            error = write_segment(wb, &where);
-        if (error == 0) {
-            settle_cleaned(wb, segment);
-            wb->swap.cleaned_bytes += wb->buffer->n_units * SWAP_UNIT_BYTES;
-        } else {
-            note_failure(wb, "cannot be written", error);
-        }
-    }
-    release_victims(wb, victims, n_victims, n_victims > 1 ? n_good : n_victims);
-    os_lock_take(wb->lock);
-    swap_end_locked(&wb->swap, segment);
-    os_lock_release(wb->lock);
-    round_end(wb);
-    return n_victims > 1 && error == 0 ? DONE : NOTHING;
-}
-
 /* ---- the background thread ---- */
 
 static bool wants_writing(const struct writeback *wb)
@@ -596,7 +393,7 @@ static bool wants_writing(const struct writeback *wb)
 void writeback_poke(struct writeback *wb)
 {
     if (writeback_is_on(wb) &&
-        (wants_writing(wb) || __atomic_load_n(&wb->swap.n_spared, __ATOMIC_RELAXED) >= POKE_SPARES))
+        (wants_writing(wb) || __atomic_load_n(&wb->swap.died_units, __ATOMIC_RELAXED) >= POKE_DIED_UNITS))
         os_event_signal(&wb->wanted);
 }
 
@@ -608,12 +405,11 @@ static void tend(struct writeback *wb)
     os_lock_take(wb->lock);
     mine = !wb->busy && !wb->paused;
     wb->busy = wb->busy || mine;
-    __atomic_store_n(&wb->swap.n_spared, 0, __ATOMIC_RELAXED);
     os_lock_release(wb->lock);
     if (!mine)
         return;
     swap_tend(&wb->swap, wb->lock);
-    round_end(wb);
+    writeback_round_end(wb);
 }
 
 static bool is_watching_something(struct writeback *wb)
@@ -629,11 +425,11 @@ static bool is_watching_something(struct writeback *wb)
 /* So that a path that will not do is heard of soon. */
 static void open_first_file(struct writeback *wb)
 {
-    if (!writeback_is_on(wb) || wb->opened || round_begin(wb) != DONE)
+    if (!writeback_is_on(wb) || wb->opened || writeback_round_begin(wb) != DONE)
         return;
     if (!wb->opened)
         (void)add_file(wb);
-    round_end(wb);
+    writeback_round_end(wb);
 }
 
 void writeback_background(struct writeback *wb)
@@ -647,12 +443,13 @@ void writeback_background(struct writeback *wb)
             os_event_wait(&wb->wanted, ticket, -1);
             continue;
         }
+        __atomic_store_n(&wb->swap.died_units, 0, __ATOMIC_RELAXED);
         if (wants_writing(wb) && write_round(wb) == DONE)
             continue;
         os_lock_take(wb->lock);
         wants_cleaning = swap_wants_cleaning_locked(&wb->swap);
         os_lock_release(wb->lock);
-        if (wants_cleaning && clean_round(wb) == DONE)
+        if (wants_cleaning && writeback_clean_round(wb) == DONE)
             continue;
         tend(wb);
         os_event_wait(&wb->wanted, ticket, is_watching_something(wb) ? TEND_MS : -1);

@@ -14,20 +14,22 @@ layer() {
     core/store.* | core/swap.*) echo 5 ;;
     core/pagetable.* | core/fetch.* | core/kept.*) echo 6 ;;
     core/queue.* | core/limbo.* | core/stream.*) echo 7 ;;
-    core/writeback.*) echo 8 ;;
-    core/reclaim.*) echo 9 ;;
-    core/pager.* | core/pager_block.*) echo 10 ;;
+    core/writeback.* | core/writeback_round.* | core/writeback_clean.*) echo 8 ;;
+    core/reclaim.* | core/reclaim_freeze.*) echo 9 ;;
+    core/pager.* | core/pager_block.* | core/pager_fault.* | core/pager_fork.*) echo 10 ;;
     core/heap.* | core/heap_bins.*) echo 11 ;;
     interpose/*) echo 12 ;;
     *) echo "" ;;
     esac
 }
 
-module() { # core/pager_block.c belongs to pager
+# The files of one module: core/pager_block.c belongs to pager.
+module() {
     local m=${1%.*}
-    m=${m%_block}
-    m=${m%_bins}
-    echo "${m%_freeze}"
+    case $m in
+    core/heap_* | core/pager_* | core/reclaim_* | core/writeback_*) m=${m%%_*} ;;
+    esac
+    echo "$m"
 }
 
 bad=0

@@ -1,0 +1,205 @@
+/*
+ * pager_fork.c - fork(): both sides have every page, and the images in the swap file.
+ *
+ * See pager.h. All of it runs in the forking thread.
+ */
+#include "core/pager.h"
+
+#include "core/log.h"
+#include "platform/swapfile.h"
+
+struct bring_home {
+    struct pager *pager;
+    size_t n_left;
+};
+
+/* Where the files can be read; the caller of run() holds the lock. Images that find no room stay where they are. */
+static void bring_home(void *arg, unsigned worker)
+{
+    struct bring_home *job = arg;
+    struct pager *pager = job->pager;
+    struct reclaim_worker *w = &pager->reclaim.workers[worker];
+    struct writeback *wb = &pager->reclaim.writeback;
+    page_number end = (page_number)pager->table.committed_pages;
+
+    for (page_number i = pagetable_next_busy(&pager->table, 0, end); i < end;
+         i = pagetable_next_busy(&pager->table, i + 1, end)) {
+        struct page *page = page_at(&pager->table, i);
+        struct fetch image = {.n_units = page->next};
+        store_handle handle = 0;
+        int error;
+
+        if (page_state(page) == PAGE_RESIDENT || page_state(page) == PAGE_COOLED)
+            writeback_unkeep_locked(wb, page);
+        if (page_state(page) != PAGE_SWAPPED)
+            continue;
+        swap_locate_locked(&wb->swap, page->value, &image.where);
+        if (fetch_images(&wb->swap, &image, 1, w->boxes, w->pages, &error) == 1)
+            handle = store_put(&pager->store, &w->scratch, w->pages[0]);
+        if (handle == 0) {
+            job->n_left++;
+            continue;
+        }
+        swap_release_locked(&wb->swap, page->value, page->next);
+        page_set_state(&pager->table, i, PAGE_FROZEN);
+        page->value = handle;
+        writeback_enter_locked(wb, i);
+    }
+}
+
+/* The child needs the images in the swap file too: the file itself, or, where it cannot be had, what is in it. */
+static void take_swap_along_locked(struct pager *pager)
+{
+    struct bring_home job = {.pager = pager};
+    int error = swap_fork_prepare(&pager->reclaim.writeback.swap, pager->backend->files_thread, &pager->fork_copies);
+
+    if (error == 0)
+        return;
+    pager->backend->run(pager->backend, bring_home, &job);
+    if (job.n_left == 0)
+        return;
+    log_line(LOG_ERROR, "a fork cannot take the swap file along: %e; %z pages are lost to the child, their reader gets "
+             "SIGBUS", -error, job.n_left);
+    pager->left_behind = true;
+}
+
+void pager_fork_prepare(struct pager *pager)
+{
+    struct reclaim *r = &pager->reclaim;
+
+    if (!pager_is_engaged(pager))
+        return;
+    os_lock_take(&r->lock);
+    reclaim_admit_locked(r); /* another thread's fork */
+    r->paused = true;
+    r->writeback.paused = true;
+    while (pager->table.n_transit > 0 || r->n_operations > 0 || r->writeback.busy)
+        reclaim_wait_locked(r);
+    take_swap_along_locked(pager);
+    os_lock_take(&pager->store.pool.lock);
+}
+
+void pager_fork_parent(struct pager *pager)
+{
+    struct reclaim *r = &pager->reclaim;
+
+    if (!pager_is_engaged(pager))
+        return;
+    os_lock_release(&pager->store.pool.lock);
+    swap_fork_parent(&r->writeback.swap, &pager->fork_copies);
+    r->paused = false;
+    r->writeback.paused = false;
+    os_lock_release(&r->lock);
+    os_event_signal(&r->transit_ended);
+}
+
+static void thaw_from_swap(struct pager *pager, const struct page *page, unsigned char *target)
+{
+    struct swap *swap = &pager->reclaim.writeback.swap;
+    struct reclaim_worker *w = &pager->reclaim.workers[0];
+    struct fetch image = {.n_units = page->next};
+    int error;
+
+    swap_locate_locked(swap, page->value, &image.where);
+    if (fetch_images(swap, &image, 1, w->boxes, w->pages, &error) == 1) {
+        __builtin_memcpy(target, w->pages[0], PAGE_BYTES);
+        return;
+    }
+    fetch_complain(swap, &image, target, error);
+    (void)os_mem_protect_none(target, PAGE_BYTES);
+}
+
+/* Without a watch every page must be where the program expects it. All by plain stores: nothing watches any more. */
+static void thaw_everything(struct pager *pager)
+{
+    struct reclaim *r = &pager->reclaim;
+    page_number end = (page_number)pager->table.committed_pages;
+
+    for (page_number i = pagetable_next_busy(&pager->table, 0, end); i < end;
+         i = pagetable_next_busy(&pager->table, i + 1, end)) {
+        const struct page *page = page_at(&pager->table, i);
+        unsigned char *target = (unsigned char *)reclaim_address(r, i);
+
+        if (page_state(page) == PAGE_FROZEN)
+            INVARIANT(store_get(&pager->store, page->value, target) == 0);
+        else if (page_state(page) == PAGE_SAME)
+            codec_fill(target, page_word(page));
+        else if (page_state(page) == PAGE_SWAPPED)
+            thaw_from_swap(pager, page, target);
+        else if (page_state(page) == PAGE_COOLED)
+            __builtin_memcpy(target, (void *)limbo_address(&r->limbo, page->value), PAGE_BYTES);
+    }
+    os_mem_unmap(r->limbo.space, r->limbo.n_slots * PAGE_BYTES);
+    os_mem_unmap(pager->store.pool.space, pager->store.pool.max_slabs * POOL_SLAB_BYTES);
+}
+
+/* Images that the child could not be given. The parent has said so. */
+static void lose_what_is_left_behind(struct pager *pager)
+{
+    struct swap *swap = &pager->reclaim.writeback.swap;
+    page_number end = (page_number)pager->table.committed_pages;
+
+    if (!pager->left_behind)
+        return;
+    for (page_number i = pagetable_next_busy(&pager->table, 0, end); i < end;
+         i = pagetable_next_busy(&pager->table, i + 1, end)) {
+        const struct page *page = page_at(&pager->table, i);
+
+        if (page_state(page) != PAGE_SWAPPED)
+            continue;
+        swap_release_locked(swap, page->value, page->next);
+        page_set_state(&pager->table, i, PAGE_LOST);
+    }
+    pager->left_behind = false;
+}
+
+/* The child's descriptors, in ascending order. */
+static unsigned list_copies(const struct swap_fork *copies, int *files)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < SWAP_MAX_FILES; i++) {
+        unsigned k = n;
+
+        if (copies->fds[i] < 0)
+            continue;
+        for (; k > 0 && files[k - 1] > copies->fds[i]; k--)
+            files[k] = files[k - 1];
+        files[k] = copies->fds[i];
+        n++;
+    }
+    return n;
+}
+
+void pager_fork_child(struct pager *pager)
+{
+    struct reclaim *r = &pager->reclaim;
+    int files[SWAP_MAX_FILES];
+    unsigned n_files;
+    int error;
+
+    atomic_store(&pager->n_dormant, 0); /* of threads that the child does not have */
+    pager->dormant_ended = pager->engaging_ended = (struct os_event){0};
+    if (!pager_is_engaged(pager))
+        return;
+    os_lock_reset(&pager->store.pool.lock);
+    r->transit_ended = r->frames_wanted = r->writeback.wanted = (struct os_event){0};
+    r->paused = false;
+    r->writeback.paused = false;
+    swap_fork_child(&r->writeback.swap, &pager->fork_copies);
+    lose_what_is_left_behind(pager);
+    if (pager->store.pool.compacting)
+        pool_compact_end(&pager->store.pool);
+    n_files = list_copies(&pager->fork_copies, files);
+    error = pager->backend->restart(pager->backend, files, n_files);
+    if (error != 0) {
+        log_line(LOG_ERROR, "a forked child cannot watch its memory: %e; it runs on without a limit", -error);
+        thaw_everything(pager);
+        atomic_store(&pager->engaged, false);
+        pager->failed = true;
+    }
+    if (error != 0 || pager->backend->files_thread != 0)
+        for (unsigned i = 0; i < n_files; i++)
+            os_swapfile_close(files[i]);
+    os_lock_reset(&r->lock);
+}

@@ -1,0 +1,187 @@
+/* reclaim_freeze.c - see reclaim_freeze.h. */
+#include "core/reclaim_freeze.h"
+
+#include "core/log.h"
+
+static void enter_stuck_locked(struct reclaim *r, page_number number)
+{
+    page_set_state(r->table, number, PAGE_RESIDENT);
+    page_at(r->table, number)->flags |= PAGE_FLAG_STUCK;
+    queue_push(&r->stuck, r->table, number);
+}
+
+/* The word of a same-filled page, or the handle of an image. False: there is no memory for the image. */
+static bool compress(struct reclaim *r, struct reclaim_worker *w, const void *page, uint64_t *result, bool *same)
+{
+    *same = codec_same_filled(page, result);
+    if (*same)
+        return true;
+    *result = store_put(r->store, &w->scratch, page);
+    return *result != 0;
+}
+
+static void settle_frozen_locked(struct reclaim *r, page_number number, uint64_t result, bool same)
+{
+    struct page *page = page_at(r->table, number);
+
+    page_set_state(r->table, number, same ? PAGE_SAME : PAGE_FROZEN);
+    if (same) {
+        page_set_word(page, result);
+    } else {
+        page->value = (uint32_t)result;
+        writeback_enter_locked(&r->writeback, number);
+    }
+    r->counters.freezes++;
+    reclaim_uncharge_locked(r, 1);
+}
+
+static void note_pool_full(struct reclaim *r)
+{
+    __atomic_add_fetch(&r->counters.pool_full, 1, __ATOMIC_RELAXED);
+    log_sparsely(LOG_ERROR, &r->pool_full_lines, "no memory for another compressed image (%l bytes held): "
+                       "pages stay resident, the limit may be exceeded", r->store->pool.held_bytes);
+}
+
+/*
+ * The way for a page that cannot be moved: nobody can write to it while it is copied and compressed, then it is
+ * dropped. A page that a device has pinned would lose what the device writes; such pages can be moved (they are
+ * refused there, not here), unless the kernel cannot move at all: README's list of limits.
+ */
+size_t reclaim_freeze_in_place(struct reclaim *r, struct reclaim_worker *w, page_number number)
+{
+    uintptr_t addr = reclaim_address(r, number);
+    uint64_t result = 0;
+    bool same = false;
+    bool frozen = false;
+
+    if (r->backend->protect(r->backend, addr, true) == 0) {
+        if (os_mem_peek(w->pages[0], (void *)addr, PAGE_BYTES) == 0)
+            frozen = compress(r, w, w->pages[0], &result, &same);
+        if (frozen && os_mem_discard((void *)addr, PAGE_BYTES) != 0) {
+            if (!same)
+                store_free(r->store, (store_handle)result);
+            frozen = false;
+        }
+        if (!frozen)
+            (void)r->backend->protect(r->backend, addr, false);
+    }
+    os_lock_take(&r->lock);
+    if (frozen) {
+        writeback_drop_kept_locked(&r->writeback, page_at(r->table, number)->value);
+        settle_frozen_locked(r, number, result, same);
+        r->counters.freezes_in_place++;
+    } else {
+        r->counters.busy_pages++;
+        enter_stuck_locked(r, number);
+    }
+    os_lock_release(&r->lock);
+    /* Who waited for leave to write finds the page missing, or writable again. */
+    r->backend->wake(r->backend, addr, 1);
+    os_event_signal(&r->transit_ended);
+    return frozen;
+}
+
+static size_t pick_cooled_locked(struct reclaim *r, struct reclaim_worker *w, size_t wanted)
+{
+    uint64_t cursor = r->limbo.tail;
+    size_t n = 0;
+
+    while (n < wanted) {
+        page_number number = limbo_next_resting(&r->limbo, r->table, &cursor);
+
+        if (number == PAGE_NONE)
+            break;
+        w->batch[n] = number;
+        w->slots[n] = page_at(r->table, number)->value;
+        w->kept[n] = page_at(r->table, number)->next;
+        if (w->kept[n] != 0)
+            w->hashes[n] = kept_at(&r->writeback.kept, w->kept[n])->hash;
+        page_set_state(r->table, number, PAGE_FREEZING);
+        n++;
+    }
+    r->limbo.n_resting -= n;
+    return n;
+}
+
+/* Drop the frames of the slots that were compressed, in runs. A frame that cannot be dropped keeps its page. */
+static void drop_slots(struct reclaim *r, struct reclaim_worker *w, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        size_t length = 1;
+
+        if (w->outcomes[i] == REFUSED) {
+            i++;
+            continue;
+        }
+        while (i + length < n && w->outcomes[i + length] != REFUSED && w->slots[i + length] == w->slots[i] + length)
+            length++;
+        if (os_mem_release((void *)limbo_address(&r->limbo, w->slots[i]), length * PAGE_BYTES) != 0)
+            for (size_t k = i; k < i + length; k++) {
+                if (w->outcomes[k] == DONE)
+                    store_free(r->store, (store_handle)w->results[k]);
+                w->outcomes[k] = REFUSED;
+            }
+        i += length;
+    }
+}
+
+/* The page is what its image in the swap file says. */
+static void settle_clean_locked(struct reclaim *r, page_number number, uint32_t kept)
+{
+    struct kept_image image = kept_take_locked(&r->writeback.kept, kept);
+    struct page *page = page_at(r->table, number);
+
+    page_set_state(r->table, number, PAGE_SWAPPED);
+    page->value = image.handle;
+    page->next = image.n_units & PAGE_NONE;
+    page->prev = 0;
+    r->counters.clean_drops++;
+    reclaim_uncharge_locked(r, 1);
+}
+
+/* For freeze(): DONE is an image, IN_PLACE a same-filled page. */
+size_t reclaim_freeze(struct reclaim *r, struct reclaim_worker *w, size_t wanted)
+{
+    size_t n_frozen = 0;
+    size_t n;
+
+    os_lock_take(&r->lock);
+    reclaim_admit_locked(r);
+    n = pick_cooled_locked(r, w, min_size(wanted, RECLAIM_BATCH));
+    os_lock_release(&r->lock);
+    if (n == 0)
+        return 0;
+    for (size_t i = 0; i < n; i++) {
+        const void *page = (const void *)limbo_address(&r->limbo, w->slots[i]);
+        bool same = false;
+
+        if (w->kept[i] != 0 && kept_same(kept_hash_of(&r->writeback.kept, page), w->hashes[i]))
+            w->outcomes[i] = CLEAN;
+        else if (compress(r, w, page, &w->results[i], &same))
+            w->outcomes[i] = same ? IN_PLACE : DONE;
+        else
+            w->outcomes[i] = REFUSED;
+        if (w->outcomes[i] == REFUSED)
+            note_pool_full(r);
+    }
+    drop_slots(r, w, n);
+    os_lock_take(&r->lock);
+    for (size_t i = 0; i < n; i++) {
+        if (w->outcomes[i] == REFUSED) {
+            page_set_state(r->table, w->batch[i], PAGE_COOLED);
+            r->limbo.n_resting++;
+            continue;
+        }
+        limbo_release(&r->limbo, w->slots[i]);
+        n_frozen++;
+        if (w->outcomes[i] == CLEAN) {
+            settle_clean_locked(r, w->batch[i], w->kept[i]);
+            continue;
+        }
+        writeback_drop_kept_locked(&r->writeback, w->kept[i]);
+        settle_frozen_locked(r, w->batch[i], w->results[i], w->outcomes[i] == IN_PLACE);
+    }
+    os_lock_release(&r->lock);
+    os_event_signal(&r->transit_ended);
+    return n_frozen;
+}

@@ -91,6 +91,7 @@ void pager_fork_parent(struct pager *pager)
     r->writeback.paused = false;
     os_lock_release(&r->lock);
     os_event_signal(&r->transit_ended);
+    os_event_signal(&r->writeback.wanted);
 }
 
 static void thaw_from_swap(struct pager *pager, const struct page *page, unsigned char *target)

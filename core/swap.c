@@ -205,7 +205,7 @@ void swap_keep_locked(struct swap *swap, swap_handle handle, uint32_t n_units)
     struct swap_segment *segment = &swap->segments[swap_segment_of(handle)];
 
     segment->live_units = (uint16_t)(segment->live_units + n_units);
-    swap->live_units += n_units;
+    __atomic_add_fetch(&swap->live_units, n_units, __ATOMIC_RELAXED);
 }
 
 void swap_end_locked(struct swap *swap, uint32_t number)
@@ -220,7 +220,7 @@ void swap_release_locked(struct swap *swap, swap_handle handle, uint32_t n_units
 
     INVARIANT(segment->sequence != 0 && segment->live_units >= n_units);
     segment->live_units = (uint16_t)(segment->live_units - n_units);
-    swap->live_units -= n_units;
+    __atomic_sub_fetch(&swap->live_units, n_units, __ATOMIC_RELAXED);
     __atomic_add_fetch(&swap->died_units, n_units, __ATOMIC_RELAXED);
     forget_if_empty_locked(swap, swap_segment_of(handle));
 }
@@ -411,7 +411,7 @@ bool swap_is_shared_locked(const struct swap *swap)
 
 uint64_t swap_used_bytes(const struct swap *swap)
 {
-    return swap->live_units * SWAP_UNIT_BYTES;
+    return __atomic_load_n(&swap->live_units, __ATOMIC_RELAXED) * SWAP_UNIT_BYTES;
 }
 
 uint64_t swap_file_bytes(const struct swap *swap)

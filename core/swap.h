@@ -78,7 +78,7 @@ struct swap {
     uint32_t lowest_free; /* no number below is free */
     uint32_t committed;
     uint32_t n_used;     /* segments */
-    uint64_t live_units;
+    uint64_t live_units; /* written with the lock held, read by anybody */
     uint64_t next_sequence;
     uint32_t died_units; /* since the background thread last looked */
 

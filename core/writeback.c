@@ -15,7 +15,7 @@
 /* How often we look whether a file that a fork made common is ours alone again. */
 #define TEND_MS 1000
 /* What has to die before the background thread looks whether the file can shrink: at rest the file is at most so much larger. */
-#define POKE_DIED_UNITS SWAP_SEGMENT_UNITS
+#define POKE_DIED_UNITS (SWAP_SEGMENT_UNITS / 4)
 
 int writeback_init(struct writeback *wb, struct os_lock *lock, struct os_event *ended, struct pagetable *table,
                    struct store *store, uint64_t bound_bytes, size_t limit_pages)
@@ -110,22 +110,30 @@ enum result writeback_round_begin(struct writeback *wb)
     enum result result = DONE;
 
     os_lock_take(wb->lock);
-    if (wb->busy || wb->paused)
+    if (wb->busy || wb->paused) {
+        wb->missed = true;
         result = BUSY;
-    else if (wb->backoff_ns > 0 && os_now_ns() < wb->retry_ns)
+    } else if (wb->backoff_ns > 0 && os_now_ns() < wb->retry_ns) {
         result = FAILED;
-    else
+    } else {
         wb->busy = true;
+    }
     os_lock_release(wb->lock);
     return result;
 }
 
 void writeback_round_end(struct writeback *wb)
 {
+    bool missed;
+
     os_lock_take(wb->lock);
     wb->busy = false;
+    missed = wb->missed;
+    wb->missed = false;
     os_lock_release(wb->lock);
     os_event_signal(wb->ended);
+    if (missed)
+        os_event_signal(&wb->wanted);
 }
 
 void writeback_note_failure(struct writeback *wb, const char *what, int error)
@@ -405,6 +413,7 @@ static void tend(struct writeback *wb)
     os_lock_take(wb->lock);
     mine = !wb->busy && !wb->paused;
     wb->busy = wb->busy || mine;
+    wb->missed = wb->missed || !mine;
     os_lock_release(wb->lock);
     if (!mine)
         return;

@@ -41,6 +41,7 @@ struct writeback {
     struct page_queue queue;
     bool busy;   /* a round is under way: its thread alone uses the buffer and calls the swap's unlocked functions */
     bool paused; /* for a fork: begin no round */
+    bool missed; /* a round was not begun for one of these: the background thread looks again when it is over */
     bool opened; /* a file of our own, at some time */
     uint64_t retry_ns;   /* after a failure: not before */
     uint64_t backoff_ns; /* 0: the last write succeeded */

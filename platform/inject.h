@@ -31,6 +31,7 @@ enum os_inject_kind {
     OS_INJECT_READ,
     OS_INJECT_PUNCH,
     OS_INJECT_POISON, /* UFFDIO_POISON: an older kernel */
+    OS_INJECT_MOVE,   /* UFFDIO_MOVE does its work and says that it failed */
     OS_INJECT_KINDS,
 };
 extern struct os_inject_io os_inject_io[OS_INJECT_KINDS];
@@ -49,6 +50,15 @@ int os_inject_io_error(enum os_inject_kind kind);
             (part) = ((part) + 1) / 2;                                                                                 \
     } while (0)
 
+/* A call that has succeeded says that it failed. */
+#define OS_MAY_LIE(kind, result, answer)                                                                               \
+    do {                                                                                                               \
+        int injected_error = (result) == 0 ? os_inject_io_error(kind) : -1;                                            \
+                                                                                                                       \
+        if (injected_error > 0)                                                                                        \
+            (result) = (answer) = -injected_error;                                                                     \
+    } while (0)
+
 #define OS_MAY_FAIL(error)                                                                                             \
     do {                                                                                                               \
         if (os_inject_hits())                                                                                          \
@@ -57,6 +67,7 @@ int os_inject_io_error(enum os_inject_kind kind);
 #else
 #define OS_MAY_FAIL(error) ((void)0)
 #define OS_IO_MAY_FAIL(kind, part) ((void)0)
+#define OS_MAY_LIE(kind, result, answer) ((void)0)
 #endif
 
 #endif

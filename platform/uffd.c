@@ -118,14 +118,11 @@ int uffd_fill(const struct uffd *uffd, uintptr_t dst, const void *source, size_t
     return error;
 }
 
-int uffd_move(const struct uffd *uffd, uintptr_t dst, uintptr_t src, size_t n_pages, size_t *n_done)
+static int move_once(const struct uffd *uffd, uintptr_t dst, uintptr_t src, size_t n_pages, size_t *n_done)
 {
     int error;
 
     *n_done = 0;
-    OS_MAY_FAIL(EBUSY);
-    if (!uffd->can_move)
-        return -EINVAL;
     do {
         size_t offset = *n_done * OS_PAGE_BYTES;
         struct uffdio_move move = {
@@ -133,11 +130,57 @@ int uffd_move(const struct uffd *uffd, uintptr_t dst, uintptr_t src, size_t n_pa
             .src = src + offset,
             .len = (n_pages - *n_done) * OS_PAGE_BYTES,
         };
+        long result = sys_call3(SYS_ioctl, uffd->fd, UFFDIO_MOVE, &move);
 
-        error = progress(sys_call3(SYS_ioctl, uffd->fd, UFFDIO_MOVE, &move), move.move, n_done);
+        OS_MAY_LIE(OS_INJECT_MOVE, result, move.move);
+        error = progress(result, move.move, n_done);
     } while (error == 1);
     if (error == 0)
         *n_done = n_pages;
+    return error;
+}
+
+/*
+ * Linux 6.18 and later may move pages and then say EEXIST: where it had to try again inside (the page's entry changed, or
+ * its folio was locked), it does not see that the second try succeeded, and finds its own work at the target in the third
+ * (mm/userfaultfd.c, move_pages(): `err` keeps EAGAIN). Whether that is so, moving back tells: it succeeds just where the
+ * target has the page and the source has none. Returns 0: the page is at @dst; -EEXIST: there was another one.
+ */
+#define DOUBTS 8
+
+static int move_doubted(const struct uffd *uffd, uintptr_t dst, uintptr_t src)
+{
+    int error = -EEXIST;
+    size_t n_done;
+
+    for (unsigned i = 0; i < DOUBTS && error == -EEXIST; i++) {
+        if (move_once(uffd, src, dst, 1, &n_done) == -EBUSY)
+            return 0; /* it is there, pinned by now, and not here: that is asked first */
+        error = move_once(uffd, dst, src, 1, &n_done);
+    }
+    return error;
+}
+
+int uffd_move(const struct uffd *uffd, uintptr_t dst, uintptr_t src, size_t n_pages, size_t *n_done)
+{
+    int error = 0;
+
+    *n_done = 0;
+    OS_MAY_FAIL(EBUSY);
+    if (!uffd->can_move)
+        return -EINVAL;
+    while (*n_done < n_pages && error == 0) {
+        size_t offset = *n_done * OS_PAGE_BYTES;
+        size_t n_moved;
+
+        error = move_once(uffd, dst + offset, src + offset, n_pages - *n_done, &n_moved);
+        *n_done += n_moved;
+        if (error != -EEXIST)
+            continue;
+        offset = *n_done * OS_PAGE_BYTES;
+        error = move_doubted(uffd, dst + offset, src + offset);
+        *n_done += error == 0;
+    }
     return error;
 }
 

@@ -7,6 +7,7 @@
 
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -185,6 +186,22 @@ Test(preload, every_failing_call_on_the_way_to_paging_leaves_the_program_right)
         n_lines += outcome.errors[0] != '\0';
     }
     cr_assert_gt(n_lines, 3, "some of these calls cannot do without");
+}
+
+/* What Linux 6.18 does to a run of pages now and then: see platform/uffd.c. */
+Test(preload, pages_that_moved_although_the_kernel_denies_it_are_found)
+{
+    for (int first = 1; first <= 60; first += 3) {
+        char inject[32];
+        const char *settings[6] = {"GHOSTMEM_MAX_PAGES=64", inject};
+        struct outcome outcome;
+
+        snprintf(inject, sizeof inject, "OS_INJECT_MOVE=%d:%d:%d", first, 1 + first % 4, EEXIST);
+        run_probe("realloc_keeps_the_contents", "4", NULL, settings, required("GHOSTMEM_INJECT_LIB"), &outcome);
+        cr_assert_eq(outcome.status, 0, "move %d: status %#x, %s", first, (unsigned)outcome.status, outcome.errors);
+        cr_assert_str_eq(outcome.output, "ok\n", "move %d: %s", first, outcome.errors);
+        cr_assert(says(outcome.stats, "outside_changes", "0"), "move %d: %s", first, outcome.stats);
+    }
 }
 
 /* ---- misuse ---- */

@@ -20,6 +20,8 @@ all: libghostmem.so
 libghostmem.so: $(OBJECTS) ghostmem.map
 	$(CC) $(CFLAGS) -o $@ $(OBJECTS) $(LINK)
 
+build/lib/interpose/guard.o: ALL_CFLAGS += -fexceptions
+
 build/lib/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  cc $<"

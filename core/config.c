@@ -142,11 +142,13 @@ static enum outcome parse_swap_max(struct config *config, const char *value)
 
 static enum outcome parse_faults(struct config *config, const char *value)
 {
-    if (strcmp(value, "auto") == 0 || strcmp(value, "thread") == 0) {
-        config->faults = value[0] == 'a' ? CONFIG_FAULTS_AUTO : CONFIG_FAULTS_THREAD;
+    if (strcmp(value, "auto") == 0 || strcmp(value, "thread") == 0 || strcmp(value, "signal") == 0) {
+        config->faults = value[0] == 'a'   ? CONFIG_FAULTS_AUTO
+                         : value[0] == 't' ? CONFIG_FAULTS_THREAD
+                                           : CONFIG_FAULTS_SIGNAL;
         return TAKEN;
     }
-    return strcmp(value, "signal") == 0 || strcmp(value, "segv") == 0 ? NOT_BUILT : BAD;
+    return strcmp(value, "segv") == 0 ? NOT_BUILT : BAD;
 }
 
 static enum outcome parse_bool(const char *value, bool *flag)
@@ -218,7 +220,7 @@ static const struct setting settings[] = {
     {"SWAP_ENCRYPT", parse_swap_encrypt, "0 or 1", "0"},
     {"COMPRESS", parse_compress, "0 or 1", "1"},
     {"POOL", parse_pool, "a size such as 1G", "no bound, or an eighth of the limit with a swap file"},
-    {"FAULTS", parse_faults, "auto or thread: this version has no other backend yet", "auto"},
+    {"FAULTS", parse_faults, "auto, thread or signal: this version has no other backend yet", "auto"},
     {"PROGRAMS", parse_programs, "names separated by colons", "all"},
     {"STATS", parse_stats, "0, 1 or a path", "0"},
     {"VERBOSE", parse_verbose, "0, 1 or 2", "0"},

@@ -14,6 +14,7 @@
 enum config_faults {
     CONFIG_FAULTS_AUTO,
     CONFIG_FAULTS_THREAD,
+    CONFIG_FAULTS_SIGNAL,
 };
 
 struct config {

@@ -2,6 +2,7 @@
 #include "core/pager.h"
 
 #include "core/log.h"
+#include "platform/signal.h"
 
 #include <errno.h>
 
@@ -24,6 +25,18 @@ void pager_use_swap(struct pager *pager, const struct pager_swap *swap)
 }
 
 /* ---- engaging ---- */
+
+static void lock_pager(struct pager *pager, struct visit *visit)
+{
+    visit_begin(&pager->visits, visit);
+    os_lock_take(&pager->reclaim.lock);
+}
+
+static void release_pager(struct pager *pager, const struct visit *visit)
+{
+    os_lock_release(&pager->reclaim.lock);
+    visit_end(visit);
+}
 
 static void fault_entry(void *arg, const struct fault *fault)
 {
@@ -83,9 +96,11 @@ static int build(struct pager *pager, size_t committed)
         error = store_init(&pager->store, pool_space, pager->swap.path != NULL ? UINT64_MAX : pager->pool_bound_bytes);
     pager->store.plain = pager->swap.path != NULL && pager->swap.plain;
     if (error == 0)
-        error = reclaim_init(&pager->reclaim, pager->base, &pager->table, &pager->store, pager->backend, pager->limit);
+        error = reclaim_init(&pager->reclaim, pager->base, &pager->table, &pager->store, pager->backend, &pager->holds,
+                             pager->limit);
     if (error == 0)
         start_swap(pager);
+    visits_init(&pager->visits, pager->base, pager->n_pages * PAGE_BYTES, &pager->table, &pager->holds);
     return error;
 }
 
@@ -128,6 +143,7 @@ int pager_engage(struct pager *pager, size_t committed)
 {
     struct reclaim *r = &pager->reclaim;
     struct fault_setup setup;
+    os_sigset mask; /* the stack needs no care: nothing can leave before the lock is released */
     int error;
 
     if (pager->failed)
@@ -136,6 +152,7 @@ int pager_engage(struct pager *pager, size_t committed)
     error = build(pager, committed); /* what it reserved on failure is address space only */
     if (error != 0)
         goto fail;
+    mask = os_signals_block();
     describe(pager, &setup);
     os_lock_take(&r->lock);
     error = pager->backend->start(pager->backend, &setup);
@@ -150,6 +167,7 @@ int pager_engage(struct pager *pager, size_t committed)
     /* Nobody has said yet where the blocks end. */
     r->streams.paused = true;
     os_lock_release(&r->lock);
+    os_signals_restore(mask);
     if (error == 0) {
         log_line(LOG_CHOICE, "engaged: backend %s, pages %s, %z pages resident", pager->backend->name,
                  pager->backend->can_move ? "are moved (UFFDIO_MOVE)" : "are frozen in place", r->charged);
@@ -164,28 +182,33 @@ fail:
 
 int pager_commit(struct pager *pager, size_t committed)
 {
+    struct visit visit;
     int error;
 
     if (!pager_is_engaged(pager))
         return 0;
-    os_lock_take(&pager->reclaim.lock);
+    lock_pager(pager, &visit);
     error = pagetable_commit(&pager->table, committed);
-    os_lock_release(&pager->reclaim.lock);
+    release_pager(pager, &visit);
     return error;
 }
 
 void pager_allow_read_ahead(struct pager *pager)
 {
-    os_lock_take(&pager->reclaim.lock);
+    struct visit visit;
+
+    lock_pager(pager, &visit);
     pager->reclaim.streams.paused = false;
-    os_lock_release(&pager->reclaim.lock);
+    release_pager(pager, &visit);
 }
 
 void pager_mark_last(struct pager *pager, page_number last, bool is_last)
 {
-    os_lock_take(&pager->reclaim.lock);
+    struct visit visit;
+
+    lock_pager(pager, &visit);
     page_set_last(&pager->table, last, is_last);
-    os_lock_release(&pager->reclaim.lock);
+    release_pager(pager, &visit);
 }
 
 size_t pager_meta_bytes(const struct pager *pager)

@@ -4,13 +4,14 @@
  * Until pager_engage() the kernel alone serves the range and the pager knows nothing of any page. From then on every
  * page is in the page table, and a touch of one that is not resident comes to pager_fault().
  *
- * Calls: reclaim, pagetable, limbo, stream, store, log, os.  Locks: pager.lock (rank 2).
+ * Calls: reclaim, visit, pagetable, limbo, stream, store, log, os.  Locks: pager.lock (rank 2).
  * Memory: its own reservations; the fault path allocates nothing.
  */
 #ifndef GHOSTMEM_CORE_PAGER_H
 #define GHOSTMEM_CORE_PAGER_H
 
 #include "core/reclaim.h"
+#include "core/visit.h"
 
 /* Pages from which on a block that moves had better keep its number modulo PAGETABLE_GROUP_PAGES: see pager_move(). */
 #define PAGER_MOVE_GROUPS_FROM (4 * PAGETABLE_GROUP_PAGES)
@@ -44,11 +45,14 @@ struct pager {
 
     _Atomic unsigned n_remaps; /* moves by mremap(2): each costs mappings */
 
+    struct holds holds;
+    struct visits visits;
     struct pagetable table;
     struct store store;
     struct reclaim reclaim;
     bool left_behind; /* fork_child: some images in the swap are the parent's alone */
     struct swap_fork fork_copies; /* from fork_prepare to fork_parent or fork_child */
+    struct visit fork_visit;      /* meanwhile */
 };
 
 /* @base: page-aligned; the range [@base, @base + @n_pages pages) is reserved and stays so. Nothing is allocated yet. */
@@ -77,6 +81,12 @@ void pager_mark_last(struct pager *pager, page_number last, bool is_last);
 
 /* All blocks that existed when the pager engaged have been marked. */
 void pager_allow_read_ahead(struct pager *pager);
+
+/*
+ * Bring in all pages of @hold and keep them until hold_end(). The limit yields where nothing else can leave.
+ * Context: a thread of the program that holds no lock of ours, on a stack of ours or between visit_begin() and visit_end().
+ */
+void pager_hold(struct pager *pager, struct hold *hold);
 
 /* The fault callback: makes the page accessible. Context: fault path. */
 void pager_fault(struct pager *pager, const struct fault *fault);

@@ -16,18 +16,23 @@
 /* A moved mapping never joins its neighbours again. A thirtieth of vm.max_map_count's default leaves the program its own. */
 #define MAX_REMAPS 1000
 
-static void operation_begin_locked(struct reclaim *r)
+static void operation_begin(struct pager *pager, struct visit *visit)
 {
+    struct reclaim *r = &pager->reclaim;
+
+    visit_begin(&pager->visits, visit);
+    os_lock_take(&r->lock);
     reclaim_admit_locked(r);
     r->n_operations++;
 }
 
-static void operation_end(struct reclaim *r)
+static void operation_end(struct reclaim *r, const struct visit *visit)
 {
     os_lock_take(&r->lock);
     r->n_operations--;
     os_lock_release(&r->lock);
     os_event_signal(&r->transit_ended);
+    visit_end(visit);
 }
 
 /* ---- discard ---- */
@@ -139,6 +144,7 @@ int pager_discard(struct pager *pager, page_number first, size_t n_pages)
     struct reclaim *r = &pager->reclaim;
     page_number end = (page_number)(first + n_pages);
     page_number number = first;
+    struct visit visit;
     int error = 0;
 
     if (dormant_begin(pager)) {
@@ -146,8 +152,7 @@ int pager_discard(struct pager *pager, page_number first, size_t n_pages)
         dormant_end(pager);
         return error;
     }
-    os_lock_take(&r->lock);
-    operation_begin_locked(r);
+    operation_begin(pager, &visit);
     while (number < end) {
         struct chunk chunk = {0};
         page_number stop;
@@ -169,7 +174,7 @@ int pager_discard(struct pager *pager, page_number first, size_t n_pages)
         os_lock_take(&r->lock);
     }
     os_lock_release(&r->lock);
-    operation_end(r);
+    operation_end(r, &visit);
     if (pool_wants_compaction(&pager->store.pool))
         os_event_signal(&r->frames_wanted);
     writeback_poke(&r->writeback);
@@ -369,6 +374,7 @@ int pager_move(struct pager *pager, page_number to, page_number from, size_t n_p
     struct reclaim *r = &pager->reclaim;
     struct move_job job = {.pager = pager, .to = to, .from = from, .n_pages = n_pages};
     size_t n_resident;
+    struct visit visit;
 
     if (dormant_begin(pager)) {
         int error = -EAGAIN;
@@ -379,8 +385,7 @@ int pager_move(struct pager *pager, page_number to, page_number from, size_t n_p
         dormant_end(pager);
         return error;
     }
-    os_lock_take(&r->lock);
-    operation_begin_locked(r);
+    operation_begin(pager, &visit);
     unpoison_locked(pager, from, n_pages);
     n_resident = move_groups_locked(pager, to, from, n_pages);
     n_resident += move_entries_locked(pager, to, from, n_pages);
@@ -393,6 +398,6 @@ int pager_move(struct pager *pager, page_number to, page_number from, size_t n_p
                 reclaim_enter_locked(r, (page_number)(to + i));
         os_lock_release(&r->lock);
     }
-    operation_end(r);
+    operation_end(r, &visit);
     return 0;
 }

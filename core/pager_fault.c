@@ -345,6 +345,10 @@ void pager_fault(struct pager *pager, const struct fault *fault)
     bool settled = false;
 
     os_lock_take(&r->lock);
+    if (!pager_is_engaged(pager)) { /* engaging failed after all, and nothing is watched any more */
+        os_lock_release(&r->lock);
+        return;
+    }
     r->counters.faults++;
     INVARIANT(fault->addr >= pager->base && number < pager->table.committed_pages);
     while (!settled) {
@@ -354,8 +358,11 @@ void pager_fault(struct pager *pager, const struct fault *fault)
             confirm_locked(pager, number);
             settled = true;
             break;
-        case PAGE_THAWING: /* whoever brings it in wakes all who wait for it */
-            settled = true;
+        case PAGE_THAWING: /* whoever brings it in wakes all who wait for it in the kernel */
+            if (pager->backend->handle == NULL)
+                settled = true;
+            else
+                reclaim_wait_locked(r);
             break;
         case PAGE_LOST:
             os_lock_release(&r->lock);
@@ -374,4 +381,61 @@ void pager_fault(struct pager *pager, const struct fault *fault)
         }
     }
     os_lock_release(&r->lock);
+}
+
+/* One page of a hold. A lost one stays lost: the system call finds out. */
+static void hold_page(struct pager *pager, const struct fault *fault, page_number number, page_number end)
+{
+    struct reclaim *r = &pager->reclaim;
+    uint32_t window = (uint32_t)min_size(STREAM_MAX_WINDOW, end - number);
+    bool exhausted = false;
+    bool settled = false;
+
+    os_lock_take(&r->lock);
+    while (!settled) {
+        reclaim_admit_locked(r);
+        switch (page_state(page_at(&pager->table, number))) {
+        case PAGE_RESIDENT:
+        case PAGE_LOST:
+            settled = true;
+            break;
+        case PAGE_THAWING:
+        case PAGE_COOLING:
+        case PAGE_FREEZING:
+        case PAGE_MOVING:
+            reclaim_wait_locked(r);
+            break;
+        default:
+            settled = bring_in_locked(pager, fault, number, window, &exhausted);
+            break;
+        }
+    }
+    os_lock_release(&r->lock);
+}
+
+struct hold_job {
+    struct pager *pager;
+    const struct hold *hold;
+};
+
+static void hold_all(void *arg, unsigned worker)
+{
+    const struct hold_job *job = arg;
+    const struct fault fault = {.worker = worker};
+
+    for (uint32_t i = 0; i < job->hold->n; i++) {
+        page_number end = (page_number)min_size(job->hold->ranges[i].end, job->pager->table.committed_pages);
+
+        for (page_number number = job->hold->ranges[i].first; number < end; number++)
+            hold_page(job->pager, &fault, number, end);
+    }
+}
+
+void pager_hold(struct pager *pager, struct hold *hold)
+{
+    struct hold_job job = {.pager = pager, .hold = hold};
+
+    hold_start(&pager->holds, hold);
+    if (pager_is_engaged(pager))
+        pager->backend->run(pager->backend, hold_all, &job);
 }

@@ -7,6 +7,7 @@
 
 #include "core/log.h"
 #include "platform/swapfile.h"
+#include "platform/thread.h"
 
 struct bring_home {
     struct pager *pager;
@@ -51,7 +52,8 @@ static void bring_home(void *arg, unsigned worker)
 static void take_swap_along_locked(struct pager *pager)
 {
     struct bring_home job = {.pager = pager};
-    int error = swap_fork_prepare(&pager->reclaim.writeback.swap, pager->backend->files_thread, &pager->fork_copies);
+    uint32_t files_thread = pager->backend->files_thread != 0 ? pager->backend->files_thread : os_thread_id();
+    int error = swap_fork_prepare(&pager->reclaim.writeback.swap, files_thread, &pager->fork_copies);
 
     if (error == 0)
         return;
@@ -66,11 +68,14 @@ static void take_swap_along_locked(struct pager *pager)
 void pager_fork_prepare(struct pager *pager)
 {
     struct reclaim *r = &pager->reclaim;
+    struct visit visit;
 
     if (!pager_is_engaged(pager))
         return;
+    visit_begin(&pager->visits, &visit);
     os_lock_take(&r->lock);
     reclaim_admit_locked(r); /* another thread's fork */
+    pager->fork_visit = visit;
     r->paused = true;
     r->writeback.paused = true;
     while (pager->table.n_transit > 0 || r->n_operations > 0 || r->writeback.busy)
@@ -82,6 +87,7 @@ void pager_fork_prepare(struct pager *pager)
 void pager_fork_parent(struct pager *pager)
 {
     struct reclaim *r = &pager->reclaim;
+    struct visit visit = pager->fork_visit;
 
     if (!pager_is_engaged(pager))
         return;
@@ -92,6 +98,7 @@ void pager_fork_parent(struct pager *pager)
     os_lock_release(&r->lock);
     os_event_signal(&r->transit_ended);
     os_event_signal(&r->writeback.wanted);
+    visit_end(&visit);
 }
 
 static void thaw_from_swap(struct pager *pager, const struct page *page, unsigned char *target)
@@ -187,7 +194,7 @@ void pager_fork_child(struct pager *pager)
     r->transit_ended = r->frames_wanted = r->writeback.wanted = (struct os_event){0};
     r->paused = false;
     r->writeback.paused = false;
-    swap_fork_child(&r->writeback.swap, &pager->fork_copies);
+    swap_fork_child(&r->writeback.swap, &pager->fork_copies, pager->backend->files_thread == 0);
     lose_what_is_left_behind(pager);
     if (pager->store.pool.compacting)
         pool_compact_end(&pager->store.pool);
@@ -202,5 +209,7 @@ void pager_fork_child(struct pager *pager)
     if (error != 0 || pager->backend->files_thread != 0)
         for (unsigned i = 0; i < n_files; i++)
             os_swapfile_close(files[i]);
+    visits_fork_child(&pager->visits, &pager->fork_visit);
     os_lock_reset(&r->lock);
+    visit_end(&pager->fork_visit);
 }

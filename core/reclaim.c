@@ -19,7 +19,7 @@
 #define NOTHING_TO_EVICT_MS 10
 
 int reclaim_init(struct reclaim *r, uintptr_t base, struct pagetable *table, struct store *store,
-                 struct fault_backend *backend, size_t limit)
+                 struct fault_backend *backend, struct holds *holds, size_t limit)
 {
     bool reserve = limit >= MIN_LIMIT_FOR_RESERVE;
     size_t workers_bytes = round_up(FAULT_MAX_WORKERS * sizeof(struct reclaim_worker), PAGE_BYTES);
@@ -30,6 +30,7 @@ int reclaim_init(struct reclaim *r, uintptr_t base, struct pagetable *table, str
         .table = table,
         .store = store,
         .backend = backend,
+        .holds = holds,
         .limit = limit,
         .high_free = reserve ? min_size(limit / 16, MAX_HIGH_FREE) : 0,
         .cooled_target = reserve ? min_size(limit / COOLED_SHARE, MAX_COOLED) : 0,
@@ -206,17 +207,27 @@ size_t reclaim_move_run(struct reclaim *r, uintptr_t dst, uintptr_t src, size_t 
 
 /* ---- cooling ---- */
 
-/* Victims into worker->batch, oldest first, each with a slot if pages can move. */
+/*
+ * Victims into worker->batch, oldest first, each with a slot if pages can move. A page that a system call holds goes to the
+ * young end, so that it is not looked at again and again.
+ */
 static size_t pick_victims_locked(struct reclaim *r, struct reclaim_worker *w, size_t wanted)
 {
     uint64_t now_ns = r->streams.protecting ? os_now_ns() : 0;
+    bool any_held = holds_any(r->holds);
     page_number number = r->queue.oldest;
+    size_t n_left = r->queue.n_pages;
     size_t n = 0;
 
-    while (n < wanted && number != PAGE_NONE) {
+    while (n < wanted && number != PAGE_NONE && n_left-- > 0) {
         page_number next = page_at(r->table, number)->next;
 
-        if (!streams_protect(&r->streams, number, now_ns)) {
+        if (any_held && holds_contain(r->holds, number)) {
+            queue_remove(&r->queue, r->table, number);
+            queue_push(&r->queue, r->table, number);
+            if (next == PAGE_NONE)
+                break;
+        } else if (!streams_protect(&r->streams, number, now_ns)) {
             limbo_slot slot = r->backend->can_move ? limbo_take(&r->limbo, number) : LIMBO_NONE;
 
             if (slot == LIMBO_NONE && r->backend->can_move)

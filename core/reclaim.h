@@ -22,6 +22,7 @@
 #define GHOSTMEM_CORE_RECLAIM_H
 
 #include "core/fetch.h"
+#include "core/hold.h"
 #include "core/limbo.h"
 #include "core/lock.h"
 #include "core/pagetable.h"
@@ -70,6 +71,7 @@ struct reclaim {
     struct store *store;
     struct fault_backend *backend;
     struct reclaim_worker *workers; /* FAULT_MAX_WORKERS */
+    struct holds *holds;
     size_t limit;
     size_t low_free;      /* the background thread starts below so many free frames ... */
     size_t high_free;     /* ... and stops here */
@@ -96,7 +98,7 @@ struct reclaim {
 
 /* Workers and limbo for @limit pages. 0 or -ENOMEM, -EINVAL. */
 int reclaim_init(struct reclaim *r, uintptr_t base, struct pagetable *table, struct store *store,
-                 struct fault_backend *backend, size_t limit);
+                 struct fault_backend *backend, struct holds *holds, size_t limit);
 
 static inline uintptr_t reclaim_address(const struct reclaim *r, page_number number)
 {

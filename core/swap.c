@@ -468,13 +468,18 @@ void swap_fork_parent(struct swap *swap, struct swap_fork *copies)
 }
 
 /* Files without an image are the parent's alone. */
-void swap_fork_child(struct swap *swap, const struct swap_fork *copies)
+void swap_fork_child(struct swap *swap, const struct swap_fork *copies, bool inherited)
 {
     for (unsigned i = 0; i < SWAP_MAX_FILES; i++) {
         struct swap_file *file = &swap->files[i];
 
         if (file->fd < 0)
             continue;
+        if (inherited) {
+            os_swapfile_close(file->fd);
+            if (file->direct >= 0)
+                os_swapfile_close(file->direct);
+        }
         if (copies->fds[i] < 0) {
             memset(file->places, PLACE_ABSENT, file->n_places);
             *file = (struct swap_file){.fd = -1, .direct = -1, .places = file->places};

@@ -160,13 +160,13 @@ size_t swap_meta_bytes(const struct swap *swap);
 /*
  * Around fork(), all under the caller's lock and with no reading or writing under way. prepare opens every file anew,
  * for the caller's descriptor table and the child; @thread: in whose table the files stand, 0: the caller's.
- * 0; -errno: nothing was opened.
+ * 0; -errno: nothing was opened. @inherited: the child has the parent's descriptors too, and closes them.
  */
 struct swap_fork {
     int fds[SWAP_MAX_FILES]; /* -1: none */
 };
 int swap_fork_prepare(struct swap *swap, uint32_t thread, struct swap_fork *copies);
 void swap_fork_parent(struct swap *swap, struct swap_fork *copies);
-void swap_fork_child(struct swap *swap, const struct swap_fork *copies);
+void swap_fork_child(struct swap *swap, const struct swap_fork *copies, bool inherited);
 
 #endif

@@ -32,6 +32,11 @@ void ghost_configure(void);
 /* The heap, brought to life by the first call; NULL: there is none, use libc. */
 struct heap *ghost_heap(void);
 
+/* Around a fork, in the thread that forks; child in the child. */
+void ghost_fork_prepare(void);
+void ghost_fork_parent(void);
+void ghost_fork_child(void);
+
 /* A consistent-enough copy of all counters. Any context, also a signal handler. */
 void ghost_collect(struct stats *stats);
 

@@ -1,6 +1,7 @@
 /* init.c - the instance, its settings, its start, fork. See ghost.h. */
 #include "interpose/ghost.h"
 #include "interpose/ghostmem.h"
+#include "interpose/guard.h"
 #include "interpose/libc.h"
 #include "interpose/report.h"
 
@@ -73,27 +74,64 @@ static bool program_is_in(const struct config *config)
     return config->programs == NULL || os_program_name(name, sizeof name) != 0 || config_names_program(config, name);
 }
 
-static void fork_prepare(void)
+void ghost_fork_prepare(void)
 {
     os_lock_take(&start_lock);
     if (ghost.heap.bytes != 0)
         heap_fork_prepare(&ghost.heap);
 }
 
-static void fork_parent(void)
+void ghost_fork_parent(void)
 {
     if (ghost.heap.bytes != 0)
         heap_fork_parent(&ghost.heap);
     os_lock_release(&start_lock);
 }
 
-static void fork_child(void)
+void ghost_fork_child(void)
 {
     ghost.process = os_process_id();
     if (ghost.heap.bytes != 0)
         heap_fork_child(&ghost.heap);
     report_fork_child();
     os_lock_reset(&start_lock);
+    guard_fork_child();
+}
+
+/* libc's own fork(): what it does between these two is not to trap. */
+static void atfork_prepare(void)
+{
+    os_dispatch_selector = 0;
+    ghost_fork_prepare();
+}
+
+static void atfork_parent(void)
+{
+    ghost_fork_parent();
+    os_dispatch_selector = os_stub_self != NULL;
+}
+
+static void atfork_child(void)
+{
+    ghost_fork_child();
+}
+
+EXPORT pid_t _Fork(void);
+
+/* fork() without its handlers, ours among them. */
+EXPORT pid_t _Fork(void)
+{
+    pid_t child;
+
+    if (libc_next()->underscore_fork == NULL)
+        return fork();
+    atfork_prepare();
+    child = libc_next()->underscore_fork();
+    if (child == 0)
+        atfork_child();
+    else
+        atfork_parent();
+    return child;
 }
 
 static void configure_locked(void)
@@ -117,7 +155,7 @@ static void configure_locked(void)
                  threshold);
         resolve_swap_path(config);
         report_open(config->stats);
-        (void)pthread_atfork(fork_prepare, fork_parent, fork_child); /* ENOMEM: a fork then has plain memory */
+        (void)pthread_atfork(atfork_prepare, atfork_parent, atfork_child); /* ENOMEM: a fork then has plain memory */
     }
     configured = true;
     atomic_store(&ghost_threshold_bytes, threshold);
@@ -148,6 +186,31 @@ __attribute__((constructor)) static void init_library(void)
 
 /* ---- the heap ---- */
 
+/* Handler threads where they are permitted, for their system calls need no guard. */
+static struct fault_backend *choose_backend(void)
+{
+    enum config_faults wish = ghost.config.faults;
+
+    if (wish == CONFIG_FAULTS_AUTO)
+        wish = fault_backend_thread_is_possible() || !guard_is_possible() ? CONFIG_FAULTS_THREAD : CONFIG_FAULTS_SIGNAL;
+    else if (wish == CONFIG_FAULTS_SIGNAL && !guard_is_possible()) {
+        log_line(LOG_ERROR, "GHOSTMEM_FAULTS=signal: needs userfaultfd for faults of user mode and Syscall User Dispatch "
+                 "(Linux 5.11, x86-64); used instead: thread");
+        wish = CONFIG_FAULTS_THREAD;
+    }
+    if (wish == CONFIG_FAULTS_THREAD)
+        return fault_backend_thread();
+    guard_prepare();
+    return fault_backend_signal(&guard);
+}
+
+static const char *backend_reason(void)
+{
+    if (ghost.config.faults != CONFIG_FAULTS_AUTO)
+        return "as GHOSTMEM_FAULTS says";
+    return ghost.pager.backend == fault_backend_thread() ? "userfaultfd is permitted" : "userfaultfd is for user mode only";
+}
+
 static void start_locked(void)
 {
     size_t limit = (size_t)config_limit_pages(&ghost.config);
@@ -161,7 +224,7 @@ static void start_locked(void)
         return;
     }
     pager_init(&ghost.pager, ghost.heap.base, ghost.heap.n_pages, limit, config_pool_bytes(&ghost.config, limit),
-               fault_backend_thread());
+               choose_backend());
     pager_use_swap(&ghost.pager, &(struct pager_swap){
         .path = ghost.config.swap != NULL ? swap_path : NULL,
         .max_bytes = ghost.config.swap_max_bytes,
@@ -169,8 +232,8 @@ static void start_locked(void)
         .plain = !ghost.config.compress,
     });
     heap_open(&ghost.heap);
-    log_line(LOG_CHOICE, "limit %z pages, range of %z MiB, backend thread when needed", limit,
-             ghost.heap.n_pages * PAGE_BYTES / MIB);
+    log_line(LOG_CHOICE, "limit %z pages, range of %z MiB, backend %s when needed: %s", limit,
+             ghost.heap.n_pages * PAGE_BYTES / MIB, ghost.pager.backend->name, backend_reason());
 }
 
 struct heap *ghost_heap(void)
@@ -215,7 +278,7 @@ static void collect_paging(struct stats *stats)
     const struct pool *pool = &ghost.pager.store.pool;
 
     stats->backend = ghost.pager.backend->name;
-    stats->backend_reason = "the only backend of this version";
+    stats->backend_reason = backend_reason();
     stats->resident_pages = r->charged;
     stats->resident_pages_peak = r->charged_peak;
     stats->cooled_pages = r->limbo.n_resting;

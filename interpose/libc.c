@@ -67,6 +67,15 @@ static void look_up_all(void)
     look_up(&next.madvise, "madvise");
     look_up(&next.sigaction, "sigaction");
     look_up(&next.signal, "signal");
+    look_up(&next.underscore_fork, "_Fork");
+    look_up(&next.sigprocmask, "sigprocmask");
+    look_up(&next.pthread_sigmask, "pthread_sigmask");
+    look_up(&next.read, "read");
+    look_up(&next.write, "write");
+    look_up(&next.pread, "pread");
+    look_up(&next.pwrite, "pwrite");
+    look_up(&next.recv, "recv");
+    look_up(&next.send, "send");
 }
 
 const struct libc *libc_next(void)

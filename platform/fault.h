@@ -82,6 +82,12 @@ struct fault_backend {
     /* Let whoever waits for these pages try again. */
     void (*wake)(struct fault_backend *backend, uintptr_t addr, size_t n_pages);
 
+    /*
+     * NULL where other threads handle faults. Otherwise: the page at @addr is missing, and the calling thread, @thread,
+     * has run into it. Context: its signal handler, all signals blocked.
+     */
+    void (*handle)(struct fault_backend *backend, uintptr_t addr, uint32_t thread, bool write);
+
     /* Call @job(@arg) where the operations may be used, and wait for its end. For threads of the program. */
     void (*run)(struct fault_backend *backend, fault_job *job, void *arg);
 
@@ -95,5 +101,17 @@ struct fault_backend {
 
 /* The backend of handler threads: userfaultfd with kernel faults. One instance a process. */
 struct fault_backend *fault_backend_thread(void);
+
+/* May this process have it? Source: userfaultfd(2). */
+bool fault_backend_thread_is_possible(void);
+
+/* What the backends that handle faults in the faulting thread need of those who know the program's threads. */
+struct fault_guard {
+    /* From now on a fault in any thread of the program is a call of handle(), and no system call sees a missing page. */
+    int (*arm)(void);
+};
+
+/* Faults are SIGBUS in the faulting thread: userfaultfd for faults of user mode alone. One instance a process. */
+struct fault_backend *fault_backend_signal(const struct fault_guard *guard);
 
 #endif

@@ -218,6 +218,16 @@ static void thread_run(struct fault_backend *contract, fault_job *job, void *arg
     os_lock_release(&b->job_lock);
 }
 
+bool fault_backend_thread_is_possible(void)
+{
+    struct uffd uffd;
+
+    if (uffd_open(&uffd, false) != 0)
+        return false;
+    uffd_close(&uffd);
+    return true;
+}
+
 struct fault_backend *fault_backend_thread(void)
 {
     static struct thread_backend backend = {

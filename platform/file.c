@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 /* High in the table: programs that close or reuse descriptors do so from the bottom upwards. */
@@ -95,6 +96,53 @@ int os_file_duplicate(int fd)
     if (copy == -EINVAL || copy == -EMFILE) /* RLIMIT_NOFILE is lower than that */
         copy = sys_call3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3);
     return (int)copy;
+}
+
+int os_file_move_high(int fd)
+{
+    int high = os_file_duplicate(fd);
+
+    if (high < 0)
+        return fd;
+    sys_call1(SYS_close, fd);
+    return high;
+}
+
+/* Each holds a descriptor + 1; 0: free. */
+static _Atomic int owned[127];
+#define N_OWNED (sizeof owned / sizeof owned[0])
+
+void os_file_own(int fd)
+{
+    for (size_t i = 0; i < N_OWNED; i++) {
+        int none = 0;
+
+        if (atomic_compare_exchange_strong(&owned[i], &none, fd + 1))
+            return;
+    }
+}
+
+void os_file_disown(int fd)
+{
+    for (size_t i = 0; i < N_OWNED; i++) {
+        int ours = fd + 1;
+
+        if (atomic_compare_exchange_strong(&owned[i], &ours, 0))
+            return;
+    }
+}
+
+int os_file_next_owned(int fd)
+{
+    int next = -1;
+
+    for (size_t i = 0; i < N_OWNED; i++) {
+        int ours = atomic_load_explicit(&owned[i], memory_order_relaxed) - 1;
+
+        if (ours >= fd && ours >= 0 && (next < 0 || ours < next))
+            next = ours;
+    }
+    return next;
 }
 
 int os_files_close_all_but(const int *keep, unsigned n)

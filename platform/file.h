@@ -28,6 +28,18 @@ void os_file_close(int fd);
 /* A duplicate of @fd, close-on-exec and out of the program's usual reach. A descriptor, or -errno. */
 int os_file_duplicate(int fd);
 
+/* @fd, or the same out of the program's usual reach. */
+int os_file_move_high(int fd);
+
+/*
+ * Descriptors of ours that stand in the program's table: the guard keeps it off them. At most 127 at once; what is beyond
+ * is not kept track of.
+ */
+void os_file_own(int fd);
+void os_file_disown(int fd);
+/* The lowest of ours that is not below @fd; -1: none. */
+int os_file_next_owned(int fd);
+
 /* Empty the calling thread's private descriptor table but for @keep, @n ascending descriptors. 0, or -errno. */
 int os_files_close_all_but(const int *keep, unsigned n);
 

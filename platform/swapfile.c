@@ -116,9 +116,12 @@ static int keep_high(int fd)
 {
     long high = sys_call3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, MIN_FD);
 
-    if (sys_failed(high))
+    if (sys_failed(high)) {
+        os_file_own(fd);
         return fd;
+    }
     os_file_close(fd);
+    os_file_own((int)high);
     return (int)high;
 }
 
@@ -284,6 +287,7 @@ int os_swapfile_truncate(int fd, uint64_t bytes)
 
 void os_swapfile_close(int fd)
 {
+    os_file_disown(fd);
     os_file_close(fd);
 }
 

@@ -42,7 +42,7 @@ static int query_features(bool user_mode_only, uint64_t *features)
 int uffd_open(struct uffd *uffd, bool user_mode_only)
 {
     const uint64_t wanted = UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_MOVE | UFFD_FEATURE_PAGEFAULT_FLAG_WP |
-                            UFFD_FEATURE_POISON;
+                            UFFD_FEATURE_POISON | (user_mode_only ? UFFD_FEATURE_SIGBUS : 0);
     struct uffdio_api api = {.api = UFFD_API};
     uint64_t features = 0;
     int error;
@@ -59,6 +59,10 @@ int uffd_open(struct uffd *uffd, bool user_mode_only)
     if (error != 0) {
         uffd_close(uffd);
         return error;
+    }
+    if (user_mode_only && (api.features & UFFD_FEATURE_SIGBUS) == 0) {
+        uffd_close(uffd);
+        return -ENOSYS;
     }
     uffd->can_move = (api.features & UFFD_FEATURE_MOVE) != 0;
     uffd->knows_threads = (api.features & UFFD_FEATURE_THREAD_ID) != 0;

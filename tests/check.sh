@@ -5,7 +5,7 @@
 # ends without its closing line (a crash, a time-out) counts as one failure. Exit: 0 when nothing failed.
 set -u
 
-SUITE_TIMEOUT_S=600
+SUITE_TIMEOUT_S=1800
 passed=0 failed=0 skipped=0
 table=""
 log=$(mktemp)

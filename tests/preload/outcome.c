@@ -52,13 +52,24 @@ void read_file(const char *name, char *text, size_t bytes)
     text[n] = '\0';
 }
 
+static bool sets_backend(const char *const settings[6])
+{
+    for (size_t i = 0; settings != NULL && i < 6 && settings[i] != NULL; i++)
+        if (strncmp(settings[i], "GHOSTMEM_FAULTS=", strlen("GHOSTMEM_FAULTS=")) == 0)
+            return true;
+    return false;
+}
+
+/* GHOSTMEM_TEST_FAULTS: the backend, where a test does not say. */
 void run_probe(const char *name, const char *megabytes, const char *user, const char *const settings[6],
                const char *library, struct outcome *outcome)
 {
     char probe[PATH_BYTES];
     char preload[PATH_BYTES];
     char stats[PATH_BYTES];
-    const char *env[10] = {"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL=C"};
+    char backend[64];
+    const char *faults = getenv("GHOSTMEM_TEST_FAULTS");
+    const char *env[12] = {"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL=C"};
     const char *argv[10] = {NULL};
     size_t n_env = 2;
     size_t n_argv = 0;
@@ -82,6 +93,10 @@ void run_probe(const char *name, const char *megabytes, const char *user, const 
         env[n_env++] = stats;
         for (size_t i = 0; i < 6 && settings[i] != NULL; i++)
             env[n_env++] = settings[i];
+        if (faults != NULL && !sets_backend(settings)) {
+            snprintf(backend, sizeof backend, "GHOSTMEM_FAULTS=%s", faults);
+            env[n_env++] = backend;
+        }
     }
     cr_assert_eq(run_program(&run, &result), 0);
     cr_assert(!result.timed_out, "%s: no end after %d s", name, TIMEOUT_S);
@@ -93,14 +108,21 @@ void run_probe(const char *name, const char *megabytes, const char *user, const 
 
 void run_at_limit(const char *name, const char *megabytes, const char *limit, struct outcome *outcome)
 {
+    run_at_limit_as(name, megabytes, limit, NULL, outcome);
+}
+
+void run_at_limit_as(const char *name, const char *megabytes, const char *limit, const char *user,
+                     struct outcome *outcome)
+{
     char setting[64];
     const char *settings[6] = {setting};
 
     snprintf(setting, sizeof setting, "GHOSTMEM_MAX_PAGES=%s", limit);
-    run_probe(name, megabytes, NULL, settings, required("GHOSTMEM_LIB"), outcome);
+    run_probe(name, megabytes, user, settings, required("GHOSTMEM_LIB"), outcome);
 }
 
-void run_with_swap(const char *name, const char *megabytes, const char *limit, bool encrypts, struct outcome *outcome)
+void run_with_swap(const char *name, const char *megabytes, const char *limit, bool encrypts, const char *user,
+                   struct outcome *outcome)
 {
     char pages[64];
     char swap[PATH_BYTES];
@@ -108,5 +130,5 @@ void run_with_swap(const char *name, const char *megabytes, const char *limit, b
 
     snprintf(pages, sizeof pages, "GHOSTMEM_MAX_PAGES=%s", limit);
     snprintf(swap, sizeof swap, "GHOSTMEM_SWAP=%s/swap", dir);
-    run_probe(name, megabytes, NULL, settings, required("GHOSTMEM_LIB"), outcome);
+    run_probe(name, megabytes, user, settings, required("GHOSTMEM_LIB"), outcome);
 }

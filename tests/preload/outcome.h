@@ -10,7 +10,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define TIMEOUT_S 60
+/* A backstop against a hang, not a measure of speed: the slowest probe takes half a minute on a slow machine. */
+#define TIMEOUT_S 240
 #define PATH_BYTES 512
 
 struct outcome {
@@ -34,7 +35,10 @@ void run_probe(const char *name, const char *megabytes, const char *user, const 
                const char *library, struct outcome *outcome);
 
 void run_at_limit(const char *name, const char *megabytes, const char *limit, struct outcome *outcome);
+void run_at_limit_as(const char *name, const char *megabytes, const char *limit, const char *user,
+                     struct outcome *outcome);
 /* The same with a swap file in `dir`. */
-void run_with_swap(const char *name, const char *megabytes, const char *limit, bool encrypts, struct outcome *outcome);
+void run_with_swap(const char *name, const char *megabytes, const char *limit, bool encrypts, const char *user,
+                   struct outcome *outcome);
 
 #endif

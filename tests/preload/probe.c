@@ -11,7 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct probe *const tables[] = {probes_alloc, probes_process, probes_kernel, probes_swap};
+static const struct probe *const tables[] = {probes_alloc, probes_process, probes_kernel, probes_swap,
+                                             probes_calls, probes_signals};
 
 void die(const char *file, int line, const char *what)
 {

@@ -16,6 +16,8 @@ extern const struct probe probes_alloc[];
 extern const struct probe probes_process[];
 extern const struct probe probes_kernel[];
 extern const struct probe probes_swap[];
+extern const struct probe probes_calls[];
+extern const struct probe probes_signals[];
 
 void die(const char *file, int line, const char *what);
 #define CHECK(condition) ((condition) ? (void)0 : die(__FILE__, __LINE__, #condition))

@@ -50,11 +50,26 @@ static void descriptors_are_the_programs_alone(size_t bytes)
     char *p = filled(bytes, 1);
 
     CHECK(count_entries("/proc/self/fd") == before);
+    check(p, bytes, 1);
+}
+
+static void closing_every_descriptor_loses_nothing(size_t bytes)
+{
+    char *p = filled(bytes, 1);
+
     for (int fd = 3; fd < 1024; fd++)
         close(fd);
     check(p, bytes, 1);
     fill(p, bytes, 2);
     check(p, bytes, 2);
+    for (int fd = 3; fd < 1024; fd++)
+        (void)dup2(1, fd);
+    check(p, bytes, 2);
+    CHECK(close_range(3, ~0u, 0) == 0);
+    check(p, bytes, 2);
+    fill(p, bytes, 3);
+    closefrom(3);
+    check(p, bytes, 3);
 }
 
 static void nothing_runs_while_the_program_fits(size_t bytes)
@@ -140,6 +155,7 @@ static void mutex_in_frozen_memory(size_t bytes)
 const struct probe probes_kernel[] = {
     {"system_calls_reach_frozen_memory", system_calls_reach_frozen_memory},
     {"descriptors_are_the_programs_alone", descriptors_are_the_programs_alone},
+    {"closing_every_descriptor_loses_nothing", closing_every_descriptor_loses_nothing},
     {"nothing_runs_while_the_program_fits", nothing_runs_while_the_program_fits},
     {"discarded_memory_reads_as_zeros", discarded_memory_reads_as_zeros},
     {"locked_memory_is_freed_and_zeroed", locked_memory_is_freed_and_zeroed},

@@ -56,13 +56,45 @@ static const char *const probes[] = {
     "main_thread_ends_first",
     "underscore_exit",
     "system_calls_reach_frozen_memory",
-    "descriptors_are_the_programs_alone",
+    "closing_every_descriptor_loses_nothing",
     "discarded_memory_reads_as_zeros",
     "locked_memory_is_freed_and_zeroed",
     "privileges_are_dropped_after_the_start",
     "mutex_in_frozen_memory",
     "signal_dispositions_look_untouched",
+    "calls_without_libc",
+    "vectors_and_messages",
+    "large_transfers",
+    "stdio_with_our_buffer",
+    "waiting_calls",
+    "arguments_of_a_new_program",
+    "locks_in_frozen_memory",
+    "thread_stack_in_ghost_memory",
+    "coroutines_on_ghost_stacks",
+    "direct_reads_while_others_evict",
+    "handler_touches_frozen_memory",
+    "interrupted_calls_end_as_they_should",
+    "jumps_out_of_a_handler",
+    "all_signals_blocked",
+    "sent_signals_arrive",
+    "signals_as_messages",
+    "thread_is_cancelled_in_a_call",
+    "many_threads_come_and_go",
+    "threads_of_before_are_not_disturbed",
+    "fork_without_handlers",
 };
+/* Without root's rights there is nothing to show for these. */
+static bool needs_root(const char *probe)
+{
+    return strcmp(probe, "privileges_are_dropped_after_the_start") == 0;
+}
+
+/* GHOSTMEM_TEST_USER: an argument for setpriv(1), as whom the probes run with GhostMem. */
+static const char *test_user(const char *probe)
+{
+    return needs_root(probe) ? NULL : getenv("GHOSTMEM_TEST_USER");
+}
+
 static const char *const limits[][2] = {{"5", "1"}, {"64", "4"}, {"1024", "16"}};
 #define N_PROBES (sizeof probes / sizeof probes[0])
 #define N_LIMITS (sizeof limits / sizeof limits[0])
@@ -94,9 +126,10 @@ ParameterizedTest(struct trial *trial, preload, probe_ends_as_it_does_without)
 
     run_probe(trial->probe, trial->megabytes, NULL, NULL, NULL, &plain);
     if (trial->swaps)
-        run_with_swap(trial->probe, trial->megabytes, trial->limit, strlen(trial->probe) % 2 == 0, &ghost);
+        run_with_swap(trial->probe, trial->megabytes, trial->limit, strlen(trial->probe) % 2 == 0,
+                      test_user(trial->probe), &ghost);
     else
-        run_at_limit(trial->probe, trial->megabytes, trial->limit, &ghost);
+        run_at_limit_as(trial->probe, trial->megabytes, trial->limit, test_user(trial->probe), &ghost);
     cr_assert(WIFEXITED(plain.status) && WEXITSTATUS(plain.status) == 0, "%s without: %s", trial->probe, plain.errors);
     cr_assert_eq(ghost.status, plain.status, "%s at %s pages: status %#x, %s", trial->probe, trial->limit,
                  (unsigned)ghost.status, ghost.errors);
@@ -149,9 +182,48 @@ Test(preload, other_programs_of_the_tree_run_without)
     cr_assert(says(outcome.stats, "engaged", "true"));
 }
 
+static void run_with_backend(const char *probe, const char *backend, const char *user, struct outcome *outcome)
+{
+    char faults[64];
+    const char *settings[6] = {"GHOSTMEM_MAX_PAGES=64", faults};
+
+    snprintf(faults, sizeof faults, "GHOSTMEM_FAULTS=%s", backend);
+    run_probe(probe, "4", user, settings, required("GHOSTMEM_LIB"), outcome);
+}
+
+Test(preload, handler_threads_leave_the_programs_descriptors_alone)
+{
+    struct outcome outcome;
+
+    run_with_backend("descriptors_are_the_programs_alone", "thread", NULL, &outcome);
+    cr_assert_str_eq(outcome.output, "ok\n", "%s", outcome.errors);
+    cr_assert(says(outcome.stats, "engaged", "true"));
+}
+
+Test(preload, raw_forks_are_seen_by_the_signal_backend)
+{
+    struct outcome outcome;
+
+    run_with_backend("forks_without_libc", "signal", NULL, &outcome);
+    cr_assert_str_eq(outcome.output, "ok\n", "%s", outcome.errors);
+}
+
+Test(preload, ordinary_user_gets_the_signal_backend)
+{
+    struct outcome outcome;
+
+    if (getuid() != 0)
+        cr_skip_test("only root can become a user without permission");
+    run_with_backend("calloc_is_zero_also_after_use", "auto", "--reuid=65534", &outcome);
+    cr_assert_str_eq(outcome.output, "ok\n", "%s", outcome.errors);
+    cr_assert_str_eq(outcome.errors, "");
+    cr_assert(says(outcome.stats, "engaged", "true"));
+    cr_assert(says(outcome.stats, "backend", "\"signal\""), "%s", outcome.stats);
+}
+
 Test(preload, user_without_permission_runs_on_libc_after_one_line)
 {
-    const char *settings[6] = {"GHOSTMEM_MAX_PAGES=64"};
+    const char *settings[6] = {"GHOSTMEM_MAX_PAGES=64", "GHOSTMEM_FAULTS=thread"};
     struct outcome outcome;
 
     if (getuid() != 0)
@@ -307,9 +379,9 @@ Test(settings, unknown_variable_is_one_line)
 
 Test(settings, feature_that_is_not_built_says_so)
 {
-    complains("GHOSTMEM_FAULTS=signal",
-              "ghostmem: GHOSTMEM_FAULTS=signal: not built yet; accepted: auto or thread: this version has no other backend "
-              "yet; used instead: auto\n");
+    complains("GHOSTMEM_FAULTS=segv",
+              "ghostmem: GHOSTMEM_FAULTS=segv: not built yet; accepted: auto, thread or signal: this version has no other "
+              "backend yet; used instead: auto\n");
 }
 
 Test(settings, strict_ends_the_program_before_main)
@@ -338,7 +410,7 @@ Test(settings, messages_go_to_the_log_file)
 
 Test(settings, verbose_says_what_was_chosen)
 {
-    const char *settings[6] = {"GHOSTMEM_VERBOSE=1", "GHOSTMEM_MAX_PAGES=64"};
+    const char *settings[6] = {"GHOSTMEM_VERBOSE=1", "GHOSTMEM_MAX_PAGES=64", "GHOSTMEM_FAULTS=thread"};
     struct outcome outcome;
 
     run_probe("calloc_is_zero_also_after_use", "4", NULL, settings, required("GHOSTMEM_LIB"), &outcome);

@@ -176,6 +176,7 @@ static void env_fill(struct environment *env, const struct trial *trial, bool wi
 {
     const char *path = getenv("PATH");
     const char *swap = getenv("GHOSTMEM_TEST_SWAP");
+    const char *faults = getenv("GHOSTMEM_TEST_FAULTS");
     char limit[32];
 
     memset(env, 0, sizeof(*env));
@@ -194,6 +195,8 @@ static void env_fill(struct environment *env, const struct trial *trial, bool wi
     env_add(env, "GHOSTMEM_STATS", trial_path(trial, "stats/%p.json"));
     if (swap != NULL)
         env_add(env, "GHOSTMEM_SWAP", swap);
+    if (faults != NULL)
+        env_add(env, "GHOSTMEM_FAULTS", faults);
 }
 
 static void describe(const struct trial *trial, const struct command *command, char *text, size_t bytes)

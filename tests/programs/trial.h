@@ -34,11 +34,11 @@ enum {
     PAGE = 4096,
     TRIAL_ARGS = 32,
     /*
-     * A backstop against a program that hangs, not a measure of speed: the slowest case takes half a minute.
+     * A backstop against a program that hangs, not a measure of speed: the slowest case takes a minute and a half on a slow machine.
      * Criterion's own time-out comes later than those of a case's runs together: it neither reports nor cleans up.
      */
-    TRIAL_TIMEOUT_S = 100,
-    TRIAL_SUITE_TIMEOUT_S = 600,
+    TRIAL_TIMEOUT_S = 400,
+    TRIAL_SUITE_TIMEOUT_S = 2000,
     /* At a limit of 5 pages a program with several threads may need a higher floor: DESIGN.md section 5. */
     TRIAL_SMALLEST_LIMIT = 5,
     TRIAL_FLOOR_PAGES = 64

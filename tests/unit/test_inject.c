@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #define WORDS (PAGE_BYTES / sizeof(uint64_t))
-#define N_PAGES 200
+#define N_PAGES 100
 
 static bool is_filled(struct world *w, uint64_t *p, size_t n_pages)
 {

@@ -407,8 +407,8 @@ Test(swap, every_failing_write_loses_nothing)
             uint64_t *p;
 
             inject(OS_INJECT_WRITE, n, 3, errors[e]);
-            p = written_block(w, 1500, (uint64_t)n);
-            check_block(w, p, 1500, (uint64_t)n);
+            p = written_block(w, 900, (uint64_t)n);
+            check_block(w, p, 900, (uint64_t)n);
             failed = atomic_load(&os_inject_io[OS_INJECT_WRITE].n_calls) >= n;
             inject(OS_INJECT_WRITE, 0, 0, 0);
             cr_assert(failed || n > 4);

@@ -1,0 +1,56 @@
+/*
+ * hold.h - page ranges that must stay resident while the kernel works on them.
+ *
+ * A hold belongs to one thread, which fills it in while it is not active. While it is active nothing in its ranges is
+ * evicted. Ending it is one store, made by whoever has done with it, without a lock: eviction looks at each round.
+ *
+ * Calls: nothing.  Locks: none to end one; filling in and starting are its thread's alone.  Memory: its owner's, for ever.
+ */
+#ifndef GHOSTMEM_CORE_HOLD_H
+#define GHOSTMEM_CORE_HOLD_H
+
+#include "core/pagetable.h"
+
+#include <stdatomic.h>
+
+/* More than that are joined: what lies between is held too. */
+#define HOLD_RANGES 32u
+
+struct hold_range {
+    page_number first;
+    page_number end;
+};
+
+struct hold {
+    _Atomic uint32_t active; /* first: assembly clears it */
+    uint32_t n;
+    struct hold_range ranges[HOLD_RANGES];
+    bool listed;
+    struct hold *next;
+};
+
+/* All holds of the process; members never leave. Zero is a valid start. */
+struct holds {
+    _Atomic(struct hold *) first;
+};
+
+static inline void hold_end(struct hold *hold)
+{
+    atomic_store_explicit(&hold->active, 0, memory_order_release);
+}
+
+/* Nothing is in it, and it is not active. */
+void hold_clear(struct hold *hold);
+
+/* One more range of an inactive hold. */
+void hold_add(struct hold *hold, page_number first, page_number end);
+
+void hold_start(struct holds *holds, struct hold *hold);
+
+/* Does an active hold contain the page? */
+bool holds_contain(struct holds *holds, page_number number);
+
+/* Is any active? */
+bool holds_any(struct holds *holds);
+
+#endif

@@ -1,0 +1,95 @@
+/* visit.c - see visit.h. */
+#include "core/visit.h"
+
+#include "platform/thread.h"
+
+/* What lies below the caller's frame: twice what the deepest way, freezing in place of a fault, needs. */
+#define PAGES_BELOW 8u
+/* libc's frames around fork() go on without a fault handler in the child. */
+#define PAGES_ABOVE 2u
+#define RETRY_MS 1
+
+void visits_init(struct visits *visits, uintptr_t base, size_t bytes, const struct pagetable *table, struct holds *holds)
+{
+    visits->base = base;
+    visits->bytes = bytes;
+    visits->table = table;
+    visits->holds = holds;
+}
+
+static struct visit_stack *take_stack(struct visits *visits, uint32_t self)
+{
+    for (;;) {
+        for (size_t i = 0; i < VISIT_STACKS; i++) {
+            uint32_t nobody = 0;
+
+            if (atomic_compare_exchange_strong(&visits->stacks[i].thread, &nobody, self))
+                return &visits->stacks[i];
+        }
+        /* One that a handler of the program jumped away from. */
+        for (size_t i = 0; i < VISIT_STACKS; i++)
+            if (atomic_load(&visits->stacks[i].thread) == self)
+                return &visits->stacks[i];
+        os_sleep_ms(RETRY_MS);
+    }
+}
+
+/* The block that the stack lies in may begin just below. */
+static page_number lowest_page(const struct visits *visits, page_number here)
+{
+    page_number lowest = here;
+
+    while (lowest > 0 && here - lowest < PAGES_BELOW && (page_at(visits->table, lowest - 1)->flags & PAGE_FLAG_LAST) == 0)
+        lowest--;
+    return lowest;
+}
+
+static struct visit_stack *hold_stack(struct visits *visits, uintptr_t pointer)
+{
+    struct visit_stack *stack = take_stack(visits, os_thread_id());
+    page_number here = (page_number)((pointer - visits->base) >> PAGE_SHIFT);
+    page_number first = lowest_page(visits, here);
+    page_number end = (page_number)min_size(here + 1 + PAGES_ABOVE, visits->table->committed_pages);
+
+    hold_clear(&stack->hold);
+    hold_add(&stack->hold, first, end);
+    hold_start(visits->holds, &stack->hold);
+    /* Written, not read: a page may be leaving, and still be readable. Nothing changes. */
+    for (page_number i = first; i < end; i++) {
+        _Atomic unsigned char *byte = (_Atomic unsigned char *)(visits->base + ((uintptr_t)i << PAGE_SHIFT));
+
+        atomic_fetch_or_explicit(byte, 0, memory_order_relaxed);
+        if ((page_at(visits->table, i)->flags & PAGE_FLAG_LAST) != 0)
+            break;
+    }
+    return stack;
+}
+
+void visit_begin(struct visits *visits, struct visit *visit)
+{
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+
+    visit->stack = here - visits->base < visits->bytes ? hold_stack(visits, here) : NULL;
+    visit->mask = os_signals_block();
+}
+
+void visit_end(const struct visit *visit)
+{
+    os_signals_restore(visit->mask);
+    if (visit->stack == NULL)
+        return;
+    hold_end(&visit->stack->hold);
+    atomic_store(&visit->stack->thread, 0);
+}
+
+void visits_fork_child(struct visits *visits, const struct visit *visit)
+{
+    for (size_t i = 0; i < VISIT_STACKS; i++) {
+        struct visit_stack *stack = &visits->stacks[i];
+
+        if (stack == visit->stack)
+            continue;
+        hold_end(&stack->hold);
+        atomic_store(&stack->thread, 0);
+    }
+}

@@ -1,0 +1,476 @@
+/* guard.c - the trap, the faults, and the program's own names for what they change. See guard.h. */
+#include "interpose/guard.h"
+
+#include "interpose/libc.h"
+
+#include "platform/file.h"
+#include "platform/sys.h"
+#include "platform/thread.h"
+#include "platform/uffd.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+#ifndef SYS_epoll_pwait2
+#define SYS_epoll_pwait2 441
+#endif
+
+static bool prepared; /* before there are threads */
+static _Atomic bool armed;
+
+/* ---- the program's memory ---- */
+
+#if defined(__x86_64__)
+
+extern const char guard_copy_instruction[] __attribute__((visibility("hidden")));
+extern const char guard_copy_failed[] __attribute__((visibility("hidden")));
+int guard_copy_bytes(void *to, const void *from, size_t bytes) __attribute__((visibility("hidden")));
+
+__asm__(".text\n"
+        ".globl guard_copy_bytes\n.hidden guard_copy_bytes\n.type guard_copy_bytes, @function\n"
+        "guard_copy_bytes:\n"
+        "    mov %rdx, %rcx\n"
+        ".globl guard_copy_instruction\n.hidden guard_copy_instruction\n"
+        "guard_copy_instruction:\n"
+        "    rep movsb\n"
+        "    xor %eax, %eax\n"
+        "    ret\n"
+        ".globl guard_copy_failed\n.hidden guard_copy_failed\n"
+        "guard_copy_failed:\n"
+        "    mov $-14, %eax\n" /* -EFAULT */
+        "    ret\n"
+        ".size guard_copy_bytes, . - guard_copy_bytes\n");
+
+int guard_copy(void *to, const void *from, size_t bytes)
+{
+    return guard_copy_bytes(to, from, bytes);
+}
+
+static bool was_copying(ucontext_t *context)
+{
+    greg_t *pc = &context->uc_mcontext.gregs[REG_RIP];
+
+    if ((uintptr_t)*pc != (uintptr_t)guard_copy_instruction)
+        return false;
+    *pc = (greg_t)(uintptr_t)guard_copy_failed;
+    return true;
+}
+
+static bool wants_to_write(const ucontext_t *context)
+{
+    return (context->uc_mcontext.gregs[REG_ERR] & 2) != 0; /* Source: arch/x86/include/asm/trap_pf.h, X86_PF_WRITE */
+}
+
+void guard_return(const struct guard_call *call, long result)
+{
+    call->context->uc_mcontext.gregs[REG_RAX] = (greg_t)result;
+}
+
+void guard_go_on(struct guard_thread *self, const struct guard_call *call)
+{
+    greg_t *r = call->context->uc_mcontext.gregs;
+
+    self->stub.resume = (uintptr_t)r[REG_RIP];
+    r[REG_RIP] = (greg_t)os_stub_start();
+}
+
+static void read_call(struct guard_call *call, ucontext_t *context)
+{
+    const greg_t *r = context->uc_mcontext.gregs;
+
+    *call = (struct guard_call){
+        .number = (long)r[REG_RAX],
+        .args = {(unsigned long)r[REG_RDI], (unsigned long)r[REG_RSI], (unsigned long)r[REG_RDX],
+                 (unsigned long)r[REG_R10], (unsigned long)r[REG_R8], (unsigned long)r[REG_R9]},
+        .context = context,
+    };
+}
+
+static void set_argument(const struct guard_call *call, unsigned index, uintptr_t value)
+{
+    static const int registers[6] = {REG_RDI, REG_RSI, REG_RDX, REG_R10, REG_R8, REG_R9};
+
+    call->context->uc_mcontext.gregs[registers[index]] = (greg_t)value;
+}
+
+static uintptr_t stack_pointer(const ucontext_t *context)
+{
+    return (uintptr_t)context->uc_mcontext.gregs[REG_RSP];
+}
+
+#endif
+
+/* ---- faults ---- */
+
+/* A vfork child has its parent's record: their faults count as one thread's. */
+static uint32_t thread_of(const struct guard_thread *self)
+{
+    return self != NULL ? atomic_load_explicit(&self->id, memory_order_relaxed) : os_thread_id();
+}
+
+static void on_fault(int number, siginfo_t *info, void *context)
+{
+    uintptr_t addr = (uintptr_t)info->si_addr;
+
+    /* Also while paging is about to start: the pager lets it wait. */
+    if (number == SIGBUS && info->si_code == BUS_ADRERR && heap_owns(&ghost.heap, (const void *)addr)) {
+        ghost.pager.backend->handle(ghost.pager.backend, addr, thread_of(guard_self()), wants_to_write(context));
+        return;
+    }
+    if (info->si_code > 0 && was_copying(context))
+        return;
+    guard_pass_on(number, info, context);
+}
+
+/* ---- calls that are seen to here ---- */
+
+/* A mask that the kernel would take for the length of a call, without our signals. */
+static void replace_mask(struct guard_thread *self, const struct guard_call *call, unsigned index)
+{
+    if (call->args[index] == 0 || guard_copy(&self->mask, (const void *)call->args[index], sizeof self->mask) != 0)
+        return;
+    self->mask &= ~GUARD_HIDDEN;
+    set_argument(call, index, (uintptr_t)&self->mask);
+}
+
+/* Source: pselect(2), "C library/kernel differences": the sixth argument leads to the mask and its size. */
+static void replace_select_mask(struct guard_thread *self, const struct guard_call *call)
+{
+    if (call->args[5] == 0 || guard_copy(&self->masked, (const void *)call->args[5], sizeof self->masked) != 0)
+        return;
+    if (self->masked.mask == NULL || guard_copy(&self->mask, self->masked.mask, sizeof self->mask) != 0)
+        return;
+    self->mask &= ~GUARD_HIDDEN;
+    self->masked.mask = &self->mask;
+    set_argument(call, 5, (uintptr_t)&self->masked);
+}
+
+/* Back from a handler that was started before we came: its frame knows nothing of our alternate stack. */
+static void fix_frame(struct guard_thread *self, ucontext_t *context)
+{
+    ucontext_t *frame = (void *)stack_pointer(context);
+    stack_t ours = context->uc_stack;
+    os_sigset mask;
+
+    if (guard_copy(&self->own_stack, &frame->uc_stack, sizeof self->own_stack) != 0 ||
+        guard_copy(&frame->uc_stack, &ours, sizeof ours) != 0)
+        return;
+    self->own_stack.ss_flags &= ~SS_ONSTACK;
+    if (guard_copy(&mask, &frame->uc_sigmask, sizeof mask) != 0)
+        return;
+    mask &= ~GUARD_HIDDEN;
+    (void)guard_copy(&frame->uc_sigmask, &mask, sizeof mask);
+}
+
+/* All but our descriptors. Source: close_range(2). */
+static long close_range_around(unsigned first, unsigned last, unsigned flags)
+{
+    long result = 0;
+
+    while (first <= last && result == 0) {
+        int ours = os_file_next_owned((int)(first > INT32_MAX ? INT32_MAX : first));
+
+        if (ours < 0 || (unsigned)ours > last)
+            return sys_call3(SYS_close_range, first, last, flags);
+        if ((unsigned)ours > first)
+            result = sys_call3(SYS_close_range, first, ours - 1, flags);
+        first = (unsigned)ours + 1;
+    }
+    return result;
+}
+
+static bool is_ours(unsigned long fd)
+{
+    return fd <= INT32_MAX && os_file_next_owned((int)fd) == (int)fd;
+}
+
+/* madvise(2) where it means frozen pages: true, it is done. */
+static bool advise(const struct guard_call *call)
+{
+    size_t bytes = round_up(call->args[1], PAGE_BYTES);
+    int advice = (int)call->args[2];
+
+    if (!heap_owns(&ghost.heap, (const void *)call->args[0]) || call->args[0] % PAGE_BYTES != 0 ||
+        bytes > ghost.heap.bytes || (bytes > 0 && !heap_owns(&ghost.heap, (const void *)(call->args[0] + bytes - 1))))
+        return false;
+    if (advice != MADV_DONTNEED && advice != MADV_FREE && advice != MADV_HUGEPAGE)
+        return false;
+    if (bytes == 0 || advice == MADV_HUGEPAGE) {
+        guard_return(call, 0);
+        return true;
+    }
+    guard_return(call, pager_discard(&ghost.pager, (page_number)((call->args[0] - ghost.heap.base) >> PAGE_SHIFT),
+                                     bytes / PAGE_BYTES) == 0 ? 0 : -EINVAL);
+    return true;
+}
+
+/* True: the call is over, or on its way by other means. */
+static bool see_to(struct guard_thread *self, struct guard_call *call)
+{
+    ucontext_t *context = call->context;
+    os_sigset mask;
+
+    switch (call->number) {
+    case SYS_rt_sigaction:
+        guard_return(call, guard_sigaction(call->args));
+        return true;
+    case SYS_rt_sigprocmask:
+        memcpy(&mask, &context->uc_sigmask, sizeof mask);
+        guard_return(call, guard_sigprocmask(self, call->args, &mask));
+        memcpy(&context->uc_sigmask, &mask, sizeof mask);
+        return true;
+    case SYS_sigaltstack:
+        guard_return(call, guard_sigaltstack(self, call->args, stack_pointer(context)));
+        return true;
+    case SYS_rt_sigreturn:
+        fix_frame(self, context);
+        break;
+    case SYS_rt_sigsuspend:
+        replace_mask(self, call, 0);
+        break;
+    case SYS_ppoll:
+        replace_mask(self, call, 3);
+        break;
+    case SYS_epoll_pwait:
+    case SYS_epoll_pwait2:
+        replace_mask(self, call, 4);
+        break;
+    case SYS_pselect6:
+        replace_select_mask(self, call);
+        break;
+    case SYS_signalfd:
+    case SYS_signalfd4:
+        replace_mask(self, call, 1);
+        break;
+    case SYS_clone:
+    case SYS_clone3:
+    case SYS_fork:
+    case SYS_vfork:
+        guard_clone(self, call);
+        return true;
+    case SYS_exit:
+        if (atomic_load(&self->id) == os_thread_id())
+            atomic_store(&self->ending, true);
+        break;
+    case SYS_close:
+        if (!is_ours(call->args[0]))
+            break;
+        guard_return(call, -EBADF);
+        return true;
+    case SYS_dup2:
+    case SYS_dup3:
+        if (!is_ours(call->args[1]))
+            break;
+        guard_return(call, -EBUSY);
+        return true;
+    case SYS_close_range:
+        if ((call->args[2] & 2) != 0) /* CLOSE_RANGE_UNSHARE: the others keep theirs */
+            (void)sys_call1(SYS_unshare, 0x400 /* CLONE_FILES */);
+        guard_return(call, close_range_around((unsigned)call->args[0], (unsigned)call->args[1],
+                                              (unsigned)call->args[2] & ~2u));
+        return true;
+    case SYS_madvise:
+        if (!advise(call))
+            break;
+        return true;
+    case SYS_io_uring_setup:
+    case SYS_io_setup:
+        guard_return(call, -ENOSYS);
+        return true;
+    default:
+        break;
+    }
+    return false;
+}
+
+static void on_trap(int number, siginfo_t *info, void *context)
+{
+    struct guard_thread *self = guard_self();
+    struct guard_call call;
+
+    if (info->si_code == OS_DISPATCH_CODE) {
+        read_call(&call, context);
+        if (see_to(self, &call))
+            return;
+        if (!guard_hold_memory(self, &call))
+            guard_go_on(self, &call);
+        return;
+    }
+    if (guard_is_summons(info, context)) {
+        ucontext_t *interrupted = context;
+        os_sigset mask;
+
+        memcpy(&mask, &interrupted->uc_sigmask, sizeof mask);
+        mask &= ~GUARD_HIDDEN;
+        memcpy(&interrupted->uc_sigmask, &mask, sizeof mask);
+        (void)guard_arm_thread(context);
+        return;
+    }
+    guard_pass_on(number, info, context);
+}
+
+/* ---- arming ---- */
+
+static int arm(void)
+{
+    int error;
+
+    guard_take_signals(on_trap, on_fault);
+    error = guard_arm_thread(NULL);
+    if (error == 0)
+        error = guard_arm_others();
+    if (error == 0)
+        atomic_store(&armed, true);
+    return error;
+}
+
+const struct fault_guard guard = {.arm = arm};
+
+bool guard_is_possible(void)
+{
+    struct uffd uffd;
+
+    if (uffd_open(&uffd, true) != 0)
+        return false;
+    uffd_close(&uffd);
+    return os_dispatch_is_possible();
+}
+
+void guard_prepare(void)
+{
+    os_sigset mask = os_signals_block();
+
+    prepared = true;
+    os_signals_restore(mask & ~GUARD_HIDDEN);
+}
+
+/* ---- before arming, nobody may block what will be ours ---- */
+
+#define EXPORT __attribute__((visibility("default")))
+
+static int set_mask(int (*set_it)(int, const sigset_t *, sigset_t *), int how, const sigset_t *set, sigset_t *old)
+{
+    sigset_t without;
+
+    if (!prepared || atomic_load(&armed) || set == NULL || how == SIG_UNBLOCK)
+        return set_it(how, set, old);
+    without = *set;
+    (void)sigdelset(&without, SIGBUS);
+    (void)sigdelset(&without, SIGSEGV);
+    (void)sigdelset(&without, SIGSYS);
+    return set_it(how, &without, old);
+}
+
+EXPORT int sigprocmask(int how, const sigset_t *set, sigset_t *old)
+{
+    return set_mask(libc_next()->sigprocmask, how, set, old);
+}
+
+EXPORT int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
+{
+    return set_mask(libc_next()->pthread_sigmask, how, set, old);
+}
+
+/* ---- calls that are made often: not trapped ---- */
+
+/* The thread's calls pass until leave(). False: let it trap. */
+static bool enter(uintptr_t buffer, size_t bytes)
+{
+    struct guard_thread *self = guard_self();
+    struct visit visit;
+
+    if (!heap_owns(&ghost.heap, (const void *)buffer)) {
+        os_dispatch_selector = 0;
+        return true;
+    }
+    if (bytes / PAGE_BYTES + 2 > ghost.pager.limit / 2)
+        return false;
+    visit_begin(&ghost.pager.visits, &visit);
+    hold_clear(&self->hold);
+    guard_hold_range(&self->hold, buffer, bytes);
+    pager_hold(&ghost.pager, &self->hold);
+    os_dispatch_selector = 0;
+    visit_end(&visit);
+    return true;
+}
+
+/* Also when the thread is cancelled in the call. */
+static void leave(const bool *entered)
+{
+    if (!*entered)
+        return;
+    hold_end(&guard_self()->hold);
+    os_dispatch_selector = 1;
+}
+
+static bool is_guarded(void)
+{
+    return os_stub_self != NULL;
+}
+
+#define GUARDED(buffer, bytes)                                                                                         \
+    bool entered __attribute__((cleanup(leave))) = is_guarded() && enter((uintptr_t)(buffer), bytes)
+
+EXPORT ssize_t read(int fd, void *buffer, size_t bytes)
+{
+    GUARDED(buffer, bytes);
+
+    return libc_next()->read(fd, buffer, bytes);
+}
+
+EXPORT ssize_t write(int fd, const void *buffer, size_t bytes)
+{
+    GUARDED(buffer, bytes);
+
+    return libc_next()->write(fd, buffer, bytes);
+}
+
+EXPORT ssize_t pread(int fd, void *buffer, size_t bytes, off_t offset)
+{
+    GUARDED(buffer, bytes);
+
+    return libc_next()->pread(fd, buffer, bytes, offset);
+}
+
+EXPORT ssize_t pread64(int fd, void *buffer, size_t bytes, off64_t offset)
+{
+    GUARDED(buffer, bytes);
+
+    return libc_next()->pread(fd, buffer, bytes, offset);
+}
+
+EXPORT ssize_t pwrite(int fd, const void *buffer, size_t bytes, off_t offset)
+{
+    GUARDED(buffer, bytes);
+
+    return libc_next()->pwrite(fd, buffer, bytes, offset);
+}
+
+EXPORT ssize_t pwrite64(int fd, const void *buffer, size_t bytes, off64_t offset)
+{
+    GUARDED(buffer, bytes);
+
+    return libc_next()->pwrite(fd, buffer, bytes, offset);
+}
+
+EXPORT ssize_t recv(int fd, void *buffer, size_t bytes, int flags)
+{
+    GUARDED(buffer, bytes);
+
+    return libc_next()->recv(fd, buffer, bytes, flags);
+}
+
+EXPORT ssize_t send(int fd, const void *buffer, size_t bytes, int flags)
+{
+    GUARDED(buffer, bytes);
+
+    return libc_next()->send(fd, buffer, bytes, flags);
+}

@@ -1,0 +1,122 @@
+/*
+ * guard.h - what makes faults in the faulting thread as correct as handler threads: signals and system calls.
+ *
+ * From guard_arm() on, in every thread of the program:
+ *   - SIGBUS, SIGSEGV and SIGSYS are ours. What the program does with them is kept and given back when asked for; it is
+ *     called for those that are not our faults.
+ *   - Every handler of the program starts by way of ours, which builds the signal frame that the kernel would have built
+ *     on the stack that the program asked for. Ours run on an alternate stack of their own.
+ *   - System calls trap (dispatch.h). Those that concern signals, threads, forks and our descriptors are seen to here;
+ *     of all others the memory that the kernel will touch is brought in and held until the call is over.
+ *
+ * guard.c has the trap and the program's wrappers, guard_call.c what the kernel touches, guard_signal.c the signals,
+ * guard_thread.c the threads.
+ *
+ * Calls: ghost, pager, dispatch, signal.  Locks: guard_signal.c has one, a leaf, taken with signals blocked.
+ * Memory: a mapping for each thread.
+ */
+#ifndef GHOSTMEM_INTERPOSE_GUARD_H
+#define GHOSTMEM_INTERPOSE_GUARD_H
+
+#include "interpose/ghost.h"
+
+#include "core/hold.h"
+#include "platform/dispatch.h"
+#include "platform/signal.h"
+
+#include <ucontext.h>
+
+struct guard_thread {
+    struct os_stub stub; /* first: os_stub_self leads here */
+    struct hold hold;    /* for the system call under way */
+    struct hold lasting; /* what the kernel touches at any time: the thread's control block */
+    _Atomic uint32_t id; /* kernel's; 0: the record is free */
+    _Atomic bool ending;
+    uintptr_t born_stack; /* of a thread that is being made: its first stack pointer */
+    unsigned char *stack; /* the alternate stack */
+    stack_t own_stack;    /* what the program has set */
+    os_sigset blocked;    /* of the hidden signals, what the program has blocked */
+    os_sigset pending;    /* and what was sent meanwhile */
+    struct guard_thread *child; /* that is being made */
+    bool forking;
+    os_sigset fork_mask;
+    os_sigset mask;       /* given to the kernel instead of the program's */
+    struct {
+        const os_sigset *mask;
+        size_t bytes;
+    } masked;             /* the same for pselect(2) */
+};
+
+/* The signals that are ours alone. */
+#define GUARD_HIDDEN (os_signal_bit(SIGBUS) | os_signal_bit(SIGSEGV) | os_signal_bit(SIGSYS))
+
+/* A trapped call's registers. */
+struct guard_call {
+    long number;
+    unsigned long args[6];
+    ucontext_t *context;
+};
+
+static inline struct guard_thread *guard_self(void)
+{
+    return (struct guard_thread *)(void *)os_stub_self;
+}
+
+/* ---- guard.c ---- */
+
+/* Is there everything that it takes? To be asked before any thread but the caller's exists, or at any time. */
+bool guard_is_possible(void);
+
+/* The backend may be `signal`: hidden signals must not be blocked from now on. */
+void guard_prepare(void);
+
+extern const struct fault_guard guard;
+
+/* Copy between memory of ours and what a pointer of the program's leads to. 0 or -EFAULT. In our handlers only. */
+int guard_copy(void *to, const void *from, size_t bytes);
+
+/* A trapped call is over, with this result. */
+void guard_return(const struct guard_call *call, long result);
+
+/* Let a trapped call go on with its registers as they are now. */
+void guard_go_on(struct guard_thread *self, const struct guard_call *call);
+
+/* ---- guard_call.c ---- */
+
+/* Bring in what the call touches, and hold it. True: the call has been made already. */
+bool guard_hold_memory(struct guard_thread *self, const struct guard_call *call);
+
+/* Range by range; a hold that is not active. */
+void guard_hold_range(struct hold *hold, uintptr_t start, size_t bytes);
+
+/* ---- guard_signal.c ---- */
+
+/* Our handlers take the place of all of the program's. @trap: for SIGSYS; @fault: for SIGBUS and SIGSEGV. */
+void guard_take_signals(void (*trap)(int, siginfo_t *, void *), void (*fault)(int, siginfo_t *, void *));
+
+/* A hidden signal that is not ours to deal with. */
+void guard_pass_on(int number, siginfo_t *info, ucontext_t *context);
+
+/* rt_sigaction(2), rt_sigprocmask(2), sigaltstack(2) of the program. Results or -errno. */
+long guard_sigaction(const unsigned long *args);
+long guard_sigprocmask(struct guard_thread *self, const unsigned long *args, os_sigset *mask);
+long guard_sigaltstack(struct guard_thread *self, const unsigned long *args, uintptr_t stack_pointer);
+
+/* ---- guard_thread.c ---- */
+
+/* Bring the calling thread in. @context: of the handler it runs in; NULL: it runs in none. 0 or -errno. */
+int guard_arm_thread(ucontext_t *context);
+
+/* Bring all others in, with signal SIGSYS. 0; -EAGAIN: one did not come in time. */
+int guard_arm_others(void);
+
+/* A SIGSYS that was sent: is it the one by which a thread is brought in? */
+bool guard_is_summons(const siginfo_t *info, ucontext_t *context);
+
+/* clone(2) and the like. */
+void guard_clone(struct guard_thread *self, struct guard_call *call);
+
+/* In the child of a fork. */
+void guard_fork_child(void);
+
+#endif

@@ -1,0 +1,310 @@
+/*
+ * guard_call.c - what each system call does with the program's memory, and bringing that in. See guard.h.
+ *
+ * Of every call each argument that points into ghost memory has its page and the next one held. What reaches further, or is
+ * reached through pointers in memory, stands in the table.
+ */
+#include "interpose/guard.h"
+
+#include "platform/sys.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv 449 /* Source: arch/x86/entry/syscalls/syscall_64.tbl */
+#endif
+#ifndef SYS_epoll_pwait2
+#define SYS_epoll_pwait2 441
+#endif
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
+#endif
+
+enum kind {
+    NO_MORE,
+    BYTES,  /* args[arg], as many bytes as args[by] says */
+    ITEMS,  /* args[arg], args[by] items of `size` bytes */
+    SIZED,  /* args[arg], `size` bytes */
+    VECTOR, /* args[arg], args[by] struct iovec, and what they lead to */
+    MESSAGE,  /* args[arg], a struct msghdr, and what it leads to */
+    MESSAGES, /* args[arg], args[by] struct mmsghdr */
+    STRINGS,  /* args[arg], pointers to strings, ended by NULL */
+};
+
+struct rule {
+    uint8_t kind;
+    uint8_t arg;
+    uint8_t by;
+    uint16_t size;
+};
+
+#define MAX_RULES 3
+#define FD_SET_BYTES(n) (((n) + 63) / 64 * 8)
+#define FUTEX_WAITV_BYTES 24
+#define IOVEC_MAX 1024 /* Source: readv(2), IOV_MAX */
+
+/* Source: the man page of each, section 2. Indexed by number. */
+static const struct rule rules[][MAX_RULES] = {
+    [SYS_read] = {{BYTES, 1, 2, 0}},
+    [SYS_write] = {{BYTES, 1, 2, 0}},
+    [SYS_pread64] = {{BYTES, 1, 2, 0}},
+    [SYS_pwrite64] = {{BYTES, 1, 2, 0}},
+    [SYS_readv] = {{VECTOR, 1, 2, 0}},
+    [SYS_writev] = {{VECTOR, 1, 2, 0}},
+    [SYS_preadv] = {{VECTOR, 1, 2, 0}},
+    [SYS_pwritev] = {{VECTOR, 1, 2, 0}},
+    [SYS_preadv2] = {{VECTOR, 1, 2, 0}},
+    [SYS_pwritev2] = {{VECTOR, 1, 2, 0}},
+    [SYS_vmsplice] = {{VECTOR, 1, 2, 0}},
+    [SYS_process_vm_readv] = {{VECTOR, 1, 2, 0}, {VECTOR, 3, 4, 0}},
+    [SYS_process_vm_writev] = {{VECTOR, 1, 2, 0}, {VECTOR, 3, 4, 0}},
+    [SYS_process_madvise] = {{VECTOR, 1, 2, 0}},
+    [SYS_recvfrom] = {{BYTES, 1, 2, 0}},
+    [SYS_sendto] = {{BYTES, 1, 2, 0}},
+    [SYS_recvmsg] = {{MESSAGE, 1, 0, 0}},
+    [SYS_sendmsg] = {{MESSAGE, 1, 0, 0}},
+    [SYS_recvmmsg] = {{MESSAGES, 1, 2, 0}},
+    [SYS_sendmmsg] = {{MESSAGES, 1, 2, 0}},
+    [SYS_setsockopt] = {{BYTES, 3, 4, 0}},
+    [SYS_getsockopt] = {{SIZED, 3, 0, 65535}},
+    [SYS_poll] = {{ITEMS, 0, 1, sizeof(struct pollfd)}},
+    [SYS_ppoll] = {{ITEMS, 0, 1, sizeof(struct pollfd)}},
+    [SYS_epoll_wait] = {{ITEMS, 1, 2, sizeof(struct epoll_event)}},
+    [SYS_epoll_pwait] = {{ITEMS, 1, 2, sizeof(struct epoll_event)}},
+    [SYS_epoll_pwait2] = {{ITEMS, 1, 2, sizeof(struct epoll_event)}},
+    [SYS_getdents] = {{BYTES, 1, 2, 0}},
+    [SYS_getdents64] = {{BYTES, 1, 2, 0}},
+    [SYS_getcwd] = {{BYTES, 0, 1, 0}},
+    [SYS_readlink] = {{BYTES, 1, 2, 0}},
+    [SYS_readlinkat] = {{BYTES, 2, 3, 0}},
+    [SYS_getxattr] = {{BYTES, 2, 3, 0}},
+    [SYS_lgetxattr] = {{BYTES, 2, 3, 0}},
+    [SYS_fgetxattr] = {{BYTES, 2, 3, 0}},
+    [SYS_setxattr] = {{BYTES, 2, 3, 0}},
+    [SYS_lsetxattr] = {{BYTES, 2, 3, 0}},
+    [SYS_fsetxattr] = {{BYTES, 2, 3, 0}},
+    [SYS_listxattr] = {{BYTES, 1, 2, 0}},
+    [SYS_llistxattr] = {{BYTES, 1, 2, 0}},
+    [SYS_flistxattr] = {{BYTES, 1, 2, 0}},
+    [SYS_getrandom] = {{BYTES, 0, 1, 0}},
+    [SYS_mincore] = {{SIZED, 2, 0, 65535}},
+    [SYS_getgroups] = {{ITEMS, 1, 0, sizeof(gid_t)}},
+    [SYS_setgroups] = {{ITEMS, 1, 0, sizeof(gid_t)}},
+    [SYS_sched_getaffinity] = {{BYTES, 2, 1, 0}},
+    [SYS_sched_setaffinity] = {{BYTES, 2, 1, 0}},
+    [SYS_mq_timedsend] = {{BYTES, 1, 2, 0}},
+    [SYS_mq_timedreceive] = {{BYTES, 1, 2, 0}},
+    [SYS_msgsnd] = {{BYTES, 1, 2, 0}},
+    [SYS_msgrcv] = {{BYTES, 1, 2, 0}},
+    [SYS_semop] = {{ITEMS, 1, 2, 6}},
+    [SYS_semtimedop] = {{ITEMS, 1, 2, 6}},
+    [SYS_syslog] = {{BYTES, 1, 2, 0}},
+    [SYS_add_key] = {{BYTES, 2, 3, 0}},
+    [SYS_ioctl] = {{SIZED, 2, 0, 65535}},
+    [SYS_execve] = {{STRINGS, 1, 0, 0}, {STRINGS, 2, 0, 0}},
+    [SYS_execveat] = {{STRINGS, 2, 0, 0}, {STRINGS, 3, 0, 0}},
+    [SYS_futex_waitv] = {{ITEMS, 0, 1, FUTEX_WAITV_BYTES}},
+    [SYS_mlock] = {{BYTES, 0, 1, 0}},
+    [SYS_mlock2] = {{BYTES, 0, 1, 0}},
+};
+#define N_RULED (sizeof rules / sizeof rules[0])
+
+void guard_hold_range(struct hold *hold, uintptr_t start, size_t bytes)
+{
+    const struct heap *heap = &ghost.heap;
+    uintptr_t base = heap->base;
+    uintptr_t end;
+
+    if (bytes == 0 || __builtin_add_overflow(start, bytes, &end))
+        return;
+    if (end <= base || start >= base + heap->committed * PAGE_BYTES)
+        return;
+    start = start > base ? start - base : 0;
+    end = min_size(end - base, heap->committed * PAGE_BYTES);
+    hold_add(hold, (page_number)(start >> PAGE_SHIFT), (page_number)(round_up(end, PAGE_BYTES) >> PAGE_SHIFT));
+}
+
+static void hold_vector(struct hold *hold, uintptr_t at, size_t n)
+{
+    struct iovec item;
+
+    if (n > IOVEC_MAX)
+        return; /* EINVAL */
+    guard_hold_range(hold, at, n * sizeof item);
+    for (size_t i = 0; i < n && guard_copy(&item, (const void *)(at + i * sizeof item), sizeof item) == 0; i++)
+        guard_hold_range(hold, (uintptr_t)item.iov_base, item.iov_len);
+}
+
+static void hold_message(struct hold *hold, uintptr_t at)
+{
+    struct msghdr message;
+
+    guard_hold_range(hold, at, sizeof message);
+    if (guard_copy(&message, (const void *)at, sizeof message) != 0)
+        return;
+    guard_hold_range(hold, (uintptr_t)message.msg_name, message.msg_namelen);
+    guard_hold_range(hold, (uintptr_t)message.msg_control, message.msg_controllen);
+    hold_vector(hold, (uintptr_t)message.msg_iov, message.msg_iovlen);
+}
+
+static void hold_strings(struct hold *hold, uintptr_t at)
+{
+    uintptr_t string;
+
+    for (;; at += sizeof string) {
+        uintptr_t end;
+        char c = 1;
+
+        guard_hold_range(hold, at, sizeof string);
+        if (guard_copy(&string, (const void *)at, sizeof string) != 0 || string == 0)
+            return;
+        if (!heap_owns(&ghost.heap, (const void *)string))
+            continue;
+        for (end = string; c != 0 && guard_copy(&c, (const void *)end, 1) == 0; end++)
+            continue;
+        guard_hold_range(hold, string, end - string);
+    }
+}
+
+static void follow(struct hold *hold, const struct rule *rule, const unsigned long *args)
+{
+    uintptr_t at = args[rule->arg];
+    size_t n = args[rule->by];
+    size_t bytes;
+
+    if (at == 0)
+        return;
+    switch (rule->kind) {
+    case BYTES:
+        guard_hold_range(hold, at, n);
+        break;
+    case ITEMS:
+        if (!__builtin_mul_overflow((size_t)(uint32_t)n, (size_t)rule->size, &bytes))
+            guard_hold_range(hold, at, bytes);
+        break;
+    case SIZED:
+        guard_hold_range(hold, at, rule->size);
+        break;
+    case VECTOR:
+        hold_vector(hold, at, n);
+        break;
+    case MESSAGE:
+        hold_message(hold, at);
+        break;
+    case MESSAGES:
+        for (size_t i = 0; i < (uint32_t)n && i < IOVEC_MAX; i++) {
+            guard_hold_range(hold, at + i * sizeof(struct mmsghdr), sizeof(struct mmsghdr));
+            hold_message(hold, at + i * sizeof(struct mmsghdr));
+        }
+        break;
+    case STRINGS:
+        hold_strings(hold, at);
+        break;
+    default:
+        break;
+    }
+}
+
+static void collect(struct hold *hold, const struct guard_call *call)
+{
+    for (unsigned i = 0; i < 6; i++)
+        if (heap_owns(&ghost.heap, (const void *)call->args[i]))
+            guard_hold_range(hold, call->args[i] & ~(PAGE_BYTES - 1), 2 * PAGE_BYTES);
+    if (call->number < 0 || (unsigned long)call->number >= N_RULED)
+        return;
+    for (unsigned i = 0; i < MAX_RULES && rules[call->number][i].kind != NO_MORE; i++)
+        follow(hold, &rules[call->number][i], call->args);
+}
+
+static size_t n_held(const struct hold *hold)
+{
+    size_t n = 0;
+
+    for (uint32_t i = 0; i < hold->n; i++)
+        n += hold->ranges[i].end - hold->ranges[i].first;
+    return n;
+}
+
+/* ---- buffers greater than half of the limit ---- */
+
+enum way {
+    WHOLE, /* the limit yields */
+    SHORTER, /* the caller must be ready for a short transfer */
+    PIECES,  /* by us: a regular file never gives less than is there */
+};
+
+static enum way way_of(const struct guard_call *call)
+{
+    bool reads = call->number == SYS_read || call->number == SYS_pread64;
+    struct stat status;
+    int type = 0;
+    socklen_t bytes = sizeof type;
+
+    if (!reads && call->number != SYS_write && call->number != SYS_pwrite64 && call->number != SYS_recvfrom)
+        return WHOLE;
+    if (sys_failed(sys_call2(SYS_fstat, call->args[0], &status)))
+        return WHOLE;
+    if (S_ISREG(status.st_mode) && call->number != SYS_recvfrom)
+        return PIECES;
+    if (call->number == SYS_recvfrom && (call->args[3] & (MSG_WAITALL | MSG_TRUNC | MSG_PEEK)) != 0)
+        return WHOLE;
+    if (!reads && call->number != SYS_recvfrom)
+        return WHOLE;
+    if (S_ISSOCK(status.st_mode) &&
+        (sys_failed(sys_call5(SYS_getsockopt, call->args[0], SOL_SOCKET, SO_TYPE, &type, &bytes)) || type != SOCK_STREAM))
+        return WHOLE;
+    return SHORTER;
+}
+
+static long in_pieces(struct guard_thread *self, const struct guard_call *call, size_t piece)
+{
+    size_t n_bytes = min_size(call->args[2], 0x7ffff000); /* Source: read(2), NOTES */
+    size_t done = 0;
+
+    while (done < n_bytes) {
+        size_t part = min_size(piece, n_bytes - done);
+        long result;
+
+        hold_clear(&self->hold);
+        guard_hold_range(&self->hold, call->args[1] + done, part);
+        pager_hold(&ghost.pager, &self->hold);
+        result = sys_call4(call->number, call->args[0], call->args[1] + done, part, call->args[3] + done);
+        hold_end(&self->hold);
+        if (result < 0)
+            return done > 0 ? (long)done : result;
+        done += (size_t)result;
+        if ((size_t)result < part)
+            break;
+    }
+    return (long)done;
+}
+
+bool guard_hold_memory(struct guard_thread *self, const struct guard_call *call)
+{
+    size_t half = max_size(ghost.pager.limit / 2, 1);
+
+    hold_clear(&self->hold);
+    collect(&self->hold, call);
+    if (self->hold.n == 0)
+        return false;
+    if (n_held(&self->hold) > half + 2) {
+        enum way way = way_of(call);
+
+        if (way == PIECES) {
+            guard_return(call, in_pieces(self, call, half * PAGE_BYTES));
+            return true;
+        }
+        if (way == SHORTER) {
+            hold_clear(&self->hold);
+            guard_hold_range(&self->hold, call->args[1], half * PAGE_BYTES);
+            call->context->uc_mcontext.gregs[REG_RDX] = (greg_t)(half * PAGE_BYTES);
+        }
+    }
+    pager_hold(&ghost.pager, &self->hold);
+    return false;
+}

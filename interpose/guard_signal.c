@@ -1,0 +1,345 @@
+/* guard_signal.c - the program's signals: kept, shown to it as it set them, and delivered as the kernel would. See guard.h. */
+#include "interpose/guard.h"
+
+#include "platform/sys.h"
+#include "platform/thread.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+/* What the program has set for each signal, as the kernel would show it. */
+static struct os_sigaction actions[OS_SIGNALS + 1];
+static struct os_lock actions_lock;
+
+static void on_signal(int number, siginfo_t *info, void *context);
+
+static bool is_hidden(int number)
+{
+    return number >= 1 && number <= OS_SIGNALS && (os_signal_bit(number) & GUARD_HIDDEN) != 0;
+}
+
+static bool is_handler(const struct os_sigaction *action)
+{
+    return (uintptr_t)action->handler != (uintptr_t)SIG_DFL && (uintptr_t)action->handler != (uintptr_t)SIG_IGN;
+}
+
+/* ---- delivering ---- */
+
+/* What the kernel puts on the stack. Source: arch/x86/include/asm/sigframe.h, struct rt_sigframe. */
+#define UCONTEXT_BYTES (offsetof(ucontext_t, uc_sigmask) + sizeof(os_sigset))
+struct frame {
+    uintptr_t restorer;
+    unsigned char context[UCONTEXT_BYTES];
+    siginfo_t info;
+};
+#define RED_ZONE 128
+/* Source: arch/x86/include/uapi/asm/signal.h, MINSIGSTKSZ; libc's may be larger. */
+#define SMALLEST_STACK 2048
+
+#if defined(__x86_64__)
+
+/* Source: arch/x86/include/uapi/asm/sigcontext.h, struct _fpx_sw_bytes, at the end of the FXSAVE area. */
+#define FXSAVE_BYTES 512
+#define FP_MAGIC_OFFSET 464
+#define FP_MAGIC 0x46505853u
+#define FP_MAGIC2_BYTES 4
+#define XSTATE_HEADER_OFFSET 512
+#define MXCSR_OFFSET 24
+#define MXCSR_DEFAULT 0x1f80u
+#define XSTATE_PKRU ((uint64_t)1 << 9)
+#define FLAG_TRAP 0x100
+#define FLAG_DIRECTION 0x400
+
+static size_t fp_bytes(const unsigned char *state)
+{
+    uint32_t magic;
+    uint32_t bytes;
+
+    memcpy(&magic, state + FP_MAGIC_OFFSET, sizeof magic);
+    memcpy(&bytes, state + FP_MAGIC_OFFSET + sizeof magic, sizeof bytes);
+    return magic == FP_MAGIC && bytes >= FXSAVE_BYTES ? bytes : FXSAVE_BYTES;
+}
+
+/* A function starts with registers in their initial state. */
+static void reset_fp(unsigned char *state)
+{
+    uint32_t mxcsr = MXCSR_DEFAULT;
+    uint64_t present;
+
+    memcpy(state + MXCSR_OFFSET, &mxcsr, sizeof mxcsr);
+    if (fp_bytes(state) <= FXSAVE_BYTES)
+        return;
+    memcpy(&present, state + XSTATE_HEADER_OFFSET, sizeof present);
+    present &= XSTATE_PKRU;
+    memcpy(state + XSTATE_HEADER_OFFSET, &present, sizeof present);
+}
+
+static bool is_on(const stack_t *stack, uintptr_t pointer)
+{
+    return (stack->ss_flags & SS_DISABLE) == 0 && pointer - (uintptr_t)stack->ss_sp < stack->ss_size;
+}
+
+/* The program goes on in its handler when ours returns. */
+static void deliver(int number, const siginfo_t *info, ucontext_t *context, const struct os_sigaction *action)
+{
+    struct guard_thread *self = guard_self();
+    greg_t *r = context->uc_mcontext.gregs;
+    unsigned char *fp = (unsigned char *)context->uc_mcontext.fpregs;
+    uintptr_t pc = (uintptr_t)r[REG_RIP];
+    uintptr_t top;
+    uintptr_t fp_at;
+    uintptr_t at;
+    struct frame frame;
+    os_sigset mask;
+    ucontext_t copy;
+
+    if (os_stub_leave(pc, &pc) || os_site_leave(pc, &pc)) {
+        r[REG_RIP] = (greg_t)pc;
+        hold_end(&self->hold);
+    }
+    top = (uintptr_t)r[REG_RSP] - RED_ZONE;
+    if ((action->flags & SA_ONSTACK) != 0 && self->own_stack.ss_size > 0 &&
+        (self->own_stack.ss_flags & SS_DISABLE) == 0 && !is_on(&self->own_stack, (uintptr_t)r[REG_RSP]))
+        top = (uintptr_t)self->own_stack.ss_sp + self->own_stack.ss_size;
+    fp_at = fp != NULL ? (top - fp_bytes(fp)) & ~(uintptr_t)63 : top;
+    at = ((fp_at - sizeof frame) & ~(uintptr_t)15) - 8;
+
+    memcpy(&mask, &context->uc_sigmask, sizeof mask);
+    memcpy(&copy, context, UCONTEXT_BYTES);
+    /* uc_stack stays ours: rt_sigreturn(2) would set the kernel's alternate stack to it. */
+    if (fp != NULL)
+        copy.uc_mcontext.fpregs = (fpregset_t)(void *)fp_at;
+    frame.restorer = (uintptr_t)os_signal_return;
+    memcpy(frame.context, &copy, UCONTEXT_BYTES);
+    frame.info = *info;
+    if ((fp != NULL && guard_copy((void *)fp_at, fp, fp_bytes(fp)) != 0) ||
+        guard_copy((void *)at, &frame, sizeof frame) != 0) {
+        /* No room on its stack: the kernel ends a program for that. */
+        (void)os_sigaction(SIGSEGV, &(struct os_sigaction){0}, NULL);
+        (void)os_signal_thread(os_thread_id(), SIGSEGV);
+        memset(&context->uc_sigmask, 0, sizeof(os_sigset));
+        return;
+    }
+    if (fp != NULL)
+        reset_fp(fp);
+    r[REG_RIP] = (greg_t)(uintptr_t)action->handler;
+    r[REG_RSP] = (greg_t)at;
+    r[REG_RDI] = number;
+    r[REG_RSI] = (greg_t)(at + offsetof(struct frame, info));
+    r[REG_RDX] = (greg_t)(at + offsetof(struct frame, context));
+    r[REG_RAX] = 0;
+    r[REG_EFL] &= ~(greg_t)(FLAG_TRAP | FLAG_DIRECTION);
+    mask |= action->mask | ((action->flags & SA_NODEFER) != 0 ? 0 : os_signal_bit(number));
+    mask &= ~GUARD_HIDDEN;
+    memcpy(&context->uc_sigmask, &mask, sizeof mask);
+    os_dispatch_selector = 1;
+}
+
+#else
+
+static void deliver(int number, const siginfo_t *info, ucontext_t *context, const struct os_sigaction *action)
+{
+    (void)number;
+    (void)info;
+    (void)context;
+    (void)action;
+}
+
+static bool is_on(const stack_t *stack, uintptr_t pointer)
+{
+    (void)stack;
+    (void)pointer;
+    return false;
+}
+
+#endif
+
+static struct os_sigaction action_of(int number)
+{
+    struct os_sigaction action;
+
+    os_lock_take(&actions_lock);
+    action = actions[number];
+    if (is_hidden(number) && is_handler(&action) && (action.flags & SA_RESETHAND) != 0)
+        actions[number] = (struct os_sigaction){0};
+    os_lock_release(&actions_lock);
+    return action;
+}
+
+static void on_signal(int number, siginfo_t *info, void *context)
+{
+    struct os_sigaction action = action_of(number);
+
+    if (is_handler(&action))
+        deliver(number, info, context, &action);
+}
+
+void guard_pass_on(int number, siginfo_t *info, ucontext_t *context)
+{
+    struct guard_thread *self = guard_self();
+    bool sent = info->si_code <= 0;
+    struct os_sigaction action;
+
+    if (sent && self != NULL && (self->blocked & os_signal_bit(number)) != 0) {
+        self->pending |= os_signal_bit(number);
+        return;
+    }
+    action = action_of(number);
+    if (is_handler(&action) && self != NULL) {
+        deliver(number, info, context, &action);
+        return;
+    }
+    if (sent && (uintptr_t)action.handler == (uintptr_t)SIG_IGN)
+        return;
+    /* The default: the instruction is repeated, or the signal sent again, and the kernel ends the process. */
+    (void)os_sigaction(number, &(struct os_sigaction){0}, NULL);
+    if (sent || number == SIGSYS)
+        (void)os_signal_thread(os_thread_id(), number);
+}
+
+/* ---- what the program asks for ---- */
+
+static int install(int number, const struct os_sigaction *action)
+{
+    struct os_sigaction ours = *action;
+
+    if (is_handler(action)) {
+        ours.handler = on_signal;
+        ours.flags = (action->flags & ~(unsigned long)SA_NODEFER) | SA_SIGINFO | SA_ONSTACK | OS_SA_RESTORER;
+        ours.restorer = os_signal_return;
+        ours.mask = ~(os_signal_bit(SIGSEGV) | os_signal_bit(SIGBUS));
+    }
+    return os_sigaction(number, &ours, NULL);
+}
+
+long guard_sigaction(const unsigned long *args)
+{
+    int number = (int)args[0];
+    struct os_sigaction action;
+    struct os_sigaction old;
+    struct os_sigaction now;
+    long result = 0;
+
+    if (number < 1 || number > OS_SIGNALS || number == SIGKILL || number == SIGSTOP || args[3] != sizeof(os_sigset))
+        return sys_call4(SYS_rt_sigaction, args[0], args[1], args[2], args[3]);
+    if (args[1] != 0 && guard_copy(&action, (const void *)args[1], sizeof action) != 0)
+        return -EFAULT;
+    os_lock_take(&actions_lock);
+    old = actions[number];
+    /* A handler that was for one time only is gone. */
+    if (!is_hidden(number) && os_sigaction(number, NULL, &now) == 0 && now.handler != on_signal)
+        old = now;
+    if (args[1] != 0) {
+        actions[number] = action;
+        if (!is_hidden(number))
+            result = install(number, &action);
+    }
+    os_lock_release(&actions_lock);
+    if (result == 0 && args[2] != 0 && guard_copy((void *)args[2], &old, sizeof old) != 0)
+        return -EFAULT;
+    return result;
+}
+
+/* They arrive when the trap's handler returns: nothing of the program's runs on our stack. */
+static void send_pending(struct guard_thread *self)
+{
+    if ((self->pending & ~self->blocked) == 0)
+        return;
+    (void)os_signals_block();
+    for (int number = 1; number <= OS_SIGNALS; number++)
+        if ((self->pending & ~self->blocked & os_signal_bit(number)) != 0) {
+            self->pending &= ~os_signal_bit(number);
+            (void)os_signal_thread(os_thread_id(), number);
+        }
+}
+
+long guard_sigprocmask(struct guard_thread *self, const unsigned long *args, os_sigset *mask)
+{
+    os_sigset set = 0;
+    os_sigset old = (*mask & ~GUARD_HIDDEN) | self->blocked;
+    os_sigset now = old;
+
+    if (args[3] != sizeof(os_sigset))
+        return -EINVAL;
+    if (args[1] != 0 && guard_copy(&set, (const void *)args[1], sizeof set) != 0)
+        return -EFAULT;
+    if (args[1] != 0) {
+        set &= ~(os_signal_bit(SIGKILL) | os_signal_bit(SIGSTOP));
+        switch ((int)args[0]) {
+        case SIG_BLOCK:
+            now = old | set;
+            break;
+        case SIG_UNBLOCK:
+            now = old & ~set;
+            break;
+        case SIG_SETMASK:
+            now = set;
+            break;
+        default:
+            return -EINVAL;
+        }
+    }
+    if (args[2] != 0 && guard_copy((void *)args[2], &old, sizeof old) != 0)
+        return -EFAULT;
+    *mask = now & ~GUARD_HIDDEN;
+    self->blocked = now & GUARD_HIDDEN;
+    send_pending(self);
+    return 0;
+}
+
+long guard_sigaltstack(struct guard_thread *self, const unsigned long *args, uintptr_t stack_pointer)
+{
+    stack_t stack;
+    stack_t old = self->own_stack;
+
+    if (is_on(&old, stack_pointer))
+        old.ss_flags |= SS_ONSTACK;
+    if (args[0] != 0) {
+        if (guard_copy(&stack, (const void *)args[0], sizeof stack) != 0)
+            return -EFAULT;
+        if ((old.ss_flags & SS_ONSTACK) != 0)
+            return -EPERM;
+        if ((stack.ss_flags & ~(SS_DISABLE | SS_ONSTACK | (int)(1u << 31))) != 0)
+            return -EINVAL;
+        if ((stack.ss_flags & SS_DISABLE) != 0) {
+            stack.ss_sp = NULL;
+            stack.ss_size = 0;
+        } else if (stack.ss_size < SMALLEST_STACK) {
+            return -ENOMEM;
+        }
+    }
+    if (args[1] != 0 && guard_copy((void *)args[1], &old, sizeof old) != 0)
+        return -EFAULT;
+    if (args[0] != 0) {
+        stack.ss_flags &= ~SS_ONSTACK;
+        self->own_stack = stack;
+    }
+    return 0;
+}
+
+/* ---- taking over ---- */
+
+void guard_take_signals(void (*trap)(int, siginfo_t *, void *), void (*fault)(int, siginfo_t *, void *))
+{
+    struct os_sigaction ours = {
+        /* Copying to and from the program's memory may fault: guard_copy(). */
+        .mask = ~(os_signal_bit(SIGSEGV) | os_signal_bit(SIGBUS)),
+        .flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART | OS_SA_RESTORER | SA_NODEFER,
+        .restorer = os_signal_return,
+    };
+
+    os_lock_take(&actions_lock);
+    for (int number = 1; number <= OS_SIGNALS; number++) {
+        if (number == SIGKILL || number == SIGSTOP || os_sigaction(number, NULL, &actions[number]) != 0)
+            continue;
+        if (!is_hidden(number)) {
+            if (is_handler(&actions[number]))
+                (void)install(number, &actions[number]);
+            continue;
+        }
+        ours.handler = number == SIGSYS ? trap : fault;
+        (void)os_sigaction(number, &ours, NULL);
+    }
+    os_lock_release(&actions_lock);
+}

@@ -1,0 +1,458 @@
+/* guard_thread.c - threads: brought in when the core engages, when they are made, and let go. See guard.h. */
+#include "interpose/guard.h"
+
+#include "core/log.h"
+#include "platform/file.h"
+#include "platform/sys.h"
+#include "platform/thread.h"
+
+#include <asm/prctl.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Room for nested frames of several KiB (AVX-512, AMX) and our deepest handler; only what is used costs RAM. */
+#define STACK_BYTES ((size_t)128 << 10)
+#define MAX_THREADS 8192
+/* A thread's control block, libc's thread-local variables below it, and the kernel's lists in it. */
+#define CONTROL_BELOW ((uintptr_t)16 << 10)
+#define CONTROL_ABOVE ((uintptr_t)8 << 10)
+#define SUMMON_MS 5000
+
+static struct guard_thread *_Atomic threads[MAX_THREADS];
+
+/* ---- records ---- */
+
+static bool is_gone(uint32_t id)
+{
+    return sys_call3(SYS_tgkill, sys_call0(SYS_getpid), id, 0) == -ESRCH;
+}
+
+#define CLAIMED UINT32_MAX
+
+static void reset(struct guard_thread *t)
+{
+    unsigned char *stack = t->stack;
+    struct hold hold = t->hold;
+    struct hold lasting = t->lasting;
+
+    hold_end(&t->hold);
+    hold_end(&t->lasting);
+    *t = (struct guard_thread){.id = CLAIMED, .stack = stack, .own_stack = {.ss_flags = SS_DISABLE}};
+    t->stub.active = &t->hold.active;
+    t->hold.listed = hold.listed;
+    t->hold.next = hold.next;
+    t->lasting.listed = lasting.listed;
+    t->lasting.next = lasting.next;
+}
+
+/* A record that nobody else uses, claimed. NULL: no memory, or too many threads. */
+static struct guard_thread *record_new(void)
+{
+    void *memory;
+
+    for (size_t i = 0; i < MAX_THREADS; i++) {
+        struct guard_thread *t = atomic_load(&threads[i]);
+        uint32_t id;
+
+        if (t == NULL) {
+            if (os_mem_map(STACK_BYTES + round_up(sizeof *t, PAGE_BYTES), &memory) != 0)
+                return NULL;
+            t = (struct guard_thread *)(void *)((unsigned char *)memory + STACK_BYTES);
+            t->stack = memory;
+            reset(t);
+            for (; i < MAX_THREADS; i++) {
+                struct guard_thread *none = NULL;
+
+                if (atomic_compare_exchange_strong(&threads[i], &none, t))
+                    return t;
+            }
+            os_mem_unmap(memory, STACK_BYTES + round_up(sizeof *t, PAGE_BYTES));
+            return NULL;
+        }
+        id = atomic_load(&t->id);
+        if (id == CLAIMED || (id != 0 && !(atomic_load(&t->ending) && is_gone(id))))
+            continue;
+        if (atomic_compare_exchange_strong(&t->id, &id, CLAIMED)) {
+            reset(t);
+            return t;
+        }
+    }
+    return NULL;
+}
+
+static bool is_known(uint32_t id)
+{
+    for (size_t i = 0; i < MAX_THREADS; i++) {
+        const struct guard_thread *t = atomic_load(&threads[i]);
+
+        if (t == NULL)
+            return false;
+        if (atomic_load(&t->id) == id)
+            return true;
+    }
+    return false;
+}
+
+/* What the kernel reads and writes without a system call: rseq, robust lists, the word that ends a join. */
+static void hold_control_block(struct guard_thread *t, uintptr_t block)
+{
+    guard_hold_range(&t->lasting, block - CONTROL_BELOW, CONTROL_BELOW + CONTROL_ABOVE);
+    if (t->lasting.n > 0 && pager_is_engaged(&ghost.pager))
+        pager_hold(&ghost.pager, &t->lasting);
+    else if (t->lasting.n > 0) /* all of it is there */
+        hold_start(&ghost.pager.holds, &t->lasting);
+}
+
+static uintptr_t control_block(void)
+{
+    unsigned long block = 0;
+
+#if defined(__x86_64__)
+    sys_call2(SYS_arch_prctl, ARCH_GET_FS, &block);
+#endif
+    return block;
+}
+
+static int adopt(struct guard_thread *t, ucontext_t *context)
+{
+    stack_t ours = {.ss_sp = t->stack, .ss_size = STACK_BYTES};
+    int error;
+
+    os_stub_self = &t->stub;
+    os_dispatch_selector = 0;
+    if (context != NULL) {
+        t->own_stack = context->uc_stack;
+        context->uc_stack = ours; /* set when the handler returns */
+    } else {
+        (void)os_sigaltstack(&ours, &t->own_stack);
+    }
+    t->own_stack.ss_flags &= ~SS_ONSTACK;
+    if (t->lasting.n == 0)
+        hold_control_block(t, control_block());
+    error = os_dispatch_arm();
+    if (error != 0) {
+        os_stub_self = NULL;
+        atomic_store(&t->id, 0);
+        return error;
+    }
+    atomic_store(&t->id, os_thread_id());
+    os_dispatch_selector = 1;
+    return 0;
+}
+
+int guard_arm_thread(ucontext_t *context)
+{
+    struct guard_thread *t = record_new();
+
+    return t != NULL ? adopt(t, context) : -ENOMEM;
+}
+
+/* ---- those that exist ---- */
+
+/* What a thread was blocked in when it was summoned: the signal must not be seen by it as EINTR. */
+static struct {
+    uint32_t id;
+    long number; /* -1: none */
+    uintptr_t pc;
+} summoned[MAX_THREADS];
+static _Atomic unsigned n_summoned;
+static _Atomic bool summoning;
+
+/* Source: proc(5), /proc/PID/task/TID/syscall: number, six arguments, stack pointer, program counter. */
+static void note_call(unsigned index, uint32_t id)
+{
+    char path[64];
+    char text[256];
+    char *at = text;
+
+    summoned[index].id = id;
+    summoned[index].number = -1;
+    (void)log_format(path, sizeof path, 0, "/proc/self/task/%d/syscall", (int)id);
+    if (os_file_read(path, text, sizeof text) <= 0 || text[0] < '0' || text[0] > '9')
+        return;
+    summoned[index].number = strtol(at, &at, 0);
+    for (unsigned i = 0; i < 8; i++)
+        summoned[index].pc = strtoul(at, &at, 0);
+}
+
+static bool is_dead(uint32_t id)
+{
+    char path[64];
+    char text[256];
+    const char *state;
+
+    (void)log_format(path, sizeof path, 0, "/proc/self/task/%d/stat", (int)id);
+    if (os_file_read(path, text, sizeof text) <= 0)
+        return true;
+    state = strrchr(text, ')');
+    return state != NULL && (state[2] == 'Z' || state[2] == 'X');
+}
+
+static bool was_summoned(uint32_t id)
+{
+    for (unsigned i = 0; i < atomic_load(&n_summoned); i++)
+        if (summoned[i].id == id)
+            return true;
+    return false;
+}
+
+static void summon(uint32_t id)
+{
+    unsigned index = atomic_load(&n_summoned);
+
+    if (index == MAX_THREADS || was_summoned(id))
+        return;
+    note_call(index, id);
+    atomic_store(&n_summoned, index + 1);
+    (void)os_signal_thread(id, SIGSYS);
+}
+
+/* Source: getdents64(2). */
+struct entry {
+    uint64_t inode;
+    int64_t next;
+    unsigned short bytes;
+    unsigned char type;
+    char name[];
+};
+
+/* Returns how many threads are not in yet; or -errno. */
+static long look_round(void)
+{
+    static _Alignas(8) char buffer[8192];
+    long fd = sys_call4(SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    long n_missing = 0;
+    long bytes;
+
+    if (fd < 0)
+        return fd;
+    while ((bytes = sys_call3(SYS_getdents64, fd, buffer, sizeof buffer)) > 0)
+        for (long at = 0; at < bytes;) {
+            const struct entry *entry = (const struct entry *)(const void *)(buffer + at);
+            uint32_t id = (uint32_t)strtoul(entry->name, NULL, 10);
+
+            at += entry->bytes;
+            if (id == 0 || is_known(id) || is_dead(id))
+                continue;
+            n_missing++;
+            summon(id);
+        }
+    sys_call1(SYS_close, fd);
+    return bytes < 0 ? bytes : n_missing;
+}
+
+int guard_arm_others(void)
+{
+    uint64_t end_ns = os_now_ns() + (uint64_t)SUMMON_MS * 1000000;
+    unsigned n_clear = 0;
+
+    atomic_store(&n_summoned, 0);
+    atomic_store(&summoning, true);
+    /* A thread made meanwhile by one that was not in yet shows in the second look. */
+    while (n_clear < 2) {
+        long n_missing = look_round();
+
+        if (n_missing < 0)
+            return (int)n_missing;
+        n_clear = n_missing == 0 ? n_clear + 1 : 0;
+        if (n_missing == 0)
+            continue;
+        if (os_now_ns() > end_ns) {
+            atomic_store(&summoning, false);
+            return -EAGAIN;
+        }
+        sys_call0(SYS_sched_yield);
+        os_sleep_ms(1);
+    }
+    atomic_store(&summoning, false);
+    return 0;
+}
+
+bool guard_is_summons(const siginfo_t *info, ucontext_t *context)
+{
+#if defined(__x86_64__)
+    static const unsigned char syscall_instruction[OS_SYSCALL_BYTES] = {0x0f, 0x05};
+    greg_t *r = context->uc_mcontext.gregs;
+    uint32_t id = os_thread_id();
+
+    if (os_stub_self != NULL || info->si_code != SI_TKILL || info->si_pid != os_process_id() || !was_summoned(id))
+        return false;
+    for (unsigned i = 0; i < atomic_load(&n_summoned); i++)
+        if (summoned[i].id == id && summoned[i].number >= 0 && r[REG_RAX] == -EINTR &&
+            (uintptr_t)r[REG_RIP] == summoned[i].pc &&
+            memcmp((const void *)(summoned[i].pc - OS_SYSCALL_BYTES), syscall_instruction, OS_SYSCALL_BYTES) == 0) {
+            r[REG_RAX] = summoned[i].number;
+            r[REG_RIP] -= OS_SYSCALL_BYTES;
+        }
+    return true;
+#else
+    (void)info;
+    (void)context;
+    return false;
+#endif
+}
+
+/* ---- clone and fork ---- */
+
+#if defined(__x86_64__)
+
+struct clone_wish {
+    unsigned long flags;
+    uintptr_t stack; /* top; 0: the caller's */
+    uintptr_t tls;
+};
+
+static bool wish_of(const struct guard_call *call, struct clone_wish *wish)
+{
+    /* Source: clone3(2), struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls. */
+    uint64_t args[8];
+
+    switch (call->number) {
+    case SYS_clone:
+        *wish = (struct clone_wish){call->args[0], call->args[1], call->args[4]};
+        return true;
+    case SYS_clone3:
+        if (call->args[1] < sizeof args || guard_copy(args, (const void *)call->args[0], sizeof args) != 0)
+            return false;
+        *wish = (struct clone_wish){args[0], args[5] != 0 ? args[5] + args[6] : 0, args[7]};
+        return true;
+    case SYS_vfork:
+        *wish = (struct clone_wish){CLONE_VM | CLONE_VFORK, 0, 0};
+        return true;
+    default:
+        *wish = (struct clone_wish){0, 0, 0};
+        return true;
+    }
+}
+
+/* The two sides of a trapped clone, each with what the kernel returned to it. */
+static void after_clone(long result, uintptr_t stack)
+{
+    struct guard_thread *self = guard_self();
+    uint32_t id = os_thread_id();
+
+    if (self != NULL && atomic_load(&self->id) == id) { /* the parent */
+        hold_end(&self->hold);
+        if (self->forking) {
+            self->forking = false;
+            ghost_fork_parent();
+            os_signals_restore(self->fork_mask);
+        }
+        if (result < 0 && self->child != NULL) {
+            hold_end(&self->child->hold);
+            hold_end(&self->child->lasting);
+            atomic_store(&self->child->id, 0);
+        }
+        self->child = NULL;
+        return;
+    }
+    if (self != NULL && self->forking) { /* a forked child */
+        os_sigset mask = self->fork_mask;
+
+        self->forking = false;
+        ghost_fork_child();
+        os_signals_restore(mask);
+        return;
+    }
+    if (self != NULL) { /* memory and thread-local storage are the waiting parent's: vfork */
+        (void)os_dispatch_arm();
+        return;
+    }
+    for (size_t i = 0; i < MAX_THREADS; i++) {
+        struct guard_thread *t = atomic_load(&threads[i]);
+
+        if (t == NULL)
+            break;
+        if (atomic_load(&t->id) != CLAIMED || t->born_stack != stack)
+            continue;
+        t->born_stack = 0;
+        if (adopt(t, NULL) != 0)
+            break;
+        hold_end(&t->hold); /* of its first stack pages: from now on it can fault on them */
+        return;
+    }
+    log_line(LOG_ERROR, "a new thread cannot be watched: the process ends rather than go wrong");
+    os_abort();
+}
+
+/* The first pages of its stack are there until the thread can fault; its control block for its life. */
+static bool expect_thread(struct guard_thread *self, const struct clone_wish *wish)
+{
+    struct guard_thread *t = record_new();
+
+    if (t == NULL)
+        return false;
+    guard_hold_range(&t->hold, wish->stack - 8 * PAGE_BYTES, 9 * PAGE_BYTES);
+    if (t->hold.n > 0)
+        pager_hold(&ghost.pager, &t->hold);
+    if ((wish->flags & CLONE_SETTLS) != 0)
+        hold_control_block(t, wish->tls);
+    self->child = t;
+    t->born_stack = wish->stack;
+    return true;
+}
+
+void guard_clone(struct guard_thread *self, struct guard_call *call)
+{
+    greg_t *r = call->context->uc_mcontext.gregs;
+    uintptr_t site = os_site_for((uintptr_t)r[REG_RIP]);
+    struct clone_wish wish;
+    os_sigset mask;
+
+    os_site_callback = after_clone;
+    if (!wish_of(call, &wish) || site == 0) {
+        guard_return(call, -EAGAIN);
+        return;
+    }
+    (void)guard_hold_memory(self, call);
+    memcpy(&mask, &call->context->uc_sigmask, sizeof mask);
+    if ((wish.flags & CLONE_VM) == 0) {
+        ghost_fork_prepare();
+        self->forking = true;
+        self->fork_mask = mask;
+        mask = ~(os_sigset)0; /* until both sides have let our locks go */
+        memcpy(&call->context->uc_sigmask, &mask, sizeof mask);
+    } else if ((wish.flags & CLONE_VFORK) == 0 && !expect_thread(self, &wish)) {
+        guard_return(call, -EAGAIN);
+        return;
+    }
+    r[REG_RIP] = (greg_t)site;
+}
+
+#else
+
+void guard_clone(struct guard_thread *self, struct guard_call *call)
+{
+    (void)self;
+    guard_return(call, -ENOSYS);
+}
+
+#endif
+
+/* Of the threads only the caller is left. */
+void guard_fork_child(void)
+{
+    struct guard_thread *self = guard_self();
+
+    if (self == NULL)
+        return;
+    for (size_t i = 0; i < MAX_THREADS; i++) {
+        struct guard_thread *t = atomic_load(&threads[i]);
+
+        if (t == NULL)
+            break;
+        if (t == self)
+            continue;
+        hold_end(&t->hold);
+        hold_end(&t->lasting);
+        atomic_store(&t->id, 0);
+    }
+    hold_end(&self->hold);
+    atomic_store(&self->id, os_thread_id());
+    (void)os_dispatch_arm();
+    os_dispatch_selector = 1;
+}

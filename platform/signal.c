@@ -1,0 +1,56 @@
+/* signal.c - see signal.h. */
+#include "platform/signal.h"
+
+#include "platform/sys.h"
+
+os_sigset os_signals_block(void)
+{
+    os_sigset all = ~(os_sigset)0;
+    os_sigset previous;
+
+    sys_call4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &previous, sizeof all);
+    return previous;
+}
+
+void os_signals_restore(os_sigset mask)
+{
+    sys_call4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, sizeof mask);
+}
+
+int os_sigaction(int number, const struct os_sigaction *action, struct os_sigaction *old)
+{
+    return (int)sys_call4(SYS_rt_sigaction, number, action, old, sizeof(os_sigset));
+}
+
+int os_sigaltstack(const stack_t *stack, stack_t *old)
+{
+    return (int)sys_call2(SYS_sigaltstack, stack, old);
+}
+
+int os_signal_thread(uint32_t thread, int number)
+{
+    return (int)sys_call3(SYS_tgkill, sys_call0(SYS_getpid), thread, number);
+}
+
+/*
+ * Unwinders know a signal frame without unwind tables by these very bytes at the return address (Source: libgcc's
+ * x86_64_fallback_frame_state, gdb's amd64-linux-tdep): so this function has neither prologue nor tables.
+ */
+#if defined(__x86_64__)
+__asm__(".text\n"
+        ".balign 16\n"
+        "    nop\n"
+        ".globl os_signal_return\n"
+        ".hidden os_signal_return\n"
+        ".type os_signal_return, @function\n"
+        "os_signal_return:\n"
+        "    mov $15, %rax\n"
+        "    syscall\n"
+        ".size os_signal_return, . - os_signal_return\n");
+#else
+void os_signal_return(void)
+{
+    sys_call0(SYS_rt_sigreturn);
+    __builtin_trap();
+}
+#endif

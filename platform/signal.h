@@ -1,0 +1,48 @@
+/*
+ * signal.h - signals as the kernel has them: masks, actions and frames, without libc.
+ *
+ * Calls: the kernel.  Locks: none.  Memory: none.
+ * Source: rt_sigaction(2), rt_sigprocmask(2), sigaltstack(2); the layouts of Linux's arch/x86/include/uapi/asm/sigcontext.h
+ * and asm/ucontext.h.
+ */
+#ifndef GHOSTMEM_PLATFORM_SIGNAL_H
+#define GHOSTMEM_PLATFORM_SIGNAL_H
+
+#include <signal.h>
+#include <stdint.h>
+
+#define OS_SIGNALS 64
+
+/* Bit n - 1 is signal n. */
+typedef uint64_t os_sigset;
+
+static inline os_sigset os_signal_bit(int number)
+{
+    return (os_sigset)1 << (number - 1);
+}
+
+/* As the kernel has it, not libc. */
+struct os_sigaction {
+    void (*handler)(int, siginfo_t *, void *);
+    unsigned long flags;
+    void (*restorer)(void);
+    os_sigset mask;
+};
+
+#define OS_SA_RESTORER 0x04000000ul
+
+/* Block every signal for the calling thread; returns what was blocked, for os_signals_restore(). */
+os_sigset os_signals_block(void);
+void os_signals_restore(os_sigset mask);
+
+/* 0 or -errno. */
+int os_sigaction(int number, const struct os_sigaction *action, struct os_sigaction *old);
+int os_sigaltstack(const stack_t *stack, stack_t *old);
+
+/* A signal for one thread of this process. 0 or -errno. */
+int os_signal_thread(uint32_t thread, int number);
+
+/* Where a handler that we installed returns to. It looks to an unwinder as libc's own does. */
+void os_signal_return(void);
+
+#endif

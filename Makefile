@@ -58,12 +58,16 @@ build/inject/libghostmem.so: $(SOURCES) $(wildcard platform/*.h core/*.h interpo
 # ---- programs under LD_PRELOAD: ours, and real ones ----
 
 TEST_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) -g -O1
-HELPERS = build/tests/probe build/tests/helper_fill build/tests/helper_atomics
+HELPERS = build/tests/probe build/tests/helper_fill build/tests/helper_atomics build/tests/helper_refuse
 
 # The compiler must neither see through the misuse nor drop the calls that are under test.
 build/tests/probe: $(wildcard tests/preload/probe*.[ch])
 	@mkdir -p $(@D)
 	$(CC) $(TEST_CFLAGS) -fno-builtin -Wno-free-nonheap-object -Wno-use-after-free -o $@ $(filter %.c,$^) -lpthread -ldl
+
+build/tests/helper_refuse: tests/preload/helper_refuse.c
+	@mkdir -p $(@D)
+	$(CC) $(TEST_CFLAGS) -o $@ $<
 
 build/tests/helper_%: tests/programs/helper_%.c
 	@mkdir -p $(@D)
@@ -96,13 +100,24 @@ deps-bench:
 CHECK = GHOSTMEM_LIB=$(CURDIR)/libghostmem.so GHOSTMEM_INJECT_LIB=$(CURDIR)/build/inject/libghostmem.so GHOSTMEM_TEST_BIN=$(CURDIR)/build/tests \
         ASAN_OPTIONS=detect_leaks=0 tests/check.sh
 
+# The backends that anybody may use, as an ordinary user: GHOSTMEM_TEST_USER is for setpriv(1).
+AS_NOBODY = GHOSTMEM_TEST_USER=--reuid=65534
+PROBES = build/tests/preload -j2 --verbose --filter preload/probe_ends*
+PROGRAMS = build/tests/programs -j2 --verbose
+BELOW_64_MIB = --filter */*@(5|64|1024|4096)_pages
+
 check: deps-test
 	@$(MAKE) --no-print-directory -j2 check-build
 	@$(MAKE) --no-print-directory layers
 	@$(CHECK) "unit=build/unit/plain -j2 --verbose" "unit, ASan and UBSan=build/unit/asan -j2 --verbose" \
-	    "unit, TSan=build/unit/tsan" "preload=build/tests/preload -j2 --verbose" \
-	    "real programs=build/tests/programs -j2 --verbose" \
-	    "the same, swap file=env GHOSTMEM_TEST_SWAP=/var/tmp build/tests/programs -j2 --verbose"
+	    "unit, TSan=build/unit/tsan" \
+	    "preload=env GHOSTMEM_TEST_FAULTS=thread build/tests/preload -j2 --verbose" \
+	    "probes, signal, as nobody=env GHOSTMEM_TEST_FAULTS=signal $(AS_NOBODY) $(PROBES)" \
+	    "probes, segv, as nobody=env GHOSTMEM_TEST_FAULTS=segv $(AS_NOBODY) $(PROBES)" \
+	    "real programs, thread=env GHOSTMEM_TEST_FAULTS=thread $(PROGRAMS) $(BELOW_64_MIB)" \
+	    "real programs, signal=env GHOSTMEM_TEST_FAULTS=signal $(PROGRAMS)" \
+	    "real programs, segv=env GHOSTMEM_TEST_FAULTS=segv $(PROGRAMS) $(BELOW_64_MIB)" \
+	    "real programs, swap file=env GHOSTMEM_TEST_SWAP=/var/tmp $(PROGRAMS) $(BELOW_64_MIB)"
 
 check-build: libghostmem.so build/inject/libghostmem.so build/unit/plain build/unit/asan build/unit/tsan build/tests/preload build/tests/programs $(HELPERS)
 

@@ -14,14 +14,13 @@ enum outcome {
     TAKEN,
     BAD,       /* not understood: the default is used */
     ADJUSTED,  /* understood, but something near it is used */
-    NOT_BUILT, /* a setting whose feature this version does not have */
 };
 
 struct setting {
     const char *name; /* without GHOSTMEM_ */
     enum outcome (*parse)(struct config *config, const char *value);
     const char *accepted;
-    const char *instead; /* what BAD, ADJUSTED or NOT_BUILT leads to */
+    const char *instead; /* what BAD or ADJUSTED leads to */
 };
 
 static bool parse_u64(const char *text, const char **end, uint64_t *value)
@@ -142,13 +141,19 @@ static enum outcome parse_swap_max(struct config *config, const char *value)
 
 static enum outcome parse_faults(struct config *config, const char *value)
 {
-    if (strcmp(value, "auto") == 0 || strcmp(value, "thread") == 0 || strcmp(value, "signal") == 0) {
-        config->faults = value[0] == 'a'   ? CONFIG_FAULTS_AUTO
-                         : value[0] == 't' ? CONFIG_FAULTS_THREAD
-                                           : CONFIG_FAULTS_SIGNAL;
-        return TAKEN;
-    }
-    return strcmp(value, "segv") == 0 ? NOT_BUILT : BAD;
+    static const char *const names[] = {
+        [CONFIG_FAULTS_AUTO] = "auto",
+        [CONFIG_FAULTS_THREAD] = "thread",
+        [CONFIG_FAULTS_SIGNAL] = "signal",
+        [CONFIG_FAULTS_SEGV] = "segv",
+    };
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(value, names[i]) == 0) {
+            config->faults = (enum config_faults)i;
+            return TAKEN;
+        }
+    return BAD;
 }
 
 static enum outcome parse_bool(const char *value, bool *flag)
@@ -220,7 +225,7 @@ static const struct setting settings[] = {
     {"SWAP_ENCRYPT", parse_swap_encrypt, "0 or 1", "0"},
     {"COMPRESS", parse_compress, "0 or 1", "1"},
     {"POOL", parse_pool, "a size such as 1G", "no bound, or an eighth of the limit with a swap file"},
-    {"FAULTS", parse_faults, "auto, thread or signal: this version has no other backend yet", "auto"},
+    {"FAULTS", parse_faults, "auto, thread, signal or segv", "auto"},
     {"PROGRAMS", parse_programs, "names separated by colons", "all"},
     {"STATS", parse_stats, "0, 1 or a path", "0"},
     {"VERBOSE", parse_verbose, "0, 1 or 2", "0"},
@@ -254,7 +259,7 @@ static void say_unknown(const char *variable, size_t length)
 
 static void say_refused(const struct setting *setting, const char *value, enum outcome outcome)
 {
-    const char *why = outcome == NOT_BUILT ? "not built yet" : outcome == ADJUSTED ? "too small" : "not understood";
+    const char *why = outcome == ADJUSTED ? "too small" : "not understood";
 
     log_line(LOG_ERROR, "GHOSTMEM_%s=%s: %s; accepted: %s; used instead: %s", setting->name, value, why,
              setting->accepted, setting->instead);

@@ -15,6 +15,7 @@ enum config_faults {
     CONFIG_FAULTS_AUTO,
     CONFIG_FAULTS_THREAD,
     CONFIG_FAULTS_SIGNAL,
+    CONFIG_FAULTS_SEGV,
 };
 
 struct config {

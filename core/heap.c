@@ -155,9 +155,7 @@ static int commit_locked(struct heap *heap, size_t n)
         error = os_mem_commit((char *)heap->links + links_from,
                               round_up(to * sizeof heap->links[0], PAGE_BYTES) - links_from);
     if (error == 0)
-        error = pager_commit(heap->pager, to);
-    if (error == 0)
-        error = os_mem_commit(address_of(heap, (page_number)from), (to - from) * PAGE_BYTES);
+        error = pager_commit(heap->pager, from, to);
     if (error == 0)
         heap->committed = to;
     return error;

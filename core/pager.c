@@ -38,7 +38,7 @@ static void release_pager(struct pager *pager, const struct visit *visit)
     visit_end(visit);
 }
 
-static void fault_entry(void *arg, const struct fault *fault)
+static void fault_entry(void *arg, struct fault *fault)
 {
     pager_fault(arg, fault);
 }
@@ -65,8 +65,13 @@ static void adopt_run(void *arg, uintptr_t start, size_t n_pages)
     struct reclaim *r = &pager->reclaim;
     page_number first = (page_number)((start - pager->base) >> PAGE_SHIFT);
 
-    for (size_t i = 0; i < n_pages; i++)
+    bool shut = r->backend->by_protection && r->backend->protect(r->backend, start, n_pages, false) != 0;
+
+    for (size_t i = 0; i < n_pages; i++) {
         reclaim_enter_locked(r, (page_number)(first + i));
+        if (shut)
+            page_at(r->table, (page_number)(first + i))->flags |= PAGE_FLAG_SHUT;
+    }
     r->charged += n_pages;
     r->charged_peak = r->charged;
 }
@@ -180,17 +185,19 @@ fail:
     return error;
 }
 
-int pager_commit(struct pager *pager, size_t committed)
+int pager_commit(struct pager *pager, size_t from, size_t to)
 {
     struct visit visit;
     int error;
 
-    if (!pager_is_engaged(pager))
-        return 0;
-    lock_pager(pager, &visit);
-    error = pagetable_commit(&pager->table, committed);
-    release_pager(pager, &visit);
-    return error;
+    if (pager_is_engaged(pager)) {
+        lock_pager(pager, &visit);
+        error = pagetable_commit(&pager->table, to);
+        release_pager(pager, &visit);
+        if (error != 0 || pager->backend->by_protection)
+            return error;
+    }
+    return os_mem_commit((void *)(pager->base + from * PAGE_BYTES), (to - from) * PAGE_BYTES);
 }
 
 void pager_allow_read_ahead(struct pager *pager)

@@ -73,8 +73,8 @@ static inline bool pager_is_engaged(const struct pager *pager)
     return atomic_load_explicit(&pager->engaged, memory_order_acquire);
 }
 
-/* The range has become accessible up to @committed pages. 0 or -ENOMEM. */
-int pager_commit(struct pager *pager, size_t committed);
+/* Pages [@from, @to) may be used from now on; those below @from are already. 0 or -ENOMEM. */
+int pager_commit(struct pager *pager, size_t from, size_t to);
 
 /* Read-ahead may not (@is_last), or may again, go beyond this page: a block ends there. Only once engaged. */
 void pager_mark_last(struct pager *pager, page_number last, bool is_last);
@@ -89,7 +89,7 @@ void pager_allow_read_ahead(struct pager *pager);
 void pager_hold(struct pager *pager, struct hold *hold);
 
 /* The fault callback: makes the page accessible. Context: fault path. */
-void pager_fault(struct pager *pager, const struct fault *fault);
+void pager_fault(struct pager *pager, struct fault *fault);
 
 /*
  * The pages read as zeros from now on, and their RAM and images are returned. Never thaws anything.

@@ -98,7 +98,7 @@ static int return_frames(struct pager *pager, const struct chunk *chunk)
     int error = 0;
 
     if (chunk->n_resident + chunk->n_lost > 0) {
-        error = os_mem_release((void *)reclaim_address(r, chunk->first), (chunk->end - chunk->first) * PAGE_BYTES);
+        error = reclaim_drop(r, chunk->first, chunk->end - chunk->first);
         n_freed = error == 0 ? chunk->n_resident : 0;
     }
     for (size_t i = 0; i < chunk->n_slots;) {
@@ -207,12 +207,12 @@ static void copy_page(struct pager *pager, unsigned worker, page_number to, page
     for (int attempt = 0; error != 0 && attempt < COPY_ATTEMPTS; attempt++) {
         if (attempt > 0)
             os_sleep_ms(1);
-        error = os_mem_peek(buffer, source, PAGE_BYTES);
+        error = reclaim_peek(r, buffer, from, 1);
         if (error == 0)
             error = pager->backend->fill(pager->backend, reclaim_address(r, to), buffer, 1, &n_done);
     }
     INVARIANT(error == 0);
-    (void)os_mem_release(source, PAGE_BYTES);
+    (void)reclaim_drop(r, from, 1);
 }
 
 /* Where the backend's operations may be used: the resident pages of the block follow their entries. */

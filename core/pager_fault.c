@@ -9,9 +9,6 @@
 /* When the system has no frame for a page that a thread waits for. */
 #define RETRY_MS 1
 
-/* Read by the kernel only, as the source of fresh pages; const, so that it costs no RAM of its own. */
-static const unsigned char zeros[STREAM_MAX_WINDOW][PAGE_BYTES] __attribute__((aligned(4096)));
-
 static bool can_be_filled(const struct page *page)
 {
     const uint32_t fillable = 1u << PAGE_EMPTY | 1u << PAGE_FROZEN | 1u << PAGE_SAME | 1u << PAGE_SWAPPED;
@@ -91,7 +88,7 @@ static size_t prepare_contents(struct pager *pager, struct run *run, struct recl
     size_t n = run->n;
 
     *error = 0;
-    *contents = run->all_empty ? (const void *)zeros : w->pages;
+    *contents = run->all_empty ? NULL : w->pages;
     if (run->all_empty)
         return n;
     if (run->any_swapped)
@@ -255,7 +252,7 @@ static void forget_image_locked(struct pager *pager, page_number number)
 }
 
 /* The first page could not be brought in. Returns true when the fault is settled all the same. */
-static bool settle_error_locked(struct pager *pager, page_number number, int error)
+static bool settle_error_locked(struct pager *pager, unsigned worker, page_number number, int error)
 {
     struct reclaim *r = &pager->reclaim;
 
@@ -279,7 +276,9 @@ static bool settle_error_locked(struct pager *pager, page_number number, int err
         return true;
     }
     os_lock_release(&r->lock);
-    os_sleep_ms(RETRY_MS);
+    /* No frame; or, with segv, no mapping: pages that leave give theirs back. */
+    if (error != -ENOMEM || reclaim_evict(r, worker, RECLAIM_FAULT_BATCH) == 0)
+        os_sleep_ms(RETRY_MS);
     os_lock_take(&r->lock);
     return false;
 }
@@ -310,7 +309,7 @@ static bool bring_in_locked(struct pager *pager, const struct fault *fault, page
     if (n_done < n)
         pager->backend->wake(pager->backend, reclaim_address(r, (page_number)(number + n_done)), n - n_done);
     if (n_done == 0)
-        return settle_error_locked(pager, number, error);
+        return settle_error_locked(pager, fault->worker, number, error);
     r->counters.read_ahead_pages += n_done - 1;
     streams_ran_to(&r->streams, fault->thread, (page_number)(number + n_done));
     return true;
@@ -318,17 +317,23 @@ static bool bring_in_locked(struct pager *pager, const struct fault *fault, page
 
 /*
  * A fault on a page that is resident as far as we know. Another thread's fault may have brought it in a moment ago. Or
- * the program discarded it by a system call that we did not see: then it reads as zeros.
+ * the program discarded it by a system call that we did not see: then it reads as zeros. Where pages are shut and not
+ * missing, it reads so without a fault.
  */
-static void confirm_locked(struct pager *pager, page_number number)
+static void confirm_locked(struct pager *pager, struct fault *fault, page_number number)
 {
     struct reclaim *r = &pager->reclaim;
     size_t n_done;
 
+    if (pager->backend->by_protection) {
+        fault->was_there = (page_at(&pager->table, number)->flags & PAGE_FLAG_SHUT) == 0;
+        reclaim_open_locked(r, number);
+        return;
+    }
     reclaim_leave_locked(r, number);
     page_set_state(&pager->table, number, PAGE_MOVING);
     os_lock_release(&r->lock);
-    if (pager->backend->fill(pager->backend, reclaim_address(r, number), zeros, 1, &n_done) == 0)
+    if (pager->backend->fill(pager->backend, reclaim_address(r, number), NULL, 1, &n_done) == 0)
         reclaim_note_change(r, number, "discarded behind our back, reads as zeros");
     pager->backend->wake(pager->backend, reclaim_address(r, number), 1);
     os_lock_take(&r->lock);
@@ -336,7 +341,7 @@ static void confirm_locked(struct pager *pager, page_number number)
     os_event_signal(&r->transit_ended);
 }
 
-void pager_fault(struct pager *pager, const struct fault *fault)
+void pager_fault(struct pager *pager, struct fault *fault)
 {
     struct reclaim *r = &pager->reclaim;
     page_number number = (page_number)((fault->addr - pager->base) >> PAGE_SHIFT);
@@ -355,7 +360,7 @@ void pager_fault(struct pager *pager, const struct fault *fault)
         reclaim_admit_locked(r);
         switch (page_state(page_at(&pager->table, number))) {
         case PAGE_RESIDENT:
-            confirm_locked(pager, number);
+            confirm_locked(pager, fault, number);
             settled = true;
             break;
         case PAGE_THAWING: /* whoever brings it in wakes all who wait for it in the kernel */
@@ -396,6 +401,9 @@ static void hold_page(struct pager *pager, const struct fault *fault, page_numbe
         reclaim_admit_locked(r);
         switch (page_state(page_at(&pager->table, number))) {
         case PAGE_RESIDENT:
+            reclaim_open_locked(r, number);
+            settled = true;
+            break;
         case PAGE_LOST:
             settled = true;
             break;

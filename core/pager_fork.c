@@ -123,6 +123,8 @@ static void thaw_everything(struct pager *pager)
     struct reclaim *r = &pager->reclaim;
     page_number end = (page_number)pager->table.committed_pages;
 
+    if (pager->backend->by_protection)
+        INVARIANT(os_mem_commit((void *)pager->base, end * PAGE_BYTES) == 0);
     for (page_number i = pagetable_next_busy(&pager->table, 0, end); i < end;
          i = pagetable_next_busy(&pager->table, i + 1, end)) {
         const struct page *page = page_at(&pager->table, i);

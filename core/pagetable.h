@@ -59,6 +59,9 @@ typedef uint32_t page_number;
 /* Frozen, and being copied to the swap file: not in its queue. Who takes the page away clears it. */
 #define PAGE_FLAG_WRITING 4u
 
+/* Resident, and out of reach until it is touched (segv, which could not open it when paging began). */
+#define PAGE_FLAG_SHUT 8u
+
 struct page {
     uint32_t next : 28;
     uint32_t state : 4;

@@ -149,7 +149,34 @@ void reclaim_leave_locked(struct reclaim *r, page_number number)
     bool stuck = (page->flags & PAGE_FLAG_STUCK) != 0;
 
     queue_remove(stuck ? &r->stuck : &r->queue, r->table, number);
-    page->flags &= ~PAGE_FLAG_STUCK & 15u;
+    page->flags &= ~(PAGE_FLAG_STUCK | PAGE_FLAG_SHUT) & 15u;
+}
+
+/* ---- protections ---- */
+
+int reclaim_drop(struct reclaim *r, page_number first, size_t n_pages)
+{
+    uintptr_t addr = reclaim_address(r, first);
+    int error = r->backend->by_protection ? r->backend->protect(r->backend, addr, n_pages, true) : 0;
+
+    return error != 0 ? error : os_mem_release((void *)addr, n_pages * PAGE_BYTES);
+}
+
+int reclaim_peek(struct reclaim *r, void *buffer, page_number first, size_t n_pages)
+{
+    uintptr_t addr = reclaim_address(r, first);
+
+    return r->backend->peek != NULL ? r->backend->peek(r->backend, buffer, addr, n_pages)
+                                    : os_mem_peek(buffer, (const void *)addr, n_pages * PAGE_BYTES);
+}
+
+void reclaim_open_locked(struct reclaim *r, page_number number)
+{
+    struct page *page = page_at(r->table, number);
+
+    if ((page->flags & PAGE_FLAG_SHUT) != 0 &&
+        r->backend->protect(r->backend, reclaim_address(r, number), 1, false) == 0)
+        page->flags &= ~PAGE_FLAG_SHUT & 15u;
 }
 
 static void retry_stuck_locked(struct reclaim *r)
@@ -232,7 +259,7 @@ static size_t pick_victims_locked(struct reclaim *r, struct reclaim_worker *w, s
 
             if (slot == LIMBO_NONE && r->backend->can_move)
                 break;
-            queue_remove(&r->queue, r->table, number);
+            reclaim_leave_locked(r, number);
             page_set_state(r->table, number, PAGE_COOLING);
             w->batch[n] = number;
             w->slots[n] = slot;
@@ -326,9 +353,7 @@ static size_t settle_cooled(struct reclaim *r, struct reclaim_worker *w, size_t 
     }
     os_lock_release(&r->lock);
     os_event_signal(&r->transit_ended);
-    for (size_t i = 0; i < n_in_place; i++)
-        n_freed += reclaim_freeze_in_place(r, w, w->batch[i]);
-    return n_freed;
+    return n_freed + reclaim_freeze_in_place(r, w, n_in_place);
 }
 
 /* Returns the frames that became free at once; *@n_picked says how many pages were tried. */

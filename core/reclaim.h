@@ -128,6 +128,15 @@ void reclaim_enter_locked(struct reclaim *r, page_number number);
 /* A resident page leaves its queue; the caller sets its state. */
 void reclaim_leave_locked(struct reclaim *r, page_number number);
 
+/* The pages are missing from now on, and their RAM returned. 0 or -errno: the contents may still be there. */
+int reclaim_drop(struct reclaim *r, page_number first, size_t n_pages);
+
+/* A resident page that is SHUT becomes accessible, where the kernel has a mapping left for it. */
+void reclaim_open_locked(struct reclaim *r, page_number number);
+
+/* Copy pages that may be protected. 0 or -EFAULT. */
+int reclaim_peek(struct reclaim *r, void *buffer, page_number first, size_t n_pages);
+
 /* Sleep until some page's transit ends. The lock is dropped meanwhile. */
 void reclaim_wait_locked(struct reclaim *r);
 

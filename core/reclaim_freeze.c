@@ -42,43 +42,119 @@ static void note_pool_full(struct reclaim *r)
                        "pages stay resident, the limit may be exceeded", r->store->pool.held_bytes);
 }
 
-/*
- * The way for a page that cannot be moved: nobody can write to it while it is copied and compressed, then it is
- * dropped. A page that a device has pinned would lose what the device writes; such pages can be moved (they are
- * refused there, not here), unless the kernel cannot move at all: README's list of limits.
- */
-size_t reclaim_freeze_in_place(struct reclaim *r, struct reclaim_worker *w, page_number number)
+/* The way back for a page that stays. */
+static void unprotect(struct reclaim *r, struct reclaim_worker *w, size_t i)
 {
-    uintptr_t addr = reclaim_address(r, number);
-    uint64_t result = 0;
-    bool same = false;
-    bool frozen = false;
+    w->outcomes[i] = r->backend->protect(r->backend, reclaim_address(r, w->batch[i]), 1, false) == 0 ? REFUSED : SHUT;
+}
 
-    if (r->backend->protect(r->backend, addr, true) == 0) {
-        if (os_mem_peek(w->pages[0], (void *)addr, PAGE_BYTES) == 0)
-            frozen = compress(r, w, w->pages[0], &result, &same);
-        if (frozen && os_mem_discard((void *)addr, PAGE_BYTES) != 0) {
-            if (!same)
-                store_free(r->store, (store_handle)result);
-            frozen = false;
+/* Batch entries [@i, @i + @n) are adjacent pages; their contents are read in one go. False: not as a run. */
+static bool read_protected(struct reclaim *r, struct reclaim_worker *w, size_t i, size_t n)
+{
+    uintptr_t addr = reclaim_address(r, w->batch[i]);
+
+    if (r->backend->protect(r->backend, addr, n, true) != 0)
+        return false;
+    if (reclaim_peek(r, w->pages, w->batch[i], n) == 0)
+        return true;
+    for (size_t k = i; k < i + n; k++)
+        unprotect(r, w, k);
+    return false;
+}
+
+/* Drop what has an image now, in runs; what cannot be dropped stays. */
+static void drop_protected(struct reclaim *r, struct reclaim_worker *w, size_t i, size_t n)
+{
+    for (size_t end = i + n; i < end;) {
+        size_t length = 0;
+
+        while (i + length < end && w->outcomes[i + length] != REFUSED)
+            length++;
+        if (length == 0) {
+            unprotect(r, w, i++);
+            continue;
         }
-        if (!frozen)
-            (void)r->backend->protect(r->backend, addr, false);
+        if (os_mem_discard((void *)reclaim_address(r, w->batch[i]), length * PAGE_BYTES) != 0)
+            for (size_t k = i; k < i + length; k++) {
+                if (w->outcomes[k] == DONE)
+                    store_free(r->store, (store_handle)w->results[k]);
+                unprotect(r, w, k);
+            }
+        i += length;
     }
+}
+
+static size_t settle_in_place(struct reclaim *r, struct reclaim_worker *w, size_t i, size_t n)
+{
+    uintptr_t addr = reclaim_address(r, w->batch[i]);
+    size_t n_frozen = 0;
+
     os_lock_take(&r->lock);
-    if (frozen) {
-        writeback_drop_kept_locked(&r->writeback, page_at(r->table, number)->value);
-        settle_frozen_locked(r, number, result, same);
-        r->counters.freezes_in_place++;
-    } else {
+    for (size_t k = i; k < i + n; k++) {
+        page_number number = w->batch[k];
+
+        if (w->outcomes[k] == DONE || w->outcomes[k] == IN_PLACE) {
+            writeback_drop_kept_locked(&r->writeback, page_at(r->table, number)->value);
+            settle_frozen_locked(r, number, w->results[k], w->outcomes[k] == IN_PLACE);
+            r->counters.freezes_in_place++;
+            n_frozen++;
+            continue;
+        }
         r->counters.busy_pages++;
         enter_stuck_locked(r, number);
+        if (w->outcomes[k] == SHUT && r->backend->by_protection)
+            page_at(r->table, number)->flags |= PAGE_FLAG_SHUT;
     }
     os_lock_release(&r->lock);
     /* Who waited for leave to write finds the page missing, or writable again. */
-    r->backend->wake(r->backend, addr, 1);
+    r->backend->wake(r->backend, addr, n);
     os_event_signal(&r->transit_ended);
-    return frozen;
+    return n_frozen;
+}
+
+static size_t freeze_run_in_place(struct reclaim *r, struct reclaim_worker *w, size_t i, size_t n)
+{
+    if (!read_protected(r, w, i, n)) {
+        size_t n_frozen = 0;
+
+        if (n == 1)
+            return settle_in_place(r, w, i, 1);
+        for (size_t k = i; k < i + n; k++)
+            n_frozen += freeze_run_in_place(r, w, k, 1);
+        return n_frozen;
+    }
+    for (size_t k = 0; k < n; k++) {
+        bool same = false;
+
+        if (compress(r, w, w->pages[k], &w->results[i + k], &same))
+            w->outcomes[i + k] = same ? IN_PLACE : DONE;
+        else
+            w->outcomes[i + k] = REFUSED;
+    }
+    drop_protected(r, w, i, n);
+    return settle_in_place(r, w, i, n);
+}
+
+/*
+ * The way for pages that cannot be moved: nobody can write to them while they are copied and compressed, then they are
+ * dropped. A page that a device has pinned would lose what the device writes; such pages can be moved (they are
+ * refused there, not here), unless the kernel cannot move at all: README's list of limits.
+ */
+size_t reclaim_freeze_in_place(struct reclaim *r, struct reclaim_worker *w, size_t n)
+{
+    size_t n_frozen = 0;
+
+    for (size_t i = 0; i < n;) {
+        size_t length = 1;
+
+        while (i + length < n && w->batch[i + length] == w->batch[i] + length)
+            length++;
+        for (size_t k = i; k < i + length; k++)
+            w->outcomes[k] = REFUSED;
+        n_frozen += freeze_run_in_place(r, w, i, length);
+        i += length;
+    }
+    return n_frozen;
 }
 
 static size_t pick_cooled_locked(struct reclaim *r, struct reclaim_worker *w, size_t wanted)

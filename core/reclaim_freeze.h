@@ -15,12 +15,16 @@ enum outcome {
     GONE,     /* the page was not there: discarded behind our back */
     IN_PLACE, /* cannot be moved: compress it where it is */
     CLEAN,    /* its image in the swap file is what it is */
+    SHUT,     /* stays, and could not be made accessible again */
 };
 
 /* Freeze up to @wanted of the oldest cooled pages. Returns how many frames became free. */
 size_t reclaim_freeze(struct reclaim *r, struct reclaim_worker *w, size_t wanted);
 
-/* Freeze a page, in PAGE_FREEZING, that cannot be moved. Returns the frames that became free: 1, or 0, and it is stuck. */
-size_t reclaim_freeze_in_place(struct reclaim *r, struct reclaim_worker *w, page_number number);
+/*
+ * Freeze @n pages of w->batch, in PAGE_FREEZING, that cannot be moved. Returns how many frames became free; the other
+ * pages are stuck.
+ */
+size_t reclaim_freeze_in_place(struct reclaim *r, struct reclaim_worker *w, size_t n);
 
 #endif

@@ -6,7 +6,6 @@
 #include "platform/file.h"
 #include "platform/sys.h"
 #include "platform/thread.h"
-#include "platform/uffd.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -116,15 +115,41 @@ static uint32_t thread_of(const struct guard_thread *self)
     return self != NULL ? atomic_load_explicit(&self->id, memory_order_relaxed) : os_thread_id();
 }
 
+/* Also while paging is about to start: the pager lets it wait. */
+static bool is_ghost_fault(int number, const siginfo_t *info)
+{
+    if (!heap_owns(&ghost.heap, info->si_addr))
+        return false;
+    if (!ghost.pager.backend->by_protection)
+        return number == SIGBUS && info->si_code == BUS_ADRERR;
+    return number == SIGSEGV && info->si_code == SEGV_ACCERR &&
+           (uintptr_t)info->si_addr - ghost.heap.base < ghost.pager.table.committed_pages * PAGE_BYTES;
+}
+
+/* Another thread may have opened the page before we looked; but not time and again: the program has protected it. */
+#define CHANCES 20
+
+static bool may_be_chance(struct guard_thread *self, uintptr_t addr)
+{
+    if (self == NULL)
+        return true;
+    if (self->idle_addr != addr)
+        self->n_idle = 0;
+    self->idle_addr = addr;
+    if (self->n_idle++ < CHANCES)
+        return true;
+    self->n_idle = 0;
+    return false;
+}
+
 static void on_fault(int number, siginfo_t *info, void *context)
 {
     uintptr_t addr = (uintptr_t)info->si_addr;
 
-    /* Also while paging is about to start: the pager lets it wait. */
-    if (number == SIGBUS && info->si_code == BUS_ADRERR && heap_owns(&ghost.heap, (const void *)addr)) {
-        ghost.pager.backend->handle(ghost.pager.backend, addr, thread_of(guard_self()), wants_to_write(context));
+    if (is_ghost_fault(number, info) &&
+        (ghost.pager.backend->handle(ghost.pager.backend, addr, thread_of(guard_self()), wants_to_write(context)) ||
+         may_be_chance(guard_self(), addr)))
         return;
-    }
     if (info->si_code > 0 && was_copying(context))
         return;
     guard_pass_on(number, info, context);
@@ -336,11 +361,6 @@ const struct fault_guard guard = {.arm = arm};
 
 bool guard_is_possible(void)
 {
-    struct uffd uffd;
-
-    if (uffd_open(&uffd, true) != 0)
-        return false;
-    uffd_close(&uffd);
     return os_dispatch_is_possible();
 }
 

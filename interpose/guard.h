@@ -38,6 +38,8 @@ struct guard_thread {
     os_sigset blocked;    /* of the hidden signals, what the program has blocked */
     os_sigset pending;    /* and what was sent meanwhile */
     struct guard_thread *child; /* that is being made */
+    uintptr_t idle_addr; /* faults at this address found nothing to do, so often in a row */
+    unsigned n_idle;
     bool forking;
     os_sigset fork_mask;
     os_sigset mask;       /* given to the kernel instead of the program's */
@@ -67,7 +69,7 @@ static inline struct guard_thread *guard_self(void)
 /* Is there everything that it takes? To be asked before any thread but the caller's exists, or at any time. */
 bool guard_is_possible(void);
 
-/* The backend may be `signal`: hidden signals must not be blocked from now on. */
+/* The backend will be `signal` or `segv`: hidden signals must not be blocked from now on. */
 void guard_prepare(void);
 
 extern const struct fault_guard guard;

@@ -186,29 +186,52 @@ __attribute__((constructor)) static void init_library(void)
 
 /* ---- the heap ---- */
 
-/* Handler threads where they are permitted, for their system calls need no guard. */
+static const char *backend_reason;
+
+/* The fastest that is permitted and complete: see `make bench`, the table of backends. */
+static enum config_faults best_backend(void)
+{
+    if (!guard_is_possible()) {
+        backend_reason = "system calls cannot be guarded (Syscall User Dispatch, Linux 5.11, x86-64)";
+        return CONFIG_FAULTS_THREAD;
+    }
+    if (fault_backend_signal_is_possible()) {
+        backend_reason = "the fastest";
+        return CONFIG_FAULTS_SIGNAL;
+    }
+    if (fault_backend_thread_is_possible() || !fault_backend_segv_is_possible()) {
+        backend_reason = "userfaultfd cannot signal";
+        return CONFIG_FAULTS_THREAD;
+    }
+    backend_reason = "userfaultfd is not permitted";
+    return CONFIG_FAULTS_SEGV;
+}
+
+static bool is_possible(enum config_faults backend)
+{
+    if (backend == CONFIG_FAULTS_THREAD)
+        return true; /* that is said when it is started */
+    return guard_is_possible() &&
+           (backend == CONFIG_FAULTS_SIGNAL ? fault_backend_signal_is_possible() : fault_backend_segv_is_possible());
+}
+
 static struct fault_backend *choose_backend(void)
 {
     enum config_faults wish = ghost.config.faults;
 
-    if (wish == CONFIG_FAULTS_AUTO)
-        wish = fault_backend_thread_is_possible() || !guard_is_possible() ? CONFIG_FAULTS_THREAD : CONFIG_FAULTS_SIGNAL;
-    else if (wish == CONFIG_FAULTS_SIGNAL && !guard_is_possible()) {
-        log_line(LOG_ERROR, "GHOSTMEM_FAULTS=signal: needs userfaultfd for faults of user mode and Syscall User Dispatch "
-                 "(Linux 5.11, x86-64); used instead: thread");
-        wish = CONFIG_FAULTS_THREAD;
+    backend_reason = "as GHOSTMEM_FAULTS says";
+    if (wish != CONFIG_FAULTS_AUTO && !is_possible(wish)) {
+        log_line(LOG_ERROR, "GHOSTMEM_FAULTS=%s: not possible here: it needs Syscall User Dispatch (Linux 5.11, x86-64) and %s; "
+                 "used instead: auto", wish == CONFIG_FAULTS_SIGNAL ? "signal" : "segv",
+                 wish == CONFIG_FAULTS_SIGNAL ? "userfaultfd for faults of user mode" : "forced writes to /proc/self/mem");
+        wish = CONFIG_FAULTS_AUTO;
     }
+    if (wish == CONFIG_FAULTS_AUTO)
+        wish = best_backend();
     if (wish == CONFIG_FAULTS_THREAD)
         return fault_backend_thread();
     guard_prepare();
-    return fault_backend_signal(&guard);
-}
-
-static const char *backend_reason(void)
-{
-    if (ghost.config.faults != CONFIG_FAULTS_AUTO)
-        return "as GHOSTMEM_FAULTS says";
-    return ghost.pager.backend == fault_backend_thread() ? "userfaultfd is permitted" : "userfaultfd is for user mode only";
+    return wish == CONFIG_FAULTS_SIGNAL ? fault_backend_signal(&guard) : fault_backend_segv(&guard);
 }
 
 static void start_locked(void)
@@ -233,7 +256,7 @@ static void start_locked(void)
     });
     heap_open(&ghost.heap);
     log_line(LOG_CHOICE, "limit %z pages, range of %z MiB, backend %s when needed: %s", limit,
-             ghost.heap.n_pages * PAGE_BYTES / MIB, ghost.pager.backend->name, backend_reason());
+             ghost.heap.n_pages * PAGE_BYTES / MIB, ghost.pager.backend->name, backend_reason);
 }
 
 struct heap *ghost_heap(void)
@@ -278,7 +301,7 @@ static void collect_paging(struct stats *stats)
     const struct pool *pool = &ghost.pager.store.pool;
 
     stats->backend = ghost.pager.backend->name;
-    stats->backend_reason = backend_reason();
+    stats->backend_reason = backend_reason;
     stats->resident_pages = r->charged;
     stats->resident_pages_peak = r->charged_peak;
     stats->cooled_pages = r->limbo.n_resting;

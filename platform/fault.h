@@ -29,11 +29,12 @@ struct fault {
     unsigned worker; /* 0 .. n_workers - 1: no two calls at the same time share one */
     bool write;
     bool write_protected; /* the page is there; somebody wants to write while it is protected */
+    bool was_there;       /* answer, with by_protection: the page is where it should be, and as open as we ever make it */
 };
 
 #define FAULT_BACKGROUNDS 2u
 
-typedef void fault_callback(void *arg, const struct fault *fault);
+typedef void fault_callback(void *arg, struct fault *fault);
 typedef void fault_background(void *arg, unsigned worker);
 typedef void fault_job(void *arg, unsigned worker);
 
@@ -62,19 +63,29 @@ struct fault_backend {
     /* Constant once start() has returned 0. */
     unsigned n_workers;
     bool can_move;
+    bool by_protection; /* a missing page is one that nobody may access: protect() makes it so, or open */
     uint32_t files_thread; /* in whose descriptor table the callbacks' files stand; 0: in that of the program */
 
     /* Watch the ranges and start what that needs. 0, -EPERM (not permitted), or -errno: then nothing is watched. */
     int (*start)(struct fault_backend *backend, const struct fault_setup *setup);
 
-    /* Copy @n_pages from @source into missing pages at @dst and wake who waits for them. */
+    /* Copy @n_pages from @source (NULL: zeros) into missing pages at @dst and wake who waits for them. */
     int (*fill)(struct fault_backend *backend, uintptr_t dst, const void *source, size_t n_pages, size_t *n_done);
 
-    /* Move pages from @src to missing pages at @dst, atomically for each page, and wake who waits at @dst. */
+    /*
+     * Move pages from @src to missing pages at @dst, atomically for each page, and wake who waits at @dst. Without can_move:
+     * -EINVAL, or by copying pages that nobody uses.
+     */
     int (*move)(struct fault_backend *backend, uintptr_t dst, uintptr_t src, size_t n_pages, size_t *n_done);
 
-    /* Forbid (@on) or allow writing to one page; a write then faults with write_protected set. 0 or -errno. */
-    int (*protect)(struct fault_backend *backend, uintptr_t addr, bool on);
+    /*
+     * Forbid (@on) or allow writing to pages, with by_protection all access; a write then faults with write_protected
+     * set. 0 or -errno: nothing has changed.
+     */
+    int (*protect)(struct fault_backend *backend, uintptr_t addr, size_t n_pages, bool on);
+
+    /* Read pages that are there and protected. 0 or -EFAULT. NULL: os_mem_peek() does that. */
+    int (*peek)(struct fault_backend *backend, void *buffer, uintptr_t addr, size_t n_pages);
 
     /* Whoever touches the missing page at @addr from now on gets SIGBUS; @thread, which waits for it, at once. */
     void (*poison)(struct fault_backend *backend, uintptr_t addr, uint32_t thread);
@@ -84,9 +95,9 @@ struct fault_backend {
 
     /*
      * NULL where other threads handle faults. Otherwise: the page at @addr is missing, and the calling thread, @thread,
-     * has run into it. Context: its signal handler, all signals blocked.
+     * has run into it. False: it is not missing, as far as we know. Context: its signal handler, all signals blocked.
      */
-    void (*handle)(struct fault_backend *backend, uintptr_t addr, uint32_t thread, bool write);
+    bool (*handle)(struct fault_backend *backend, uintptr_t addr, uint32_t thread, bool write);
 
     /* Call @job(@arg) where the operations may be used, and wait for its end. For threads of the program. */
     void (*run)(struct fault_backend *backend, fault_job *job, void *arg);
@@ -113,5 +124,10 @@ struct fault_guard {
 
 /* Faults are SIGBUS in the faulting thread: userfaultfd for faults of user mode alone. One instance a process. */
 struct fault_backend *fault_backend_signal(const struct fault_guard *guard);
+bool fault_backend_signal_is_possible(void);
+
+/* Faults are SIGSEGV in the faulting thread: pages that nobody may access. One instance a process. */
+struct fault_backend *fault_backend_segv(const struct fault_guard *guard);
+bool fault_backend_segv_is_possible(void);
 
 #endif

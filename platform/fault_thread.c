@@ -184,9 +184,9 @@ static int thread_move(struct fault_backend *contract, uintptr_t dst, uintptr_t 
     return uffd_move(&backend_of(contract)->uffd, dst, src, n_pages, n_done);
 }
 
-static int thread_protect(struct fault_backend *contract, uintptr_t addr, bool on)
+static int thread_protect(struct fault_backend *contract, uintptr_t addr, size_t n_pages, bool on)
 {
-    return uffd_protect(&backend_of(contract)->uffd, addr, on);
+    return uffd_protect(&backend_of(contract)->uffd, addr, n_pages, on);
 }
 
 static void thread_poison(struct fault_backend *contract, uintptr_t addr, uint32_t thread)

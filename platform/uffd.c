@@ -101,6 +101,10 @@ static int progress(long result, int64_t moved, size_t *n_done)
     return result == -ESRCH ? -ENOENT : (int)result;
 }
 
+/* Read by the kernel only, as the source of fresh pages; const, so that it costs no RAM of its own. */
+#define ZERO_PAGES 32u
+static const unsigned char zeros[ZERO_PAGES][4096] __attribute__((aligned(4096)));
+
 int uffd_fill(const struct uffd *uffd, uintptr_t dst, const void *source, size_t n_pages, size_t *n_done)
 {
     int error;
@@ -109,16 +113,17 @@ int uffd_fill(const struct uffd *uffd, uintptr_t dst, const void *source, size_t
     OS_MAY_FAIL(ENOMEM);
     do {
         size_t offset = *n_done * OS_PAGE_BYTES;
+        size_t n_left = n_pages - *n_done;
         struct uffdio_copy copy = {
             .dst = dst + offset,
-            .src = (uintptr_t)source + offset,
-            .len = (n_pages - *n_done) * OS_PAGE_BYTES,
+            .src = source != NULL ? (uintptr_t)source + offset : (uintptr_t)zeros,
+            .len = (source != NULL || n_left < ZERO_PAGES ? n_left : ZERO_PAGES) * OS_PAGE_BYTES,
         };
 
         error = progress(sys_call3(SYS_ioctl, uffd->fd, UFFDIO_COPY, &copy), copy.copy, n_done);
-    } while (error == 1);
-    if (error == 0)
-        *n_done = n_pages;
+        if (error == 0)
+            *n_done += copy.len / OS_PAGE_BYTES;
+    } while (error == 1 || (error == 0 && *n_done < n_pages));
     return error;
 }
 
@@ -188,10 +193,10 @@ int uffd_move(const struct uffd *uffd, uintptr_t dst, uintptr_t src, size_t n_pa
     return error;
 }
 
-int uffd_protect(const struct uffd *uffd, uintptr_t addr, bool on)
+int uffd_protect(const struct uffd *uffd, uintptr_t addr, size_t n_pages, bool on)
 {
     struct uffdio_writeprotect protect = {
-        .range = {.start = addr, .len = OS_PAGE_BYTES},
+        .range = {.start = addr, .len = n_pages * OS_PAGE_BYTES},
         .mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
     };
     long result;

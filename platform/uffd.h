@@ -27,7 +27,7 @@ int uffd_watch(const struct uffd *uffd, uintptr_t start, size_t bytes);
 /* The operations of fault.h. */
 int uffd_fill(const struct uffd *uffd, uintptr_t dst, const void *source, size_t n_pages, size_t *n_done);
 int uffd_move(const struct uffd *uffd, uintptr_t dst, uintptr_t src, size_t n_pages, size_t *n_done);
-int uffd_protect(const struct uffd *uffd, uintptr_t addr, bool on);
+int uffd_protect(const struct uffd *uffd, uintptr_t addr, size_t n_pages, bool on);
 /* Make the missing page give SIGBUS to all who touch it, now and later. 0 or -errno. Linux 6.6. */
 int uffd_poison(const struct uffd *uffd, uintptr_t addr);
 void uffd_wake(const struct uffd *uffd, uintptr_t addr, size_t n_pages);

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+const char *run_by;
 char dir[] = "/tmp/ghostmem-test-XXXXXX";
 
 void make_dir(void)
@@ -65,6 +66,7 @@ void run_probe(const char *name, const char *megabytes, const char *user, const 
                const char *library, struct outcome *outcome)
 {
     char probe[PATH_BYTES];
+    char by[PATH_BYTES];
     char preload[PATH_BYTES];
     char stats[PATH_BYTES];
     char backend[64];
@@ -84,6 +86,10 @@ void run_probe(const char *name, const char *megabytes, const char *user, const 
         argv[n_argv++] = user;
         argv[n_argv++] = "--regid=65534";
         argv[n_argv++] = "--clear-groups";
+    }
+    if (run_by != NULL) {
+        snprintf(by, sizeof by, "%s/%s", required("GHOSTMEM_TEST_BIN"), run_by);
+        argv[n_argv++] = by;
     }
     argv[n_argv++] = probe;
     argv[n_argv++] = name;

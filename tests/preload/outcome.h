@@ -27,6 +27,9 @@ void remove_dir(void);
 
 const char *required(const char *name);
 
+/* Run the probe by this program of GHOSTMEM_TEST_BIN; NULL: directly. */
+extern const char *run_by;
+
 /* A file of `dir`, cut off at @bytes - 1, "" when there is none. */
 void read_file(const char *name, char *text, size_t bytes);
 

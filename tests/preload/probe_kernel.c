@@ -152,7 +152,24 @@ static void mutex_in_frozen_memory(size_t bytes)
     CHECK(counter == 1200);
 }
 
+/* Resident and frozen pages alternate: the worst case where protections split mappings. */
+static void every_other_page(size_t bytes)
+{
+    char *p = malloc(bytes);
+    size_t n_pages = bytes / PAGE;
+
+    CHECK(p != NULL);
+    for (size_t i = 0; i < n_pages; i++)
+        *(size_t *)(void *)(p + i * PAGE) = i + 1;
+    for (size_t start = 0; start < 2; start++)
+        for (size_t i = start; i < n_pages; i += 2)
+            CHECK(*(size_t *)(void *)(p + i * PAGE) == i + 1);
+    CHECK(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED);
+    free(p);
+}
+
 const struct probe probes_kernel[] = {
+    {"every_other_page", every_other_page},
     {"system_calls_reach_frozen_memory", system_calls_reach_frozen_memory},
     {"descriptors_are_the_programs_alone", descriptors_are_the_programs_alone},
     {"closing_every_descriptor_loses_nothing", closing_every_descriptor_loses_nothing},

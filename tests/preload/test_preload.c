@@ -221,6 +221,50 @@ Test(preload, ordinary_user_gets_the_signal_backend)
     cr_assert(says(outcome.stats, "backend", "\"signal\""), "%s", outcome.stats);
 }
 
+Test(preload, container_without_userfaultfd_gets_the_segv_backend)
+{
+    static const char *const some[] = {"calloc_is_zero_also_after_use", "realloc_keeps_the_contents",
+                                       "both_sides_of_a_fork_go_on", "calls_without_libc", "jumps_out_of_a_handler"};
+
+    if (getuid() != 0)
+        cr_skip_test("only root can become a user without permission");
+    run_by = "helper_refuse";
+    for (size_t i = 0; i < sizeof some / sizeof some[0]; i++) {
+        struct outcome outcome;
+
+        run_with_backend(some[i], "auto", "--reuid=65534", &outcome);
+        cr_assert_str_eq(outcome.output, "ok\n", "%s: %s", some[i], outcome.errors);
+        cr_assert_str_eq(outcome.errors, "");
+        cr_assert(says(outcome.stats, "engaged", "true"));
+        cr_assert(says(outcome.stats, "backend", "\"segv\""), "%s", outcome.stats);
+    }
+}
+
+Test(preload, backend_that_is_not_possible_is_one_line_and_another_is_used)
+{
+    struct outcome outcome;
+
+    if (getuid() != 0)
+        cr_skip_test("only root can become a user without permission");
+    run_by = "helper_refuse";
+    run_with_backend("calloc_is_zero_also_after_use", "signal", "--reuid=65534", &outcome);
+    cr_assert_str_eq(outcome.output, "ok\n", "%s", outcome.errors);
+    cr_assert_str_eq(outcome.errors, "ghostmem: GHOSTMEM_FAULTS=signal: not possible here: it needs Syscall User Dispatch "
+                     "(Linux 5.11, x86-64) and userfaultfd for faults of user mode; used instead: auto\n");
+    cr_assert(says(outcome.stats, "backend", "\"segv\""), "%s", outcome.stats);
+}
+
+Test(preload, more_scattered_pages_than_the_kernel_has_mappings_for)
+{
+    const char *settings[6] = {"GHOSTMEM_MAX_PAGES=36000", "GHOSTMEM_FAULTS=segv"};
+    struct outcome outcome;
+
+    run_probe("every_other_page", "300", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert_str_eq(outcome.output, "ok\n", "%s", outcome.errors);
+    cr_assert_str_eq(outcome.errors, "");
+    cr_assert(says(outcome.stats, "engaged", "true"));
+}
+
 Test(preload, user_without_permission_runs_on_libc_after_one_line)
 {
     const char *settings[6] = {"GHOSTMEM_MAX_PAGES=64", "GHOSTMEM_FAULTS=thread"};
@@ -242,13 +286,13 @@ Test(preload, user_without_permission_runs_on_libc_after_one_line)
  */
 #define N_INJECTED 60
 
-Test(preload, every_failing_call_on_the_way_to_paging_leaves_the_program_right)
+static void fail_each_call(const char *faults)
 {
     size_t n_lines = 0;
 
     for (int n = 1; n <= N_INJECTED; n++) {
         char inject[32];
-        const char *settings[6] = {"GHOSTMEM_MAX_PAGES=64", inject};
+        const char *settings[6] = {"GHOSTMEM_MAX_PAGES=64", inject, faults};
         struct outcome outcome;
 
         snprintf(inject, sizeof inject, "OS_INJECT=%d", n);
@@ -258,6 +302,21 @@ Test(preload, every_failing_call_on_the_way_to_paging_leaves_the_program_right)
         n_lines += outcome.errors[0] != '\0';
     }
     cr_assert_gt(n_lines, 3, "some of these calls cannot do without");
+}
+
+Test(preload, every_failing_call_on_the_way_to_paging_leaves_the_program_right_with_thread)
+{
+    fail_each_call("GHOSTMEM_FAULTS=thread");
+}
+
+Test(preload, every_failing_call_on_the_way_to_paging_leaves_the_program_right_with_signal)
+{
+    fail_each_call("GHOSTMEM_FAULTS=signal");
+}
+
+Test(preload, every_failing_call_on_the_way_to_paging_leaves_the_program_right_with_segv)
+{
+    fail_each_call("GHOSTMEM_FAULTS=segv");
 }
 
 /* What Linux 6.18 does to a run of pages now and then: see platform/uffd.c. */
@@ -377,11 +436,10 @@ Test(settings, unknown_variable_is_one_line)
               "SWAP SWAP_MAX SWAP_ENCRYPT COMPRESS POOL FAULTS PROGRAMS STATS VERBOSE LOG STRICT DISABLE; it is ignored\n");
 }
 
-Test(settings, feature_that_is_not_built_says_so)
+Test(settings, unknown_backend_is_one_line)
 {
-    complains("GHOSTMEM_FAULTS=segv",
-              "ghostmem: GHOSTMEM_FAULTS=segv: not built yet; accepted: auto, thread or signal: this version has no other "
-              "backend yet; used instead: auto\n");
+    complains("GHOSTMEM_FAULTS=magic", "ghostmem: GHOSTMEM_FAULTS=magic: not understood; accepted: auto, thread, signal or segv; "
+              "used instead: auto\n");
 }
 
 Test(settings, strict_ends_the_program_before_main)
@@ -438,7 +496,7 @@ Test(report, json_has_every_key)
         snprintf(quoted, sizeof quoted, "\"%s\":", keys[i]);
         cr_assert_not_null(strstr(outcome.stats, quoted), "%s in %s", keys[i], outcome.stats);
     }
-    cr_assert(says(outcome.stats, "backend", "\"thread\"") && says(outcome.stats, "engaged", "true"));
+    cr_assert(!says(outcome.stats, "backend", "\"none\"") && says(outcome.stats, "engaged", "true"));
     cr_assert(says(outcome.stats, "limit_pages", "64") && says(outcome.stats, "resident_pages_peak", "64"));
     cr_assert(says(outcome.stats, "limit_exceeded_pages_peak", "0"));
 }

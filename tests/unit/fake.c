@@ -43,7 +43,10 @@ static int fake_fill(struct fault_backend *contract, uintptr_t dst, const void *
             pthread_mutex_unlock(&table_lock);
             return -EEXIST;
         }
-        memcpy((void *)dst, (const char *)source + *n_done * PAGE_BYTES, PAGE_BYTES);
+        if (source != NULL)
+            memcpy((void *)dst, (const char *)source + *n_done * PAGE_BYTES, PAGE_BYTES);
+        else
+            memset((void *)dst, 0, PAGE_BYTES);
         *protection_of(fake, dst) = 0;
     }
     pthread_mutex_unlock(&table_lock);
@@ -84,12 +87,13 @@ static int fake_move(struct fault_backend *contract, uintptr_t dst, uintptr_t sr
 }
 
 /* Held until the page is dropped or allowed again: fake_touch() and its users wait meanwhile. */
-static int fake_protect(struct fault_backend *contract, uintptr_t addr, bool on)
+static int fake_protect(struct fault_backend *contract, uintptr_t addr, size_t n_pages, bool on)
 {
     struct fake *fake = fake_of(contract);
 
     pthread_mutex_lock(&table_lock);
-    *protection_of(fake, addr) = on;
+    for (size_t i = 0; i < n_pages; i++)
+        *protection_of(fake, addr + i * PAGE_BYTES) = on;
     pthread_mutex_unlock(&table_lock);
     return 0;
 }

@@ -94,7 +94,7 @@ Test(config, bad_and_unknown_settings_count_and_change_nothing)
 {
     static const char *const wrong[] = {
         "GHOSTMEM_MAX_PAGES=many", "GHOSTMEM_MAX_PAGES=-5",  "GHOSTMEM_MAX_PAGES=",     "GHOSTMEM_THRESHOLD=x",
-        "GHOSTMEM_FAULTS=magic",   "GHOSTMEM_FAULTS=segv",   "GHOSTMEM_SWAP_MAX=0",     "GHOSTMEM_SWAP_MAX=x",
+        "GHOSTMEM_FAULTS=magic",   "GHOSTMEM_FAULTS=sig",    "GHOSTMEM_SWAP_MAX=0",     "GHOSTMEM_SWAP_MAX=x",
         "GHOSTMEM_VERBOSE=3",      "GHOSTMEM_STRICT=yes",    "GHOSTMEM_POOL=0",         "GHOSTMEM_MAXPAGES=5",
         "GHOSTMEM_=1",             "GHOSTMEM_DISABLE=2",     "GHOSTMEM_VERBOSE=",       "GHOSTMEM_COMPRESS=2",
     };

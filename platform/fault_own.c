@@ -1,0 +1,91 @@
+/* fault_own.c - see fault_own.h. */
+#include "platform/fault_own.h"
+
+#include "platform/mem.h"
+#include "platform/thread.h"
+
+void fault_own_init(struct fault_own *own, const struct fault_setup *setup)
+{
+    own->setup = *setup;
+    own->contract.n_workers = FAULT_MAX_WORKERS;
+}
+
+static unsigned worker_take(struct fault_own *own)
+{
+    for (;;) {
+        uint32_t ticket = os_event_ticket(&own->worker_freed);
+        uint32_t busy = atomic_load(&own->busy_workers);
+
+        while (busy != (1u << FAULT_OWN_HANDLERS) - 1) {
+            unsigned worker = (unsigned)__builtin_ctz(~busy);
+
+            if (atomic_compare_exchange_weak(&own->busy_workers, &busy, busy | 1u << worker))
+                return worker;
+        }
+        os_event_wait(&own->worker_freed, ticket, -1);
+    }
+}
+
+static void worker_give(struct fault_own *own, unsigned worker)
+{
+    atomic_fetch_and(&own->busy_workers, ~(1u << worker));
+    os_event_signal(&own->worker_freed);
+}
+
+static void background_main(void *arg)
+{
+    struct fault_own *own = arg;
+    unsigned index = atomic_fetch_add(&own->next_background, 1);
+
+    os_thread_drop_capabilities();
+    own->setup.background[index].run(own->setup.arg, FAULT_OWN_HANDLERS + index);
+}
+
+void fault_own_start_background(struct fault_own *own)
+{
+    if (atomic_load_explicit(&own->background_started, memory_order_relaxed) ||
+        atomic_exchange(&own->background_started, true))
+        return;
+    for (unsigned i = 0; i < FAULT_BACKGROUNDS && own->setup.background[i].run != NULL; i++)
+        (void)os_thread_start(background_main, own, own->setup.background[i].name, true);
+}
+
+void fault_own_restart(struct fault_own *own)
+{
+    atomic_store(&own->busy_workers, 0);
+    atomic_store(&own->background_started, false);
+    atomic_store(&own->next_background, 0);
+    own->worker_freed = (struct os_event){0};
+}
+
+bool fault_own_handle(struct fault_backend *contract, uintptr_t addr, uint32_t thread, bool write)
+{
+    struct fault_own *own = fault_own_of(contract);
+    struct fault fault = {
+        .addr = addr & ~(OS_PAGE_BYTES - 1),
+        .thread = thread,
+        .worker = worker_take(own),
+        .write = write,
+    };
+
+    own->setup.on_fault(own->setup.arg, &fault);
+    worker_give(own, fault.worker);
+    fault_own_start_background(own);
+    return !fault.was_there;
+}
+
+void fault_own_wake(struct fault_backend *contract, uintptr_t addr, size_t n_pages)
+{
+    (void)contract;
+    (void)addr;
+    (void)n_pages;
+}
+
+void fault_own_run(struct fault_backend *contract, fault_job *job, void *arg)
+{
+    struct fault_own *own = fault_own_of(contract);
+    unsigned worker = worker_take(own);
+
+    job(arg, worker);
+    worker_give(own, worker);
+}

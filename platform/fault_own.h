@@ -1,0 +1,44 @@
+/*
+ * fault_own.h - what the backends share in which the faulting thread serves its fault itself.
+ *
+ * Workers: 0 .. FAULT_OWN_HANDLERS - 1 are taken by threads of the program for one fault or job, then the background
+ * threads. Those start with the first fault, so that a forked child that only execs never has them.
+ *
+ * Calls: thread, lock.  Locks: none (a set of free workers, waited for).  Memory: the threads' own.
+ */
+#ifndef GHOSTMEM_PLATFORM_FAULT_OWN_H
+#define GHOSTMEM_PLATFORM_FAULT_OWN_H
+
+#include "platform/fault.h"
+#include "platform/lock.h"
+
+#define FAULT_OWN_HANDLERS (FAULT_MAX_WORKERS - FAULT_BACKGROUNDS)
+
+struct fault_own {
+    struct fault_backend contract; /* first, so that one pointer serves for all */
+    const struct fault_guard *guard;
+    struct fault_setup setup; /* set by start(), constant afterwards */
+
+    _Atomic uint32_t busy_workers; /* bit n: worker n */
+    struct os_event worker_freed;
+    _Atomic bool background_started;
+    _Atomic uint32_t next_background;
+};
+
+static inline struct fault_own *fault_own_of(struct fault_backend *contract)
+{
+    return (struct fault_own *)(void *)contract;
+}
+
+void fault_own_init(struct fault_own *own, const struct fault_setup *setup);
+void fault_own_start_background(struct fault_own *own);
+
+/* In a forked child: nobody is at work. */
+void fault_own_restart(struct fault_own *own);
+
+/* Operations of the contract. */
+bool fault_own_handle(struct fault_backend *contract, uintptr_t addr, uint32_t thread, bool write);
+void fault_own_wake(struct fault_backend *contract, uintptr_t addr, size_t n_pages); /* nobody sleeps in the kernel */
+void fault_own_run(struct fault_backend *contract, fault_job *job, void *arg);
+
+#endif

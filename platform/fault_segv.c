@@ -1,0 +1,307 @@
+/*
+ * fault_segv.c - the `segv` backend: a missing page is one that nobody may access, and a touch of it SIGSEGV in its thread.
+ *
+ * It needs no userfaultfd, only writes through /proc/self/mem, which pass protections by: a page is filled while it is
+ * still out of reach, and then opened at once. Pages cannot be moved; they are shut, copied, and dropped.
+ *
+ * Each border between open and shut pages splits a mapping, and a process may have no more than vm.max_map_count: a
+ * fill that would take more than half of them ends with -ENOMEM, and the core makes room first. What cannot wait may take
+ * a quarter more.
+ *
+ * Calls: fault_own, mem, file.  Locks: map_lock, a leaf.  Memory: a bit for each ghost page, touched on use.
+ * Source: proc(5), /proc/PID/mem; Documentation/admin-guide/sysctl/vm.rst, max_map_count.
+ */
+#include "platform/fault_own.h"
+
+#include "platform/file.h"
+#include "platform/inject.h"
+#include "platform/mem.h"
+#include "platform/sys.h"
+#include "platform/thread.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#define DEFAULT_MAX_MAPS 65530 /* Source: include/linux/mm.h, DEFAULT_MAX_MAP_COUNT */
+#define BITS 64u
+
+struct segv_backend {
+    struct fault_own own; /* first */
+    int memory;           /* /proc/self/mem */
+    size_t max_maps;      /* of the process */
+
+    struct os_lock map_lock; /* guards what follows, and the protections themselves */
+    uint64_t *open;          /* a bit a page of the ghost range */
+    size_t n_borders;
+};
+
+static struct segv_backend *backend_of(struct fault_backend *contract)
+{
+    return (struct segv_backend *)(void *)contract;
+}
+
+/* ---- which pages are open ---- */
+
+static bool is_open(const struct segv_backend *b, size_t page)
+{
+    return (b->open[page / BITS] >> page % BITS & 1) != 0;
+}
+
+static void set_open(struct segv_backend *b, size_t page, bool open)
+{
+    uint64_t bit = (uint64_t)1 << page % BITS;
+
+    b->open[page / BITS] = open ? b->open[page / BITS] | bit : b->open[page / BITS] & ~bit;
+}
+
+/* Borders at and between the pages [@first, @end). The bits of the range's two neighbours are there too, and 0. */
+static size_t borders_of(const struct segv_backend *b, size_t first, size_t end)
+{
+    size_t n = 0;
+
+    for (size_t page = first; page <= end; page++)
+        n += is_open(b, page) != is_open(b, page + 1);
+    return n;
+}
+
+/* Bit 0 belongs to no page, so that page 0 has a neighbour. */
+static size_t bit_of(const struct segv_backend *b, uintptr_t addr)
+{
+    return (addr - b->own.setup.ranges[0].start) / OS_PAGE_BYTES + 1;
+}
+
+/* -ENOMEM: too many borders, or nothing left of the system. */
+static int set_access(struct segv_backend *b, uintptr_t addr, size_t n_pages, bool open, size_t max_borders)
+{
+    size_t first = bit_of(b, addr);
+    size_t before;
+    size_t after;
+    int error;
+
+    OS_MAY_FAIL(ENOMEM);
+    os_lock_take(&b->map_lock);
+    before = borders_of(b, first - 1, first + n_pages - 1);
+    after = (size_t)(is_open(b, first - 1) != open) + (size_t)(is_open(b, first + n_pages) != open);
+    error = -ENOMEM;
+    if (after <= before || b->n_borders + (after - before) <= max_borders)
+        error = (int)sys_call3(SYS_mprotect, addr, n_pages * OS_PAGE_BYTES, open ? PROT_READ | PROT_WRITE : PROT_NONE);
+    if (error == 0) {
+        for (size_t i = 0; i < n_pages; i++)
+            set_open(b, first + i, open);
+        b->n_borders += after - before;
+    }
+    os_lock_release(&b->map_lock);
+    return error;
+}
+
+/* ---- /proc/self/mem ---- */
+
+static int open_memory(void)
+{
+    OS_MAY_FAIL(EACCES);
+    return (int)sys_call4(SYS_openat, AT_FDCWD, "/proc/self/mem", O_RDWR | O_CLOEXEC, 0);
+}
+
+/* Do writes pass a protection by? A kernel may be told to refuse that (proc_mem.force_override). */
+static bool writes_are_forced(int memory)
+{
+    static const char word[8] = "ghostmem";
+    char back[8] = "";
+    void *page;
+    bool forced;
+
+    if (os_mem_reserve(OS_PAGE_BYTES, &page) != 0)
+        return false;
+    forced = sys_call4(SYS_pwrite64, memory, word, sizeof word, page) == (long)sizeof word &&
+             sys_call4(SYS_pread64, memory, back, sizeof back, page) == (long)sizeof back && back[7] == word[7];
+    os_mem_unmap(page, OS_PAGE_BYTES);
+    return forced;
+}
+
+bool fault_backend_segv_is_possible(void)
+{
+    int memory = open_memory();
+    bool possible;
+
+    if (memory < 0)
+        return false;
+    possible = writes_are_forced(memory);
+    sys_call1(SYS_close, memory);
+    return possible;
+}
+
+static int own_memory(struct segv_backend *b)
+{
+    int memory = open_memory();
+
+    if (memory < 0)
+        return memory;
+    b->memory = os_file_move_high(memory);
+    os_file_own(b->memory);
+    return 0;
+}
+
+static void disown_memory(struct segv_backend *b)
+{
+    os_file_disown(b->memory);
+    sys_call1(SYS_close, b->memory);
+    b->memory = -1;
+}
+
+/* ---- the contract ---- */
+
+static size_t max_maps(void)
+{
+    char text[32];
+    long n = os_file_read("/proc/sys/vm/max_map_count", text, sizeof text) > 0 ? strtol(text, NULL, 10) : 0;
+
+    return n > 0 ? (size_t)n : DEFAULT_MAX_MAPS;
+}
+
+static int segv_start(struct fault_backend *contract, const struct fault_setup *setup)
+{
+    struct segv_backend *b = backend_of(contract);
+    size_t bits_bytes = (setup->ranges[0].bytes / OS_PAGE_BYTES / BITS + 1) * sizeof *b->open;
+    int error;
+
+    fault_own_init(&b->own, setup);
+    b->max_maps = max_maps();
+    error = own_memory(b);
+    if (error != 0)
+        return error;
+    if (!writes_are_forced(b->memory))
+        error = -EPERM;
+    if (error == 0)
+        error = os_mem_map((bits_bytes + OS_PAGE_BYTES - 1) & ~(OS_PAGE_BYTES - 1), (void **)&b->open);
+    if (error == 0)
+        error = b->own.guard->arm();
+    /* Who is in the middle of an access gets a fault, and waits for the pager's lock. */
+    if (error == 0)
+        error = os_mem_protect_none((void *)setup->ranges[0].start, setup->ranges[0].bytes);
+    if (error != 0) {
+        disown_memory(b);
+        return error;
+    }
+    fault_own_start_background(&b->own);
+    return 0;
+}
+
+/* The mappings are inherited; the file of before is the parent's memory. */
+static int segv_restart(struct fault_backend *contract, const int *files, unsigned n_files)
+{
+    struct segv_backend *b = backend_of(contract);
+
+    (void)files;
+    (void)n_files;
+    disown_memory(b);
+    fault_own_restart(&b->own);
+    os_lock_reset(&b->map_lock);
+    return own_memory(b);
+}
+
+static int segv_fill(struct fault_backend *contract, uintptr_t dst, const void *source, size_t n_pages, size_t *n_done)
+{
+    struct segv_backend *b = backend_of(contract);
+    size_t n_bytes = n_pages * OS_PAGE_BYTES;
+    int error;
+
+    *n_done = 0;
+    for (size_t at = 0; source != NULL && at < n_bytes;) {
+        long result = sys_call4(SYS_pwrite64, b->memory, (uintptr_t)source + at, n_bytes - at, dst + at);
+
+        if (sys_failed(result))
+            return result == -EIO ? -ENOENT : (int)result; /* its mapping is gone */
+        at += (size_t)result;
+    }
+    error = set_access(b, dst, n_pages, true, b->max_maps / 2);
+    if (error == 0)
+        *n_done = n_pages;
+    else if (source != NULL) /* what is shut is empty */
+        (void)os_mem_discard((void *)dst, n_bytes);
+    return error;
+}
+
+static int segv_protect(struct fault_backend *contract, uintptr_t addr, size_t n_pages, bool on)
+{
+    struct segv_backend *b = backend_of(contract);
+
+    return set_access(b, addr, n_pages, !on, b->max_maps / 4 * 3);
+}
+
+static int segv_peek(struct fault_backend *contract, void *buffer, uintptr_t addr, size_t n_pages)
+{
+    long n_bytes = (long)(n_pages * OS_PAGE_BYTES);
+
+    OS_MAY_FAIL(EFAULT);
+    return sys_call4(SYS_pread64, backend_of(contract)->memory, buffer, n_bytes, addr) == n_bytes ? 0 : -EFAULT;
+}
+
+static int copy_page(const struct segv_backend *b, uintptr_t dst, uintptr_t src)
+{
+    unsigned char page[OS_PAGE_BYTES];
+
+    if (!os_mem_is_present((const void *)src))
+        return 0; /* zeros, as what is shut at @dst is */
+    if (sys_call4(SYS_pread64, b->memory, page, sizeof page, src) != (long)sizeof page ||
+        sys_call4(SYS_pwrite64, b->memory, page, sizeof page, dst) != (long)sizeof page)
+        return -EBUSY;
+    return 0;
+}
+
+/* By copying, for pages that nobody else uses: a block that is resized. */
+static int segv_move(struct fault_backend *contract, uintptr_t dst, uintptr_t src, size_t n_pages, size_t *n_done)
+{
+    struct segv_backend *b = backend_of(contract);
+    int error = 0;
+
+    OS_MAY_FAIL(EBUSY);
+    for (*n_done = 0; *n_done < n_pages; (*n_done)++) {
+        uintptr_t to = dst + *n_done * OS_PAGE_BYTES;
+        uintptr_t from = src + *n_done * OS_PAGE_BYTES;
+
+        error = segv_protect(contract, from, 1, true);
+        if (error != 0)
+            break;
+        error = copy_page(b, to, from);
+        if (error == 0)
+            error = segv_protect(contract, to, 1, false);
+        if (error != 0) {
+            (void)os_mem_discard((void *)to, OS_PAGE_BYTES);
+            (void)segv_protect(contract, from, 1, false);
+            break;
+        }
+        (void)os_mem_release((void *)from, OS_PAGE_BYTES);
+    }
+    return error;
+}
+
+static void segv_poison(struct fault_backend *contract, uintptr_t addr, uint32_t thread)
+{
+    (void)contract;
+    os_thread_send_bus_error(thread, addr);
+}
+
+struct fault_backend *fault_backend_segv(const struct fault_guard *guard)
+{
+    static struct segv_backend backend = {
+        .own.contract = {
+            .name = "segv",
+            .by_protection = true,
+            .start = segv_start,
+            .fill = segv_fill,
+            .move = segv_move,
+            .protect = segv_protect,
+            .peek = segv_peek,
+            .poison = segv_poison,
+            .wake = fault_own_wake,
+            .handle = fault_own_handle,
+            .run = fault_own_run,
+            .restart = segv_restart,
+        },
+    };
+
+    backend.own.guard = guard;
+    return &backend.own.contract;
+}

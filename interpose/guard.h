@@ -41,6 +41,9 @@ struct guard_thread {
     uintptr_t idle_addr; /* faults at this address found nothing to do, so often in a row */
     unsigned n_idle;
     bool forking;
+    bool vforking;           /* what the child changes in this record is put right when it is gone */
+    stack_t vfork_stack;
+    os_sigset vfork_blocked;
     os_sigset fork_mask;
     os_sigset mask;       /* given to the kernel instead of the program's */
     struct {

@@ -1,6 +1,7 @@
 /* guard_signal.c - the program's signals: kept, shown to it as it set them, and delivered as the kernel would. See guard.h. */
 #include "interpose/guard.h"
 
+#include "platform/file.h"
 #include "platform/sys.h"
 #include "platform/thread.h"
 
@@ -213,6 +214,19 @@ static int install(int number, const struct os_sigaction *action)
     return os_sigaction(number, &ours, NULL);
 }
 
+/*
+ * A vfork child sets its own dispositions while all it has in memory is its parent's, this file's table too. It runs no
+ * handlers worth the name before it execs; the hidden signals stay ours until then.
+ */
+static long sigaction_of_vfork_child(const unsigned long *args)
+{
+    int number = (int)args[0];
+
+    if (!is_hidden(number))
+        return sys_call4(SYS_rt_sigaction, args[0], args[1], args[2], args[3]);
+    return args[2] == 0 || guard_copy((void *)args[2], &actions[number], sizeof actions[number]) == 0 ? 0 : -EFAULT;
+}
+
 long guard_sigaction(const unsigned long *args)
 {
     int number = (int)args[0];
@@ -221,6 +235,8 @@ long guard_sigaction(const unsigned long *args)
     struct os_sigaction now;
     long result = 0;
 
+    if (os_process_id() != ghost.process)
+        return sigaction_of_vfork_child(args);
     if (number < 1 || number > OS_SIGNALS || number == SIGKILL || number == SIGSTOP || args[3] != sizeof(os_sigset))
         return sys_call4(SYS_rt_sigaction, args[0], args[1], args[2], args[3]);
     if (args[1] != 0 && guard_copy(&action, (const void *)args[1], sizeof action) != 0)

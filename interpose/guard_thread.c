@@ -337,6 +337,11 @@ static void after_clone(long result, uintptr_t stack)
 
     if (self != NULL && atomic_load(&self->id) == id) { /* the parent */
         hold_end(&self->hold);
+        if (self->vforking) {
+            self->vforking = false;
+            self->own_stack = self->vfork_stack;
+            self->blocked = self->vfork_blocked;
+        }
         if (self->forking) {
             self->forking = false;
             ghost_fork_parent();
@@ -416,7 +421,11 @@ void guard_clone(struct guard_thread *self, struct guard_call *call)
         self->fork_mask = mask;
         mask = ~(os_sigset)0; /* until both sides have let our locks go */
         memcpy(&call->context->uc_sigmask, &mask, sizeof mask);
-    } else if ((wish.flags & CLONE_VFORK) == 0 && !expect_thread(self, &wish)) {
+    } else if ((wish.flags & CLONE_VFORK) != 0) {
+        self->vforking = true;
+        self->vfork_stack = self->own_stack;
+        self->vfork_blocked = self->blocked;
+    } else if (!expect_thread(self, &wish)) {
         guard_return(call, -EAGAIN);
         return;
     }

@@ -213,6 +213,31 @@ static void signals_as_messages(size_t bytes)
     CHECK(read(fd, info, sizeof *info) == sizeof *info && info->ssi_signo == SIGUSR1);
 }
 
+/* A child that shares memory until it execs sets its own dispositions, not these. */
+static void handlers_survive_a_spawn(size_t bytes)
+{
+    static const int numbers[] = {SIGHUP, SIGUSR1, SIGSEGV};
+    char *p = filled(bytes, 1);
+    char command[64];
+    FILE *pipe;
+
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        CHECK(signal(numbers[i], nothing) == SIG_DFL);
+    for (int i = 0; i < 3; i++) {
+        snprintf(command, sizeof command, "kill -HUP %d", getpid());
+        CHECK(system(command) == 0);
+        check_page(p, (size_t)i * 7, 1);
+        while (n_calls < 2 * i + 1)
+            usleep(100);
+        pipe = popen("exit 0", "r");
+        CHECK(pipe != NULL && pclose(pipe) == 0);
+        CHECK(kill(getpid(), SIGUSR1) == 0);
+        CHECK(n_calls == 2 * i + 2);
+    }
+    CHECK(raise(SIGSEGV) == 0 && n_calls == 7);
+    check(p, bytes, 1);
+}
+
 /* ---- threads ---- */
 
 static int pipe_ends[2];
@@ -343,6 +368,7 @@ const struct probe probes_signals[] = {
     {"all_signals_blocked", all_signals_blocked},
     {"sent_signals_arrive", sent_signals_arrive},
     {"signals_as_messages", signals_as_messages},
+    {"handlers_survive_a_spawn", handlers_survive_a_spawn},
     {"thread_is_cancelled_in_a_call", thread_is_cancelled_in_a_call},
     {"many_threads_come_and_go", many_threads_come_and_go},
     {"threads_of_before_are_not_disturbed", threads_of_before_are_not_disturbed},

@@ -78,6 +78,7 @@ static const char *const probes[] = {
     "all_signals_blocked",
     "sent_signals_arrive",
     "signals_as_messages",
+    "handlers_survive_a_spawn",
     "thread_is_cancelled_in_a_call",
     "many_threads_come_and_go",
     "threads_of_before_are_not_disturbed",

@@ -46,7 +46,7 @@ def parse_arguments():
     p.add_argument("--runs", type=int, default=5, help="runs of each, of which the median counts (5)")
     p.add_argument("--quick", action="store_true", help="one small run of each, to see that everything works")
     p.add_argument("--issue", type=int, choices=sorted(targets.TARGETS), default=2, help="whose targets (2)")
-    p.add_argument("--backends", default="thread", help="of thread, signal, segv, auto (thread)")
+    p.add_argument("--backends", default="signal,thread,segv", help="of thread, signal, segv, auto (signal,thread,segv)")
     p.add_argument("--limits", default="25", help="per cent of the block (25)")
     p.add_argument("--data", default="text", help="of text, binary, half (text)")
     p.add_argument("--sections", default="fits,over,memory,calls,swap", help="of fits, over, memory, calls, swap (all)")

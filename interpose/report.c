@@ -19,6 +19,7 @@
 
 /* Set by report_open(), constant afterwards but in a fork's child. */
 static const char *pattern;
+static char pattern_copy[PATH_BYTES]; /* servers write their title over the environment */
 static int report_fd = -1; /* a duplicate of stderr: many programs close theirs before they exit */
 
 static _Atomic bool written;
@@ -111,9 +112,13 @@ static void install(int number)
 
 void report_open(const char *where)
 {
-    pattern = where;
     if (where == NULL)
         return;
+    if (strlen(where) >= sizeof pattern_copy) {
+        log_line(LOG_ERROR, "GHOSTMEM_STATS=%s: the path is too long; accepted: 0, 1 or a path; used instead: 0", where);
+        return;
+    }
+    pattern = strcpy(pattern_copy, where);
     if (strcmp(where, "1") == 0) {
         report_fd = os_file_duplicate(STDERR_FILENO);
         if (report_fd < 0)

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -256,6 +257,16 @@ static void dies_of_a_wild_write(size_t bytes)
     *(volatile int *)16 = 1;
 }
 
+/* As redis, postgres and sshd do to show a title in ps(1). */
+static void title_is_written_over_the_environment(size_t bytes)
+{
+    char *p = filled(bytes, 1);
+
+    for (char **variable = environ; *variable != NULL; variable++)
+        memset(*variable, 't', strlen(*variable));
+    check(p, bytes, 1);
+}
+
 static void signal_dispositions_look_untouched(size_t bytes)
 {
     struct sigaction action;
@@ -279,6 +290,7 @@ const struct probe probes_process[] = {
     {"underscore_exit", underscore_exit},
     {"killed_by_sigterm", killed_by_sigterm},
     {"dies_of_a_wild_write", dies_of_a_wild_write},
+    {"title_is_written_over_the_environment", title_is_written_over_the_environment},
     {"signal_dispositions_look_untouched", signal_dispositions_look_untouched},
     {NULL, NULL},
 };

@@ -62,6 +62,7 @@ static const char *const probes[] = {
     "privileges_are_dropped_after_the_start",
     "mutex_in_frozen_memory",
     "signal_dispositions_look_untouched",
+    "title_is_written_over_the_environment",
     "calls_without_libc",
     "vectors_and_messages",
     "large_transfers",

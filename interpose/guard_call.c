@@ -34,6 +34,7 @@ enum kind {
     MESSAGE,  /* args[arg], a struct msghdr, and what it leads to */
     MESSAGES, /* args[arg], args[by] struct mmsghdr */
     STRINGS,  /* args[arg], pointers to strings, ended by NULL */
+    WAITERS,  /* args[arg], args[by] struct futex_waitv, and the words that they lead to */
 };
 
 struct rule {
@@ -44,8 +45,7 @@ struct rule {
 };
 
 #define MAX_RULES 3
-#define FD_SET_BYTES(n) (((n) + 63) / 64 * 8)
-#define FUTEX_WAITV_BYTES 24
+#define FUTEX_WAITV_MAX 128 /* Source: futex_waitv's page in Documentation/userspace-api/futex2.rst */
 #define IOVEC_MAX 1024 /* Source: readv(2), IOV_MAX */
 
 /* Source: the man page of each, section 2. Indexed by number. */
@@ -108,7 +108,7 @@ static const struct rule rules[][MAX_RULES] = {
     [SYS_ioctl] = {{SIZED, 2, 0, 65535}},
     [SYS_execve] = {{STRINGS, 1, 0, 0}, {STRINGS, 2, 0, 0}},
     [SYS_execveat] = {{STRINGS, 2, 0, 0}, {STRINGS, 3, 0, 0}},
-    [SYS_futex_waitv] = {{ITEMS, 0, 1, FUTEX_WAITV_BYTES}},
+    [SYS_futex_waitv] = {{WAITERS, 0, 1, 0}},
     [SYS_mlock] = {{BYTES, 0, 1, 0}},
     [SYS_mlock2] = {{BYTES, 0, 1, 0}},
 };
@@ -171,6 +171,22 @@ static void hold_strings(struct hold *hold, uintptr_t at)
     }
 }
 
+static void hold_waiters(struct hold *hold, uintptr_t at, uint32_t n)
+{
+    struct { /* Source: include/uapi/linux/futex.h, struct futex_waitv */
+        uint64_t value;
+        uint64_t address;
+        uint32_t flags;
+        uint32_t reserved;
+    } waiter;
+
+    if (n > FUTEX_WAITV_MAX)
+        return; /* EINVAL */
+    guard_hold_range(hold, at, n * sizeof waiter);
+    for (uint32_t i = 0; i < n && guard_copy(&waiter, (const void *)(at + i * sizeof waiter), sizeof waiter) == 0; i++)
+        guard_hold_range(hold, waiter.address, sizeof waiter.value);
+}
+
 static void follow(struct hold *hold, const struct rule *rule, const unsigned long *args)
 {
     uintptr_t at = args[rule->arg];
@@ -204,6 +220,9 @@ static void follow(struct hold *hold, const struct rule *rule, const unsigned lo
         break;
     case STRINGS:
         hold_strings(hold, at);
+        break;
+    case WAITERS:
+        hold_waiters(hold, at, (uint32_t)n);
         break;
     default:
         break;

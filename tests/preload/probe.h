@@ -18,6 +18,7 @@ extern const struct probe probes_kernel[];
 extern const struct probe probes_swap[];
 extern const struct probe probes_calls[];
 extern const struct probe probes_signals[];
+extern const struct probe probes_table[];
 
 void die(const char *file, int line, const char *what);
 #define CHECK(condition) ((condition) ? (void)0 : die(__FILE__, __LINE__, #condition))

@@ -64,6 +64,7 @@ static const char *const probes[] = {
     "signal_dispositions_look_untouched",
     "title_is_written_over_the_environment",
     "calls_without_libc",
+    "every_call_of_the_table",
     "vectors_and_messages",
     "large_transfers",
     "stdio_with_our_buffer",

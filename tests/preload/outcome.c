@@ -138,3 +138,11 @@ void run_with_swap(const char *name, const char *megabytes, const char *limit, b
     snprintf(swap, sizeof swap, "GHOSTMEM_SWAP=%s/swap", dir);
     run_probe(name, megabytes, user, settings, required("GHOSTMEM_LIB"), outcome);
 }
+
+bool says(const char *json, const char *key, const char *value)
+{
+    char text[128];
+
+    snprintf(text, sizeof text, "\"%s\": %s", key, value);
+    return strstr(json, text) != NULL;
+}

@@ -44,4 +44,7 @@ void run_at_limit_as(const char *name, const char *megabytes, const char *limit,
 void run_with_swap(const char *name, const char *megabytes, const char *limit, bool encrypts, const char *user,
                    struct outcome *outcome);
 
+/* Does the report have this value? */
+bool says(const char *json, const char *key, const char *value);
+
 #endif

@@ -1,0 +1,168 @@
+/*
+ * test_backends.c - who gets which backend, and what holds for each: failing calls, a kernel that is not to be trusted,
+ * more pages than mappings.
+ *
+ * From the environment: GHOSTMEM_LIB, GHOSTMEM_INJECT_LIB and GHOSTMEM_TEST_BIN.
+ */
+#include "tests/preload/outcome.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+TestSuite(backends, .init = make_dir, .fini = remove_dir);
+
+static void run_with_backend(const char *probe, const char *backend, const char *user, struct outcome *outcome)
+{
+    char faults[64];
+    const char *settings[6] = {"GHOSTMEM_MAX_PAGES=64", faults};
+
+    snprintf(faults, sizeof faults, "GHOSTMEM_FAULTS=%s", backend);
+    run_probe(probe, "4", user, settings, required("GHOSTMEM_LIB"), outcome);
+}
+
+Test(backends, handler_threads_leave_the_programs_descriptors_alone)
+{
+    struct outcome outcome;
+
+    run_with_backend("descriptors_are_the_programs_alone", "thread", NULL, &outcome);
+    cr_assert_str_eq(outcome.output, "ok\n", "%s", outcome.errors);
+    cr_assert(says(outcome.stats, "engaged", "true"));
+}
+
+Test(backends, raw_forks_are_seen_by_the_signal_backend)
+{
+    struct outcome outcome;
+
+    run_with_backend("forks_without_libc", "signal", NULL, &outcome);
+    cr_assert_str_eq(outcome.output, "ok\n", "%s", outcome.errors);
+}
+
+Test(backends, ordinary_user_gets_the_signal_backend)
+{
+    struct outcome outcome;
+
+    if (getuid() != 0)
+        cr_skip_test("only root can become a user without permission");
+    run_with_backend("calloc_is_zero_also_after_use", "auto", "--reuid=65534", &outcome);
+    cr_assert_str_eq(outcome.output, "ok\n", "%s", outcome.errors);
+    cr_assert_str_eq(outcome.errors, "");
+    cr_assert(says(outcome.stats, "engaged", "true"));
+    cr_assert(says(outcome.stats, "backend", "\"signal\""), "%s", outcome.stats);
+}
+
+Test(backends, container_without_userfaultfd_gets_the_segv_backend)
+{
+    static const char *const some[] = {"calloc_is_zero_also_after_use", "realloc_keeps_the_contents",
+                                       "both_sides_of_a_fork_go_on", "calls_without_libc", "jumps_out_of_a_handler"};
+
+    if (getuid() != 0)
+        cr_skip_test("only root can become a user without permission");
+    run_by = "helper_refuse";
+    for (size_t i = 0; i < sizeof some / sizeof some[0]; i++) {
+        struct outcome outcome;
+
+        run_with_backend(some[i], "auto", "--reuid=65534", &outcome);
+        cr_assert_str_eq(outcome.output, "ok\n", "%s: %s", some[i], outcome.errors);
+        cr_assert_str_eq(outcome.errors, "");
+        cr_assert(says(outcome.stats, "engaged", "true"));
+        cr_assert(says(outcome.stats, "backend", "\"segv\""), "%s", outcome.stats);
+    }
+}
+
+Test(backends, backend_that_is_not_possible_is_one_line_and_another_is_used)
+{
+    struct outcome outcome;
+
+    if (getuid() != 0)
+        cr_skip_test("only root can become a user without permission");
+    run_by = "helper_refuse";
+    run_with_backend("calloc_is_zero_also_after_use", "signal", "--reuid=65534", &outcome);
+    cr_assert_str_eq(outcome.output, "ok\n", "%s", outcome.errors);
+    cr_assert_str_eq(outcome.errors, "ghostmem: GHOSTMEM_FAULTS=signal: not possible here: it needs Syscall User Dispatch "
+                     "(Linux 5.11, x86-64) and userfaultfd for faults of user mode; used instead: auto\n");
+    cr_assert(says(outcome.stats, "backend", "\"segv\""), "%s", outcome.stats);
+}
+
+Test(backends, more_scattered_pages_than_the_kernel_has_mappings_for)
+{
+    const char *settings[6] = {"GHOSTMEM_MAX_PAGES=36000", "GHOSTMEM_FAULTS=segv"};
+    struct outcome outcome;
+
+    run_probe("every_other_page", "300", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert_str_eq(outcome.output, "ok\n", "%s", outcome.errors);
+    cr_assert_str_eq(outcome.errors, "");
+    cr_assert(says(outcome.stats, "engaged", "true"));
+}
+
+Test(backends, user_without_permission_runs_on_libc_after_one_line)
+{
+    const char *settings[6] = {"GHOSTMEM_MAX_PAGES=64", "GHOSTMEM_FAULTS=thread"};
+    struct outcome outcome;
+
+    if (getuid() != 0)
+        cr_skip_test("only root can become a user without permission");
+    run_probe("calloc_is_zero_also_after_use", "8", "--reuid=65534", settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert_str_eq(outcome.output, "ok\n", "%s", outcome.errors);
+    cr_assert_str_eq(outcome.errors,
+                     "ghostmem: userfaultfd is not permitted: EPERM (1); the limit cannot be kept and memory comes from "
+                     "libc (run as root or with CAP_SYS_PTRACE, or sysctl vm.unprivileged_userfaultfd=1, or give access "
+                     "to /dev/userfaultfd)\n");
+}
+
+/*
+ * The n-th call of platform/ fails, n = 1, 2, 3 ... Calls are made by several threads, so their number differs from run
+ * to run; 60 is past the last one before and while the core starts (about 40).
+ */
+#define N_INJECTED 60
+
+static void fail_each_call(const char *faults)
+{
+    size_t n_lines = 0;
+
+    for (int n = 1; n <= N_INJECTED; n++) {
+        char inject[32];
+        const char *settings[6] = {"GHOSTMEM_MAX_PAGES=64", inject, faults};
+        struct outcome outcome;
+
+        snprintf(inject, sizeof inject, "OS_INJECT=%d", n);
+        run_probe("realloc_keeps_the_contents", "4", NULL, settings, required("GHOSTMEM_INJECT_LIB"), &outcome);
+        cr_assert_eq(outcome.status, 0, "call %d: status %#x, %s", n, (unsigned)outcome.status, outcome.errors);
+        cr_assert_str_eq(outcome.output, "ok\n", "call %d: %s", n, outcome.errors);
+        n_lines += outcome.errors[0] != '\0';
+    }
+    cr_assert_gt(n_lines, 3, "some of these calls cannot do without");
+}
+
+Test(backends, every_failing_call_on_the_way_to_paging_leaves_the_program_right_with_thread)
+{
+    fail_each_call("GHOSTMEM_FAULTS=thread");
+}
+
+Test(backends, every_failing_call_on_the_way_to_paging_leaves_the_program_right_with_signal)
+{
+    fail_each_call("GHOSTMEM_FAULTS=signal");
+}
+
+Test(backends, every_failing_call_on_the_way_to_paging_leaves_the_program_right_with_segv)
+{
+    fail_each_call("GHOSTMEM_FAULTS=segv");
+}
+
+/* What Linux 6.18 does to a run of pages now and then: see platform/uffd.c. */
+Test(backends, pages_that_moved_although_the_kernel_denies_it_are_found)
+{
+    for (int first = 1; first <= 60; first += 3) {
+        char inject[32];
+        const char *settings[6] = {"GHOSTMEM_MAX_PAGES=64", inject};
+        struct outcome outcome;
+
+        snprintf(inject, sizeof inject, "OS_INJECT_MOVE=%d:%d:%d", first, 1 + first % 4, EEXIST);
+        run_probe("realloc_keeps_the_contents", "4", NULL, settings, required("GHOSTMEM_INJECT_LIB"), &outcome);
+        cr_assert_eq(outcome.status, 0, "move %d: status %#x, %s", first, (unsigned)outcome.status, outcome.errors);
+        cr_assert_str_eq(outcome.output, "ok\n", "move %d: %s", first, outcome.errors);
+        cr_assert(says(outcome.stats, "outside_changes", "0"), "move %d: %s", first, outcome.stats);
+    }
+}
+

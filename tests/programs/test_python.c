@@ -1,0 +1,46 @@
+/*
+ * test_python.c - modules of Python's own test suite, about signals, threads and mapped memory: they pass as without us.
+ */
+#include "trial.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+TestSuite(python, .fini = trial_end, .timeout = TRIAL_SUITE_TIMEOUT_S);
+
+/* What the suite prints has times in it; its exit status says all. */
+static void compare_module(size_t limit_pages, const char *module)
+{
+    struct trial *trial = trial_begin(limit_pages);
+    char line[256];
+    const struct command work = {.argv = {"/bin/sh", "-c", line, NULL}};
+    const struct run try_import = {
+        .argv = (const char *const[]){"/usr/bin/python3", "-c", "import test.test_signal, test.test_mmap", NULL},
+        .env = (const char *const[]){NULL},
+        .dir = trial_path(trial, "."),
+        .output = "stdout",
+        .errors = "stderr",
+        .timeout_s = TRIAL_TIMEOUT_S,
+    };
+    struct run_result result;
+
+    if (run_program(&try_import, &result) != 0 || result.status != 0)
+        trial_skip("Python's test suite is not installed (libpython3.11-testsuite)");
+    (void)snprintf(line, sizeof(line), "/usr/bin/python3 -m test -q %s > ../%s.log 2>&1; echo $?", module, module);
+    trial_compare(trial, &work);
+}
+
+Test(python, test_signal_ends_the_same_at_64_pages)
+{
+    compare_module(64, "test_signal");
+}
+
+Test(python, test_threading_ends_the_same_at_64_pages)
+{
+    compare_module(64, "test_threading");
+}
+
+Test(python, test_mmap_ends_the_same_at_64_pages)
+{
+    compare_module(64, "test_mmap");
+}

@@ -326,7 +326,8 @@ static void confirm_locked(struct pager *pager, struct fault *fault, page_number
     size_t n_done;
 
     if (pager->backend->by_protection) {
-        fault->was_there = (page_at(&pager->table, number)->flags & PAGE_FLAG_SHUT) == 0;
+        if ((page_at(&pager->table, number)->flags & PAGE_FLAG_SHUT) == 0)
+            fault->answer = FAULT_WAS_THERE;
         reclaim_open_locked(r, number);
         return;
     }
@@ -371,7 +372,9 @@ void pager_fault(struct pager *pager, struct fault *fault)
             break;
         case PAGE_LOST:
             os_lock_release(&r->lock);
-            pager->backend->poison(pager->backend, reclaim_address(r, number), fault->thread);
+            fault->answer = FAULT_LOST;
+            if (pager->backend->handle == NULL)
+                pager->backend->poison(pager->backend, reclaim_address(r, number), fault->thread);
             return;
         case PAGE_COOLING:
         case PAGE_FREEZING:

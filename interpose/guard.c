@@ -146,10 +146,17 @@ static void on_fault(int number, siginfo_t *info, void *context)
 {
     uintptr_t addr = (uintptr_t)info->si_addr;
 
-    if (is_ghost_fault(number, info) &&
-        (ghost.pager.backend->handle(ghost.pager.backend, addr, thread_of(guard_self()), wants_to_write(context)) ||
-         may_be_chance(guard_self(), addr)))
-        return;
+    if (is_ghost_fault(number, info)) {
+        enum fault_answer answer = ghost.pager.backend->handle(ghost.pager.backend, addr, thread_of(guard_self()),
+                                                               wants_to_write(context));
+
+        if (answer == FAULT_SERVED || (answer == FAULT_WAS_THERE && may_be_chance(guard_self(), addr)))
+            return;
+        if (answer == FAULT_LOST) {
+            number = info->si_signo = SIGBUS;
+            info->si_code = BUS_ADRERR;
+        }
+    }
     if (info->si_code > 0 && was_copying(context))
         return;
     guard_pass_on(number, info, context);

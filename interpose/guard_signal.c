@@ -195,7 +195,7 @@ void guard_pass_on(int number, siginfo_t *info, ucontext_t *context)
         return;
     /* The default: the instruction is repeated, or the signal sent again, and the kernel ends the process. */
     (void)os_sigaction(number, &(struct os_sigaction){0}, NULL);
-    if (sent || number == SIGSYS)
+    if (sent || number != SIGSEGV)
         (void)os_signal_thread(os_thread_id(), number);
 }
 

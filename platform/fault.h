@@ -29,7 +29,11 @@ struct fault {
     unsigned worker; /* 0 .. n_workers - 1: no two calls at the same time share one */
     bool write;
     bool write_protected; /* the page is there; somebody wants to write while it is protected */
-    bool was_there;       /* answer, with by_protection: the page is where it should be, and as open as we ever make it */
+    enum fault_answer {
+        FAULT_SERVED,
+        FAULT_WAS_THERE, /* with by_protection: the page is where it should be, and as open as we ever make it */
+        FAULT_LOST,      /* with handle(): what the page was cannot be had any more, its thread is to get SIGBUS */
+    } answer;
 };
 
 #define FAULT_BACKGROUNDS 2u
@@ -87,7 +91,7 @@ struct fault_backend {
     /* Read pages that are there and protected. 0 or -EFAULT. NULL: os_mem_peek() does that. */
     int (*peek)(struct fault_backend *backend, void *buffer, uintptr_t addr, size_t n_pages);
 
-    /* Whoever touches the missing page at @addr from now on gets SIGBUS; @thread, which waits for it, at once. */
+    /* Where there is no handle(): whoever touches the missing page from now on gets SIGBUS; @thread, which waits, at once. */
     void (*poison)(struct fault_backend *backend, uintptr_t addr, uint32_t thread);
 
     /* Let whoever waits for these pages try again. */
@@ -95,9 +99,9 @@ struct fault_backend {
 
     /*
      * NULL where other threads handle faults. Otherwise: the page at @addr is missing, and the calling thread, @thread,
-     * has run into it. False: it is not missing, as far as we know. Context: its signal handler, all signals blocked.
+     * has run into it. Context: its signal handler, all signals blocked but those of faults.
      */
-    bool (*handle)(struct fault_backend *backend, uintptr_t addr, uint32_t thread, bool write);
+    enum fault_answer (*handle)(struct fault_backend *backend, uintptr_t addr, uint32_t thread, bool write);
 
     /* Call @job(@arg) where the operations may be used, and wait for its end. For threads of the program. */
     void (*run)(struct fault_backend *backend, fault_job *job, void *arg);

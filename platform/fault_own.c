@@ -58,7 +58,7 @@ void fault_own_restart(struct fault_own *own)
     own->worker_freed = (struct os_event){0};
 }
 
-bool fault_own_handle(struct fault_backend *contract, uintptr_t addr, uint32_t thread, bool write)
+enum fault_answer fault_own_handle(struct fault_backend *contract, uintptr_t addr, uint32_t thread, bool write)
 {
     struct fault_own *own = fault_own_of(contract);
     struct fault fault = {
@@ -71,7 +71,7 @@ bool fault_own_handle(struct fault_backend *contract, uintptr_t addr, uint32_t t
     own->setup.on_fault(own->setup.arg, &fault);
     worker_give(own, fault.worker);
     fault_own_start_background(own);
-    return !fault.was_there;
+    return fault.answer;
 }
 
 void fault_own_wake(struct fault_backend *contract, uintptr_t addr, size_t n_pages)

@@ -17,7 +17,6 @@
 #include "platform/inject.h"
 #include "platform/mem.h"
 #include "platform/sys.h"
-#include "platform/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -277,12 +276,6 @@ static int segv_move(struct fault_backend *contract, uintptr_t dst, uintptr_t sr
     return error;
 }
 
-static void segv_poison(struct fault_backend *contract, uintptr_t addr, uint32_t thread)
-{
-    (void)contract;
-    os_thread_send_bus_error(thread, addr);
-}
-
 struct fault_backend *fault_backend_segv(const struct fault_guard *guard)
 {
     static struct segv_backend backend = {
@@ -294,7 +287,6 @@ struct fault_backend *fault_backend_segv(const struct fault_guard *guard)
             .move = segv_move,
             .protect = segv_protect,
             .peek = segv_peek,
-            .poison = segv_poison,
             .wake = fault_own_wake,
             .handle = fault_own_handle,
             .run = fault_own_run,

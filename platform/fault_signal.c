@@ -10,7 +10,6 @@
 #include "platform/fault_own.h"
 
 #include "platform/file.h"
-#include "platform/thread.h"
 #include "platform/uffd.h"
 
 struct signal_backend {
@@ -90,12 +89,6 @@ static int signal_protect(struct fault_backend *contract, uintptr_t addr, size_t
     return uffd_protect(&backend_of(contract)->uffd, addr, n_pages, on);
 }
 
-static void signal_poison(struct fault_backend *contract, uintptr_t addr, uint32_t thread)
-{
-    if (uffd_poison(&backend_of(contract)->uffd, addr) != 0) /* before Linux 6.6 */
-        os_thread_send_bus_error(thread, addr);
-}
-
 bool fault_backend_signal_is_possible(void)
 {
     struct uffd uffd;
@@ -115,7 +108,6 @@ struct fault_backend *fault_backend_signal(const struct fault_guard *guard)
             .fill = signal_fill,
             .move = signal_move,
             .protect = signal_protect,
-            .poison = signal_poison,
             .wake = fault_own_wake,
             .handle = fault_own_handle,
             .run = fault_own_run,

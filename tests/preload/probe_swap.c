@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static sigjmp_buf lost;
@@ -84,7 +85,30 @@ static void keeps_a_secret(size_t bytes)
         CHECK(memcmp(p + i + 100, "ghostmem-probe-secret", 21) == 0);
 }
 
+/* Once out and back, a tenth of it changed, and once more; a child sees it as it was. */
+static void everything_comes_back(size_t bytes)
+{
+    char *p = filled(bytes, 1);
+    int status;
+    pid_t child;
+
+    for (size_t i = 0; i < bytes / PAGE; i += 10)
+        fill(p + i * PAGE, PAGE, i);
+    child = fork();
+    if (child > 0)
+        p[PAGE]++;
+    for (size_t i = child > 0 ? 2 : 0; i < bytes / PAGE; i++)
+        if (i % 10 == 0)
+            check_page(p + i * PAGE, 0, i);
+        else
+            check_page(p, i, 1);
+    if (child == 0)
+        _exit(0);
+    CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+}
+
 const struct probe probes_swap[] = {
+    {"everything_comes_back", everything_comes_back},
     {"survives_damage", survives_damage},
     {"works_until_told", works_until_told},
     {"keeps_a_secret", keeps_a_secret},

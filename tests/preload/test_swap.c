@@ -40,6 +40,8 @@ struct live {
     int from; /* its standard output */
 };
 
+static const char *backend = "auto";
+
 /* @library: the name of the variable that has its path. */
 static void start_with(const char *library, const char *probe, const char *megabytes, const char *limit,
                        const char *swap, const char *more, struct live *live)
@@ -57,13 +59,15 @@ static void start_with(const char *library, const char *probe, const char *megab
         char pages[64];
         char path[PATH_BYTES];
         char errors[PATH_BYTES];
-        char *env[] = {preload, pages, path, (char *)(size_t)more, NULL};
+        char faults[64];
+        char *env[] = {preload, pages, path, faults, (char *)(size_t)more, NULL};
         int fd;
 
         snprintf(program, sizeof program, "%s/probe", required("GHOSTMEM_TEST_BIN"));
         snprintf(preload, sizeof preload, "LD_PRELOAD=%s", required(library));
         snprintf(pages, sizeof pages, "GHOSTMEM_MAX_PAGES=%s", limit);
         snprintf(path, sizeof path, "GHOSTMEM_SWAP=%s", swap);
+        snprintf(faults, sizeof faults, "GHOSTMEM_FAULTS=%s", backend);
         snprintf(errors, sizeof errors, "%s/err", dir);
         fd = open(errors, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
         dup2(in[0], 0);
@@ -170,7 +174,7 @@ static void errors_say(const char *text)
 
 /* ---- damage ---- */
 
-static void damage(const char *library, const char *more, const char *lost, void (*harm)(int fd, off_t size))
+static void damage_one(const char *library, const char *more, const char *lost, void (*harm)(int fd, off_t size))
 {
     struct live live;
     struct stat status;
@@ -188,6 +192,16 @@ static void damage(const char *library, const char *more, const char *lost, void
     tell(&live);
     expect_line(&live, lost);
     expect_end(&live);
+}
+
+static void damage(const char *library, const char *more, const char *lost, void (*harm)(int fd, off_t size))
+{
+    static const char *const backends[] = {"thread", "signal", "segv"};
+
+    for (size_t i = 0; i < sizeof backends / sizeof backends[0]; i++) {
+        backend = backends[i];
+        damage_one(library, more, lost, harm);
+    }
 }
 
 static void leave(int fd, off_t size)
@@ -235,10 +249,11 @@ Test(swap, flipped_bit_in_an_encrypted_file_is_a_bus_error)
     errors_say("is damaged");
 }
 
-/* Before Linux 6.6 the thread that waits for the page is sent the signal. */
+/* Before Linux 6.6 `thread` sends the signal to who waits for the page. */
 Test(swap, lost_page_is_a_bus_error_where_the_kernel_cannot_poison_pages)
 {
-    damage("GHOSTMEM_INJECT_LIB", "OS_INJECT_POISON=1:1000000:22", "lost some", flip_bits);
+    backend = "thread";
+    damage_one("GHOSTMEM_INJECT_LIB", "OS_INJECT_POISON=1:1000000:22", "lost some", flip_bits);
     errors_say("is damaged");
 }
 
@@ -392,7 +407,7 @@ Test(swap, half_a_gibibyte_at_64_pages)
 {
     struct outcome outcome;
 
-    run_with_swap("both_sides_of_a_fork_go_on", "512", "64", false, NULL, &outcome);
+    run_with_swap("everything_comes_back", "512", "64", false, NULL, &outcome);
     cr_assert_eq(outcome.status, 0, "%s", outcome.errors);
     cr_assert_str_eq(outcome.output, "ok\n");
     cr_assert_str_eq(outcome.errors, "");

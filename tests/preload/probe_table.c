@@ -215,7 +215,7 @@ static long addresses(char *at)
 
     memset(at, 0, ROOM);
     name->sun_family = AF_UNIX;
-    memcpy(name->sun_path + 1, "ghostmem-probe-table", 20);
+    snprintf(name->sun_path + 1, 21, "ghostmem-probe-%05d", (int)(getpid() % 100000)); /* tests run side by side */
     result = CALL(SYS_bind, server, at, 23L);
     result += CALL(SYS_listen, server, 1);
     result += CALL(SYS_connect, client, at, 23L);

@@ -148,11 +148,12 @@ int pager_engage(struct pager *pager, size_t committed)
 {
     struct reclaim *r = &pager->reclaim;
     struct fault_setup setup;
-    os_sigset mask; /* the stack needs no care: nothing can leave before the lock is released */
+    os_sigset mask;
     int error;
 
     if (pager->failed)
         return -EPERM;
+    visit_touch_stack(pager->base, pager->n_pages * PAGE_BYTES); /* nothing can leave before the lock is released */
     engaging_begin(pager);
     error = build(pager, committed); /* what it reserved on failure is address space only */
     if (error != 0)

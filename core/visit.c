@@ -65,6 +65,16 @@ static struct visit_stack *hold_stack(struct visits *visits, uintptr_t pointer)
     return stack;
 }
 
+void visit_touch_stack(uintptr_t base, size_t bytes)
+{
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+
+    if (here - base >= bytes)
+        return;
+    for (size_t i = 0; i <= PAGES_BELOW && here - base >= i * PAGE_BYTES; i++)
+        atomic_fetch_or_explicit((_Atomic unsigned char *)(here - i * PAGE_BYTES), 0, memory_order_relaxed);
+}
+
 void visit_begin(struct visits *visits, struct visit *visit)
 {
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);

@@ -39,6 +39,9 @@ struct visit {
 
 void visits_init(struct visits *visits, uintptr_t base, size_t bytes, const struct pagetable *table, struct holds *holds);
 
+/* Before paging starts: what our code needs of a stack in ghost memory is in RAM. */
+void visit_touch_stack(uintptr_t base, size_t bytes);
+
 /* Context: a thread of the program that holds no lock of ours but heap.lock. The table is there. */
 void visit_begin(struct visits *visits, struct visit *visit);
 void visit_end(const struct visit *visit);

@@ -159,6 +159,29 @@ static size_t max_maps(void)
     return n > 0 ? (size_t)n : DEFAULT_MAX_MAPS;
 }
 
+#define STACK_BELOW (16 * OS_PAGE_BYTES)
+#define STACK_ABOVE (64 * OS_PAGE_BYTES)
+
+/* All but what the caller stands on: pages that are there, which the core will find and adopt. */
+static int shut_range(uintptr_t start, size_t bytes)
+{
+    uintptr_t page = (uintptr_t)__builtin_frame_address(0) & ~(OS_PAGE_BYTES - 1);
+    uintptr_t end = start + bytes;
+    uintptr_t low = page;
+    uintptr_t high = page + OS_PAGE_BYTES;
+    int error = 0;
+
+    if (page - start >= bytes)
+        return os_mem_protect_none((void *)start, bytes);
+    while (low > start && page - low < STACK_BELOW && os_mem_is_present((const void *)(low - OS_PAGE_BYTES)))
+        low -= OS_PAGE_BYTES;
+    while (high < end && high - page < STACK_ABOVE && os_mem_is_present((const void *)high))
+        high += OS_PAGE_BYTES;
+    if (low > start)
+        error = os_mem_protect_none((void *)start, low - start);
+    return error != 0 || high == end ? error : os_mem_protect_none((void *)high, end - high);
+}
+
 static int segv_start(struct fault_backend *contract, const struct fault_setup *setup)
 {
     struct segv_backend *b = backend_of(contract);
@@ -178,7 +201,7 @@ static int segv_start(struct fault_backend *contract, const struct fault_setup *
         error = b->own.guard->arm();
     /* Who is in the middle of an access gets a fault, and waits for the pager's lock. */
     if (error == 0)
-        error = os_mem_protect_none((void *)setup->ranges[0].start, setup->ranges[0].bytes);
+        error = shut_range(setup->ranges[0].start, setup->ranges[0].bytes);
     if (error != 0) {
         disown_memory(b);
         return error;

@@ -333,6 +333,26 @@ static void thread_stack_in_ghost_memory(size_t bytes)
     }
 }
 
+static void *start_paging(void *arg)
+{
+    char *p = filled(pushed_bytes, 3);
+
+    check(p, pushed_bytes, 3);
+    free(p);
+    return arg;
+}
+
+static void paging_starts_on_a_ghost_stack(size_t bytes)
+{
+    pthread_attr_t attr;
+    pthread_t thread;
+
+    pushed_bytes = bytes;
+    pthread_attr_init(&attr);
+    CHECK(pthread_attr_setstack(&attr, aligned_alloc(PAGE, SMALL / 2), SMALL / 2) == 0);
+    CHECK(pthread_create(&thread, &attr, start_paging, NULL) == 0 && pthread_join(thread, NULL) == 0);
+}
+
 static ucontext_t main_context;
 static ucontext_t coroutines[3];
 static int n_yields;
@@ -412,6 +432,7 @@ const struct probe probes_calls[] = {
     {"arguments_of_a_new_program", arguments_of_a_new_program},
     {"locks_in_frozen_memory", locks_in_frozen_memory},
     {"thread_stack_in_ghost_memory", thread_stack_in_ghost_memory},
+    {"paging_starts_on_a_ghost_stack", paging_starts_on_a_ghost_stack},
     {"coroutines_on_ghost_stacks", coroutines_on_ghost_stacks},
     {"direct_reads_while_others_evict", direct_reads_while_others_evict},
     {NULL, NULL},

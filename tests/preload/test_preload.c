@@ -64,6 +64,7 @@ static const char *const probes[] = {
     "arguments_of_a_new_program",
     "locks_in_frozen_memory",
     "thread_stack_in_ghost_memory",
+    "paging_starts_on_a_ghost_stack",
     "coroutines_on_ghost_stacks",
     "direct_reads_while_others_evict",
     "handler_touches_frozen_memory",

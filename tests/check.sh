@@ -9,7 +9,8 @@ SUITE_TIMEOUT_S=1800
 passed=0 failed=0 skipped=0
 table=""
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+failures=$(mktemp)
+trap 'rm -f "$log" "$failures"' EXIT
 
 number() { # KEY: the last number behind it in the suite's closing line
     sed -n "s/.*Synthesis:.*$1: *\([0-9]*\).*/\1/p" "$log" | tail -n 1
@@ -37,12 +38,17 @@ for suite in "$@"; do
         echo "   its filter fits no test"
         f=1
     fi
-    if [ "$f" -ne 0 ]; then grep -vE '^\[(PASS|RUN )' "$log" | head -n 100; fi
+    if [ "$f" -ne 0 ]; then
+        grep -vE '^\[(PASS|RUN )' "$log" | head -n 100
+        # Once more at the end, where it is found.
+        { echo "failed in $name:"; grep -vE '^\[(PASS|RUN |SKIP|====)' "$log" | head -n 12 | cut -c1-300; } >>"$failures"
+    fi
     grep '^\[SKIP\]' "$log"
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
     table+=$(printf '%-28s %6d passed %4d failed %4d skipped %5d s' "$name" "$p" "$f" "$s" $((SECONDS - start)))$'\n'
 done
 
 printf '\n%s' "$table"
+cat "$failures"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]

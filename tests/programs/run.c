@@ -3,6 +3,7 @@
  */
 #include "run.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -133,6 +134,63 @@ static void sample(const char *statm, struct run_result *result)
     result->n_samples++;
 }
 
+/* The first line of a file of a thread in /proc, or as much as fits. */
+static void read_line(char *line, size_t bytes, pid_t pid, const char *thread, const char *file)
+{
+    char path[128];
+    int fd;
+    ssize_t length = 0;
+
+    (void)snprintf(path, sizeof(path), "/proc/%ld/task/%.20s/%s", (long)pid, thread, file);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        length = read(fd, line, bytes - 1);
+        (void)close(fd);
+    }
+    line[length > 0 ? length : 0] = '\0';
+    line[strcspn(line, "\n")] = '\0';
+}
+
+static void tell_threads(pid_t pid)
+{
+    char path[64];
+    DIR *tasks;
+    struct dirent *task;
+
+    (void)snprintf(path, sizeof(path), "/proc/%ld/task", (long)pid);
+    tasks = opendir(path);
+    while (tasks && (task = readdir(tasks)) != NULL) {
+        char stat[512];
+        char wchan[64];
+        char call[256];
+
+        if (task->d_name[0] == '.')
+            continue;
+        read_line(stat, sizeof(stat), pid, task->d_name, "stat");
+        read_line(wchan, sizeof(wchan), pid, task->d_name, "wchan");
+        read_line(call, sizeof(call), pid, task->d_name, "syscall");
+        (void)fprintf(stderr, "  %.90s | %s | %s\n", stat, wchan, call);
+    }
+    if (tasks)
+        (void)closedir(tasks);
+}
+
+/* Where each thread of the group stands: what a test that hung leaves behind to be understood by. */
+static void tell_group(pid_t group)
+{
+    DIR *processes = opendir("/proc");
+    struct dirent *process;
+
+    while (processes && (process = readdir(processes)) != NULL) {
+        pid_t pid = (pid_t)strtol(process->d_name, NULL, 10);
+
+        if (pid > 0 && getpgid(pid) == group)
+            tell_threads(pid);
+    }
+    if (processes)
+        (void)closedir(processes);
+}
+
 /* Waits for @pid, its group's leader, and leaves nothing of the group behind. */
 static void watch(pid_t pid, unsigned timeout_s, struct run_result *result)
 {
@@ -149,6 +207,7 @@ static void watch(pid_t pid, unsigned timeout_s, struct run_result *result)
             break;
         if (now_s() - start > timeout_s) {
             result->timed_out = true;
+            tell_group(pid);
             break;
         }
         sample(statm, result);

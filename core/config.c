@@ -139,6 +139,16 @@ static enum outcome parse_swap_max(struct config *config, const char *value)
     return TAKEN;
 }
 
+/* The place of @value in @names; @n_names when it is none of them. */
+static size_t find_name(const char *const *names, size_t n_names, const char *value)
+{
+    size_t i = 0;
+
+    while (i < n_names && strcmp(value, names[i]) != 0)
+        i++;
+    return i;
+}
+
 static enum outcome parse_faults(struct config *config, const char *value)
 {
     static const char *const names[] = {
@@ -147,13 +157,27 @@ static enum outcome parse_faults(struct config *config, const char *value)
         [CONFIG_FAULTS_SIGNAL] = "signal",
         [CONFIG_FAULTS_SEGV] = "segv",
     };
+    size_t i = find_name(names, sizeof names / sizeof names[0], value);
 
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (strcmp(value, names[i]) == 0) {
-            config->faults = (enum config_faults)i;
-            return TAKEN;
-        }
-    return BAD;
+    if (i == sizeof names / sizeof names[0])
+        return BAD;
+    config->faults = (enum config_faults)i;
+    return TAKEN;
+}
+
+static enum outcome parse_reclaim(struct config *config, const char *value)
+{
+    static const char *const names[] = {
+        [CONFIG_RECLAIM_AUTO] = "auto",
+        [CONFIG_RECLAIM_DIRECT] = "direct",
+        [CONFIG_RECLAIM_BACKGROUND] = "background",
+    };
+    size_t i = find_name(names, sizeof names / sizeof names[0], value);
+
+    if (i == sizeof names / sizeof names[0])
+        return BAD;
+    config->reclaim = (enum config_reclaim)i;
+    return TAKEN;
 }
 
 static enum outcome parse_bool(const char *value, bool *flag)
@@ -226,6 +250,7 @@ static const struct setting settings[] = {
     {"COMPRESS", parse_compress, "0 or 1", "1"},
     {"POOL", parse_pool, "a size such as 1G", "no bound, or an eighth of the limit with a swap file"},
     {"FAULTS", parse_faults, "auto, thread, signal or segv", "auto"},
+    {"RECLAIM", parse_reclaim, "auto, direct or background", "auto"},
     {"PROGRAMS", parse_programs, "names separated by colons", "all"},
     {"STATS", parse_stats, "0, 1 or a path", "0"},
     {"VERBOSE", parse_verbose, "0, 1 or 2", "0"},

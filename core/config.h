@@ -18,6 +18,12 @@ enum config_faults {
     CONFIG_FAULTS_SEGV,
 };
 
+enum config_reclaim {
+    CONFIG_RECLAIM_AUTO,
+    CONFIG_RECLAIM_DIRECT,
+    CONFIG_RECLAIM_BACKGROUND,
+};
+
 struct config {
     uint64_t limit_pages;     /* 0: the default, see config_limit_pages() */
     unsigned limit_percent;   /* of the usable RAM, when > 0 */
@@ -32,6 +38,7 @@ struct config {
     const char *programs;     /* NULL: all; else names separated by colons */
     unsigned verbose;         /* 0 .. 2 */
     enum config_faults faults;
+    enum config_reclaim reclaim;
     bool disable;
     bool strict;
     unsigned n_errors;        /* bad or unknown settings seen */

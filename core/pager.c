@@ -24,6 +24,12 @@ void pager_use_swap(struct pager *pager, const struct pager_swap *swap)
     pager->swap = *swap;
 }
 
+void pager_fix_reclaim(struct pager *pager, enum reclaim_way way)
+{
+    pager->reclaim_fixed = true;
+    pager->reclaim_way = way;
+}
+
 /* ---- engaging ---- */
 
 static void lock_pager(struct pager *pager, struct visit *visit)
@@ -103,6 +109,8 @@ static int build(struct pager *pager, size_t committed)
     if (error == 0)
         error = reclaim_init(&pager->reclaim, pager->base, &pager->table, &pager->store, pager->backend, &pager->holds,
                              pager->limit);
+    if (error == 0 && pager->reclaim_fixed)
+        duel_fix(&pager->reclaim.duel, pager->reclaim_way);
     if (error == 0)
         start_swap(pager);
     visits_init(&pager->visits, pager->base, pager->n_pages * PAGE_BYTES, &pager->table, &pager->holds);

@@ -32,6 +32,8 @@ struct pager {
     uint64_t pool_bound_bytes;
     struct fault_backend *backend;
     struct pager_swap swap;
+    bool reclaim_fixed; /* who evicts is not for a duel to say */
+    enum reclaim_way reclaim_way;
 
     /* Set by pager_engage(), under the heap's lock; engaged is read without one. */
     _Atomic bool engaged;
@@ -61,6 +63,9 @@ void pager_init(struct pager *pager, uintptr_t base, size_t n_pages, size_t limi
 
 /* Before engaging: images leave RAM when they pass the pool's bound. */
 void pager_use_swap(struct pager *pager, const struct pager_swap *swap);
+
+/* Before engaging: who evicts. */
+void pager_fix_reclaim(struct pager *pager, enum reclaim_way way);
 
 /*
  * Bring the range under management, with all threads running. @committed: pages from the start that are accessible.

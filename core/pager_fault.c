@@ -277,7 +277,7 @@ static bool settle_error_locked(struct pager *pager, unsigned worker, page_numbe
     }
     os_lock_release(&r->lock);
     /* No frame; or, with segv, no mapping: pages that leave give theirs back. */
-    if (error != -ENOMEM || reclaim_evict(r, worker, RECLAIM_FAULT_BATCH) == 0)
+    if (error != -ENOMEM || reclaim_evict(r, worker, r->direct_batch) == 0)
         os_sleep_ms(RETRY_MS);
     os_lock_take(&r->lock);
     return false;
@@ -342,6 +342,15 @@ static void confirm_locked(struct pager *pager, struct fault *fault, page_number
     os_event_signal(&r->transit_ended);
 }
 
+static void release_and_refill(struct reclaim *r, unsigned worker)
+{
+    bool low = reclaim_is_low_locked(r);
+
+    os_lock_release(&r->lock);
+    if (low)
+        reclaim_refill(r, worker);
+}
+
 void pager_fault(struct pager *pager, struct fault *fault)
 {
     struct reclaim *r = &pager->reclaim;
@@ -388,7 +397,7 @@ void pager_fault(struct pager *pager, struct fault *fault)
             break;
         }
     }
-    os_lock_release(&r->lock);
+    release_and_refill(r, fault->worker);
 }
 
 /* One page of a hold. A lost one stays lost: the system call finds out. */
@@ -421,7 +430,7 @@ static void hold_page(struct pager *pager, const struct fault *fault, page_numbe
             break;
         }
     }
-    os_lock_release(&r->lock);
+    release_and_refill(r, fault->worker);
 }
 
 struct hold_job {

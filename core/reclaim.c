@@ -13,6 +13,8 @@
 /* Cooled pages: an eighth of the limit, at most 16 MiB. */
 #define MAX_COOLED 4096
 #define COOLED_SHARE 8
+/* Pages that come in while one way of evicting is timed. */
+#define MIN_TURN_PAGES 512
 /* A page that is locked in RAM is tried again so often. */
 #define STUCK_RETRY_NS ((uint64_t)100 * 1000 * 1000)
 /* How long the background thread sleeps when nothing can be evicted. */
@@ -34,8 +36,15 @@ int reclaim_init(struct reclaim *r, uintptr_t base, struct pagetable *table, str
         .limit = limit,
         .high_free = reserve ? min_size(limit / 16, MAX_HIGH_FREE) : 0,
         .cooled_target = reserve ? min_size(limit / COOLED_SHARE, MAX_COOLED) : 0,
+        .direct_batch = min_size(RECLAIM_DIRECT_BATCH, max_size(1, limit / 8)),
     };
     r->low_free = r->high_free / 2;
+    r->direct_free = min_size(r->low_free, STREAM_MAX_WINDOW);
+    /* A turn's first half takes the background thread's reserve up. */
+    if (reserve)
+        duel_init(&r->duel, max_size(MIN_TURN_PAGES, 2 * r->high_free));
+    else
+        duel_fix(&r->duel, RECLAIM_DIRECT);
     queue_init(&r->queue);
     queue_init(&r->stuck);
     streams_init(&r->streams, limit);
@@ -103,13 +112,21 @@ void reclaim_admit_locked(struct reclaim *r)
         reclaim_wait_locked(r);
 }
 
+static size_t evict_direct(struct reclaim *r, unsigned worker)
+{
+    size_t n_evicted = reclaim_evict(r, worker, r->direct_batch);
+
+    __atomic_add_fetch(&r->counters.reclaimed_direct, n_evicted, __ATOMIC_RELAXED);
+    return n_evicted;
+}
+
 /* Evict, or wait for somebody who does. The lock is dropped meanwhile. False: nothing resident can leave. */
 static bool make_room_locked(struct reclaim *r, unsigned worker)
 {
     size_t n_evicted;
 
     os_lock_release(&r->lock);
-    n_evicted = reclaim_evict(r, worker, min_size(RECLAIM_FAULT_BATCH, max_size(1, r->limit / 8)));
+    n_evicted = evict_direct(r, worker);
     os_lock_take(&r->lock);
     if (n_evicted > 0 || free_frames_locked(r) > 0 || r->paused)
         return true;
@@ -132,9 +149,22 @@ size_t reclaim_grant_locked(struct reclaim *r, unsigned worker, size_t wanted, b
     n_granted = min_size(wanted, max_size(n_free, 1));
     *exhausted = false;
     charge_locked(r, n_granted);
-    if (r->high_free > 0 && free_frames_locked(r) < r->low_free)
+    duel_count(&r->duel, n_granted, duel_is_timing(&r->duel) ? os_now_ns() : 0);
+    if (r->duel.way == RECLAIM_BACKGROUND && free_frames_locked(r) < r->low_free)
         os_event_signal(&r->frames_wanted);
     return n_granted;
+}
+
+bool reclaim_is_low_locked(const struct reclaim *r)
+{
+    return r->duel.way == RECLAIM_DIRECT && free_frames_locked(r) < r->direct_free;
+}
+
+void reclaim_refill(struct reclaim *r, unsigned worker)
+{
+    (void)evict_direct(r, worker);
+    if (pool_wants_compaction(&r->store->pool))
+        os_event_signal(&r->frames_wanted);
 }
 
 void reclaim_enter_locked(struct reclaim *r, page_number number)
@@ -442,12 +472,17 @@ void reclaim_background(struct reclaim *r, unsigned worker)
     for (;;) {
         uint32_t ticket = os_event_ticket(&r->frames_wanted);
         size_t n_free;
+        bool ours;
 
         os_lock_take(&r->lock);
         n_free = free_frames_locked(r);
+        ours = r->duel.way == RECLAIM_BACKGROUND;
         os_lock_release(&r->lock);
-        if (n_free < r->high_free) {
-            if (reclaim_evict(r, worker, min_size(RECLAIM_BATCH, r->high_free - n_free)) == 0)
+        if (ours && n_free < r->high_free) {
+            size_t n_evicted = reclaim_evict(r, worker, min_size(RECLAIM_BATCH, r->high_free - n_free));
+
+            __atomic_add_fetch(&r->counters.reclaimed_background, n_evicted, __ATOMIC_RELAXED);
+            if (n_evicted == 0)
                 os_event_wait(&r->frames_wanted, ticket, NOTHING_TO_EVICT_MS);
             continue;
         }

@@ -10,17 +10,22 @@
  * limbo range, where a touch costs a soft fault; the oldest cooled pages are compressed and dropped in runs. A page that
  * cannot be moved (older kernel, not writable) is compressed in place, write-protected meanwhile.
  *
+ * Who evicts is settled by a duel: the threads that fault, each for itself ("direct"), or a thread of ours in the background.
+ * In the background it costs the program no time of its own, but a second processor that changes the page tables interrupts the
+ * first one at each change; which weighs more depends on the machine, and on how many processors are idle.
+ *
  * Invariants, with the lock free of holders:
  *   1. queue and stuck = pages in PAGE_RESIDENT; limbo's resting slots = pages in PAGE_COOLED
  *   2. charged = RESIDENT + COOLED + frames held by pages in transit
  *   3. every page in transit has one thread at work that will end it without waiting for the program
  *
- * Calls: pagetable, queue, limbo, stream, store, fetch, writeback, log, os (fault).  Locks: pager.lock (rank 2), it lives here.
+ * Calls: duel, pagetable, queue, limbo, stream, store, fetch, writeback, log, os (fault).  Locks: pager.lock (rank 2), it lives here.
  * Memory: per-worker scratch mapped once, when the core engages.
  */
 #ifndef GHOSTMEM_CORE_RECLAIM_H
 #define GHOSTMEM_CORE_RECLAIM_H
 
+#include "core/duel.h"
 #include "core/fetch.h"
 #include "core/hold.h"
 #include "core/limbo.h"
@@ -34,8 +39,13 @@
 
 /* Pages in one background round; a run of 16 moves at a fifth of the price a page (bench/floor, UFFDIO_MOVE). */
 #define RECLAIM_BATCH 32u
-/* Pages that a fault evicts when it finds no free frame: few, because its thread is waiting. */
-#define RECLAIM_FAULT_BATCH 8u
+/* Pages that a thread evicts which waits for a frame, or would rather go on: few. */
+#define RECLAIM_DIRECT_BATCH 8u
+
+enum reclaim_way {
+    RECLAIM_DIRECT,
+    RECLAIM_BACKGROUND,
+};
 
 struct reclaim_worker {
     struct store_scratch scratch;
@@ -62,6 +72,8 @@ struct reclaim_counters {
     uint64_t pool_full;   /* images refused by the pool */
     uint64_t compactions;
     uint64_t outside_changes; /* pages found otherwise than we left them: discarded or brought in by others */
+    uint64_t reclaimed_direct;     /* frames freed by threads that faulted ... */
+    uint64_t reclaimed_background; /* ... and by the background thread */
 };
 
 struct reclaim {
@@ -76,6 +88,8 @@ struct reclaim {
     size_t low_free;      /* the background thread starts below so many free frames ... */
     size_t high_free;     /* ... and stops here */
     size_t cooled_target; /* pages to keep in limbo */
+    size_t direct_batch;  /* a thread that faults evicts so many at once ... */
+    size_t direct_free;   /* ... below so many free frames */
 
     struct os_lock lock; /* pager.lock; guards all below, the page table and the streams */
     struct page_queue queue;
@@ -84,6 +98,7 @@ struct reclaim {
     struct limbo limbo;
     struct streams streams;
     struct writeback writeback;
+    struct duel duel; /* of enum reclaim_way */
     size_t charged;
     size_t charged_peak;
     size_t exceeded_peak; /* pages by which the limit had to yield */
@@ -112,6 +127,12 @@ static inline uintptr_t reclaim_address(const struct reclaim *r, page_number num
  * Context: fault path; pager.lock is held on entry and on return.
  */
 size_t reclaim_grant_locked(struct reclaim *r, unsigned worker, size_t wanted, bool *exhausted);
+
+/* Is it for the calling thread, which has just had its frames, to evict for the next one? Then: reclaim_refill(). */
+bool reclaim_is_low_locked(const struct reclaim *r);
+
+/* Evict a few pages. Takes the lock. */
+void reclaim_refill(struct reclaim *r, unsigned worker);
 
 /* A frame for a moment, whatever the limit says: it yields, and that is counted. */
 void reclaim_charge(struct reclaim *r, size_t n_pages);
@@ -155,7 +176,7 @@ size_t reclaim_evict(struct reclaim *r, unsigned worker, size_t wanted);
 /* One round of the pool's compaction: every frozen page's image is offered to it. Takes the lock in short turns. */
 void reclaim_compact(struct reclaim *r);
 
-/* The background thread's life: keeps high_free frames free, and the pool compact. Never returns. */
+/* The background thread's life: keeps high_free frames free where that is its part, and the pool compact. Never returns. */
 void reclaim_background(struct reclaim *r, unsigned worker);
 
 #endif

@@ -47,6 +47,8 @@ static const struct number numbers[] = {
     NUMBER(pool_full),
     NUMBER(compactions),
     NUMBER(outside_changes),
+    NUMBER(reclaimed_direct),
+    NUMBER(reclaimed_background),
     NUMBER(limit_exceeded_pages_peak),
     NUMBER(ghost_blocks),
     NUMBER(ghost_bytes_live),

@@ -48,6 +48,8 @@ struct stats {
     uint64_t pool_full;
     uint64_t compactions;
     uint64_t outside_changes;
+    uint64_t reclaimed_direct;
+    uint64_t reclaimed_background;
     uint64_t limit_exceeded_pages_peak;
     uint64_t ghost_blocks;
     uint64_t ghost_bytes_live;

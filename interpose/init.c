@@ -254,6 +254,8 @@ static void start_locked(void)
         .encrypts = ghost.config.swap_encrypt,
         .plain = !ghost.config.compress,
     });
+    if (ghost.config.reclaim != CONFIG_RECLAIM_AUTO)
+        pager_fix_reclaim(&ghost.pager, ghost.config.reclaim == CONFIG_RECLAIM_DIRECT ? RECLAIM_DIRECT : RECLAIM_BACKGROUND);
     heap_open(&ghost.heap);
     log_line(LOG_CHOICE, "limit %z pages, range of %z MiB, backend %s when needed: %s", limit,
              ghost.heap.n_pages * PAGE_BYTES / MIB, ghost.pager.backend->name, backend_reason);
@@ -324,6 +326,8 @@ static void collect_paging(struct stats *stats)
     stats->pool_full = look(&r->counters.pool_full);
     stats->compactions = look(&r->counters.compactions);
     stats->outside_changes = look(&r->counters.outside_changes);
+    stats->reclaimed_direct = look(&r->counters.reclaimed_direct);
+    stats->reclaimed_background = look(&r->counters.reclaimed_background);
     stats->limit_exceeded_pages_peak = r->exceeded_peak;
 }
 

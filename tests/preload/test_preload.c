@@ -154,6 +154,26 @@ Test(preload, nothing_runs_while_the_program_fits)
     cr_assert(says(outcome.stats, "faults", "0"));
 }
 
+Test(preload, those_evict_who_are_to)
+{
+    const char *settings[6] = {"GHOSTMEM_MAX_PAGES=1024"};
+    struct outcome outcome;
+
+    run_probe("calloc_is_zero_also_after_use", "16", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert_str_eq(outcome.output, "ok\n");
+    cr_assert(!says(outcome.stats, "reclaimed_direct", "0"), "%s", outcome.stats);
+    cr_assert(!says(outcome.stats, "reclaimed_background", "0"), "%s", outcome.stats);
+    settings[1] = "GHOSTMEM_RECLAIM=direct";
+    run_probe("calloc_is_zero_also_after_use", "16", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert_str_eq(outcome.output, "ok\n");
+    cr_assert(!says(outcome.stats, "reclaimed_direct", "0"), "%s", outcome.stats);
+    cr_assert(says(outcome.stats, "reclaimed_background", "0"), "%s", outcome.stats);
+    settings[1] = "GHOSTMEM_RECLAIM=background";
+    run_probe("calloc_is_zero_also_after_use", "16", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert_str_eq(outcome.output, "ok\n");
+    cr_assert(!says(outcome.stats, "reclaimed_background", "0"), "%s", outcome.stats);
+}
+
 Test(preload, disabled_it_does_nothing_at_all)
 {
     const char *settings[6] = {"GHOSTMEM_DISABLE=1", "GHOSTMEM_MAX_PAGES=64", "GHOSTMEM_NONSENSE=1"};

@@ -97,6 +97,7 @@ Test(config, bad_and_unknown_settings_count_and_change_nothing)
         "GHOSTMEM_FAULTS=magic",   "GHOSTMEM_FAULTS=sig",    "GHOSTMEM_SWAP_MAX=0",     "GHOSTMEM_SWAP_MAX=x",
         "GHOSTMEM_VERBOSE=3",      "GHOSTMEM_STRICT=yes",    "GHOSTMEM_POOL=0",         "GHOSTMEM_MAXPAGES=5",
         "GHOSTMEM_=1",             "GHOSTMEM_DISABLE=2",     "GHOSTMEM_VERBOSE=",       "GHOSTMEM_COMPRESS=2",
+        "GHOSTMEM_RECLAIM=never",
     };
     struct config defaults;
 
@@ -111,6 +112,13 @@ Test(config, bad_and_unknown_settings_count_and_change_nothing)
         config.n_errors = 0;
         cr_assert_eq(memcmp(&config, &defaults, sizeof config), 0, "%s", wrong[i]);
     }
+}
+
+Test(config, who_evicts_can_be_chosen)
+{
+    cr_assert_eq(READ("GHOSTMEM_RECLAIM=auto").reclaim, CONFIG_RECLAIM_AUTO);
+    cr_assert_eq(READ("GHOSTMEM_RECLAIM=direct").reclaim, CONFIG_RECLAIM_DIRECT);
+    cr_assert_eq(READ("GHOSTMEM_RECLAIM=background").reclaim, CONFIG_RECLAIM_BACKGROUND);
 }
 
 Test(config, swap_settings_are_taken)

@@ -6,23 +6,23 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-int kept_init(struct kept *kept, size_t capacity)
+/* Two hashes cost a fifth of a compression or less (bench/floor): a page that leaves unchanged pays for four that do not. */
+#define CREDIT_MAX 64
+#define CREDIT_UNCHANGED 4
+/* Without credit one image in so many is kept, to see whether things have changed. */
+#define SAMPLE 16
+
+void kept_init(struct kept *kept, size_t capacity)
 {
     size_t bytes = round_up((capacity + 1) * sizeof(struct kept_image), PAGE_BYTES);
-    int error;
 
-    *kept = (struct kept){.capacity = 0};
-    error = os_random(&kept->secret, sizeof kept->secret);
-    if (error == 0)
-        error = os_mem_reserve(bytes, (void **)&kept->images);
-    if (error != 0)
-        return error;
-    error = os_mem_commit(kept->images, bytes);
-    if (error != 0)
-        os_mem_unmap(kept->images, bytes);
-    else
+    *kept = (struct kept){.credit = CREDIT_MAX};
+    if (os_random(&kept->secret, sizeof kept->secret) != 0 || os_mem_reserve(bytes, (void **)&kept->images) != 0)
+        return;
+    if (os_mem_commit(kept->images, bytes) == 0)
         kept->capacity = (uint32_t)min_size(capacity, UINT32_MAX >> 4);
-    return error;
+    else
+        os_mem_unmap(kept->images, bytes);
 }
 
 struct kept_hash kept_hash_of(const struct kept *kept, const void *page)
@@ -32,7 +32,20 @@ struct kept_hash kept_hash_of(const struct kept *kept, const void *page)
     return (struct kept_hash){.low = hash.low64, .high = hash.high64};
 }
 
-uint32_t kept_add_locked(struct kept *kept, swap_handle handle, uint32_t n_units, struct kept_hash hash)
+bool kept_pays_locked(struct kept *kept)
+{
+    return kept->credit > 0 || kept->n_asked++ % SAMPLE == 0;
+}
+
+void kept_note_locked(struct kept *kept, bool unchanged)
+{
+    if (unchanged)
+        kept->credit = (unsigned)min_size(kept->credit + CREDIT_UNCHANGED, CREDIT_MAX);
+    else if (kept->credit > 0)
+        kept->credit--;
+}
+
+uint32_t kept_add_locked(struct kept *kept, uint32_t handle, uint32_t n_units, struct kept_hash hash)
 {
     uint32_t number = kept->free;
 
@@ -47,7 +60,7 @@ uint32_t kept_add_locked(struct kept *kept, swap_handle handle, uint32_t n_units
     return number;
 }
 
-const struct kept_image *kept_at(const struct kept *kept, uint32_t number)
+struct kept_image *kept_at(const struct kept *kept, uint32_t number)
 {
     INVARIANT(number > 0 && number <= kept->n_carved && kept->images[number].n_units > 0);
     return &kept->images[number];

@@ -1,9 +1,12 @@
 /*
- * kept.h - images in the swap file whose page is resident: if the page leaves unchanged, nothing is written.
+ * kept.h - images whose page is resident: if the page leaves unchanged, nothing is compressed, and nothing written.
  *
  * What tells is a hash of the contents, 128 bits under a secret of the process, taken when the page came in and again
  * when it is out of the program's reach. No write-protection can do that: the page could be written between the question
  * and its leaving.
+ *
+ * Images in the swap file are kept until their segment is emptied. Those in the pool cost RAM, and hashes cost time: they
+ * are kept while that pays, and as far as there is room (writeback.h).
  *
  * A resident page's entry holds the number of its kept image in `value`, a cooled one's in `next`; 0 is none.
  *
@@ -22,9 +25,10 @@ struct kept_hash {
 
 struct kept_image {
     struct kept_hash hash;
-    swap_handle handle; /* free: the next free number */
-    uint32_t n_units;   /* 0: free */
+    uint32_t handle;  /* the swap's, or the store's; free: the next free number */
+    uint32_t n_units; /* in the swap file; KEPT_IN_POOL; 0: free */
 };
+#define KEPT_IN_POOL UINT32_MAX
 _Static_assert(sizeof(struct kept_image) == 24, "24 bytes of table for a kept image");
 
 struct kept {
@@ -37,10 +41,12 @@ struct kept {
     uint32_t n_carved; /* numbers [1, n_carved] have been used at some time */
     uint32_t free;     /* first of the free ones; 0: none */
     uint32_t n_images;
+    unsigned credit;  /* what keeping has saved lately, less what it has cost */
+    unsigned n_asked; /* of kept_pays_locked() */
 };
 
-/* Room for @capacity images. 0 or -errno: then none can be kept. */
-int kept_init(struct kept *kept, size_t capacity);
+/* Room for @capacity images. Without memory for them none is ever kept. */
+void kept_init(struct kept *kept, size_t capacity);
 
 /* @page: PAGE_BYTES. */
 struct kept_hash kept_hash_of(const struct kept *kept, const void *page);
@@ -50,10 +56,24 @@ static inline bool kept_same(struct kept_hash a, struct kept_hash b)
     return a.low == b.low && a.high == b.high;
 }
 
-/* Remember an image. Its number; 0: there is no room. */
-uint32_t kept_add_locked(struct kept *kept, swap_handle handle, uint32_t n_units, struct kept_hash hash);
+/* Remember an image. @n_units: KEPT_IN_POOL, or its length in the swap file. Its number; 0: there is no room. */
+uint32_t kept_add_locked(struct kept *kept, uint32_t handle, uint32_t n_units, struct kept_hash hash);
 
-const struct kept_image *kept_at(const struct kept *kept, uint32_t number);
+/*
+ * Would another image in the pool be worth its hashes? Yes while at least a fifth of the pages leave unchanged; and now
+ * and then, to find out.
+ */
+bool kept_pays_locked(struct kept *kept);
+
+/* A page whose image was kept in the pool has left. */
+void kept_note_locked(struct kept *kept, bool unchanged);
+
+struct kept_image *kept_at(const struct kept *kept, uint32_t number);
+
+static inline bool kept_is_pooled(const struct kept_image *image)
+{
+    return image->n_units == KEPT_IN_POOL;
+}
 
 /* The number is free; the image is the caller's again. */
 struct kept_image kept_take_locked(struct kept *kept, uint32_t number);

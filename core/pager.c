@@ -86,11 +86,12 @@ static void adopt_run(void *arg, uintptr_t start, size_t n_pages)
 static void start_swap(struct pager *pager)
 {
     struct reclaim *r = &pager->reclaim;
-    int error = swap_init(&r->writeback.swap, pager->swap.path, pager->swap.max_bytes, pager->swap.encrypts);
-
-    if (error == 0)
-        error = writeback_init(&r->writeback, &r->lock, &r->transit_ended, &pager->table, &pager->store,
+    int swap_error = swap_init(&r->writeback.swap, pager->swap.path, pager->swap.max_bytes, pager->swap.encrypts);
+    int error = writeback_init(&r->writeback, &r->lock, &r->transit_ended, &pager->table, &pager->store,
                                pager->pool_bound_bytes, pager->limit);
+
+    if (swap_error != 0)
+        error = swap_error;
     if (error != 0)
         log_line(LOG_ERROR, "swap file %s: cannot be used: %e; images stay in RAM", pager->swap.path, -error);
 }

@@ -44,6 +44,7 @@ struct origin {
 struct run {
     struct origin origins[STREAM_MAX_WINDOW];
     struct fetch images[STREAM_MAX_WINDOW]; /* of those that are SWAPPED */
+    bool keeps[STREAM_MAX_WINDOW]; /* its image, as long as the page may be unchanged */
     struct kept_hash hashes[STREAM_MAX_WINDOW];
     size_t n;
     bool all_empty;
@@ -57,13 +58,16 @@ static void take_page_locked(struct pager *pager, page_number number, struct run
     struct origin *origin = &run->origins[run->n];
     struct fetch *image = &run->images[run->n];
 
+    run->keeps[run->n] = false;
     *origin = (struct origin){.state = page_state(page), .value = page->value};
     image->n_units = 0;
     if (origin->state == PAGE_SAME) {
         origin->value = page_word(page);
     } else if (origin->state == PAGE_FROZEN) {
         writeback_leave_locked(wb, number);
+        run->keeps[run->n] = writeback_wants_kept_locked(wb);
     } else if (origin->state == PAGE_SWAPPED) {
+        run->keeps[run->n] = true;
         image->n_units = page->next;
         swap_locate_locked(&wb->swap, page->value, &image->where);
         run->any_swapped = true;
@@ -98,23 +102,30 @@ static size_t prepare_contents(struct pager *pager, struct run *run, struct recl
 
         if (origin->state == PAGE_FROZEN)
             INVARIANT(store_get(&pager->store, (store_handle)origin->value, w->pages[i]) == 0);
-        else if (origin->state == PAGE_SWAPPED)
-            run->hashes[i] = kept_hash_of(&pager->reclaim.writeback.kept, w->pages[i]);
-        else
+        else if (origin->state != PAGE_SWAPPED)
             codec_fill(w->pages[i], origin->state == PAGE_SAME ? origin->value : 0);
+        if (run->keeps[i])
+            run->hashes[i] = kept_hash_of(&pager->reclaim.writeback.kept, w->pages[i]);
     }
     return n;
 }
 
-/* The image in the swap file stays with its page as long as that may be unchanged. Its number; 0: it is gone. */
+/* The image stays with its page, or goes. Its number among the kept ones, or 0. */
 static uint32_t keep_image_locked(struct pager *pager, const struct run *run, size_t i)
 {
     struct writeback *wb = &pager->reclaim.writeback;
-    swap_handle handle = (swap_handle)run->origins[i].value;
-    uint32_t kept = kept_add_locked(&wb->kept, handle, run->images[i].n_units, run->hashes[i]);
+    uint32_t handle = (uint32_t)run->origins[i].value;
+    uint32_t n_units = run->images[i].n_units;
+    bool swapped = run->origins[i].state == PAGE_SWAPPED;
+    uint32_t kept = 0;
 
-    if (kept == 0)
-        swap_release_locked(&wb->swap, handle, run->images[i].n_units);
+    if (run->keeps[i])
+        kept = swapped ? kept_add_locked(&wb->kept, handle, n_units, run->hashes[i])
+                       : writeback_keep_locked(wb, handle, run->hashes[i]);
+    if (kept == 0 && swapped)
+        swap_release_locked(&wb->swap, handle, n_units);
+    else if (kept == 0)
+        store_free(&pager->store, handle);
     return kept;
 }
 
@@ -128,10 +139,8 @@ static uint32_t release_origin_locked(struct pager *pager, const struct run *run
         counters->first_touches++;
     else
         counters->thaws++;
-    if (origin->state == PAGE_SWAPPED)
+    if (origin->state == PAGE_SWAPPED || origin->state == PAGE_FROZEN)
         return keep_image_locked(pager, run, i);
-    if (origin->state == PAGE_FROZEN)
-        store_free(&pager->store, (store_handle)origin->value);
     return 0;
 }
 

@@ -439,34 +439,6 @@ size_t reclaim_evict(struct reclaim *r, unsigned worker, size_t wanted)
 
 /* ---- the background thread ---- */
 
-/* Pages whose lock is held at once during a sweep: about 10 us. */
-#define SWEEP_PAGES 512
-
-void reclaim_compact(struct reclaim *r)
-{
-    page_number end = (page_number)r->table->committed_pages;
-
-    if (!pool_compact_begin(&r->store->pool))
-        return;
-    for (page_number number = 0; number < end;) {
-        page_number stop;
-
-        os_lock_take(&r->lock);
-        reclaim_admit_locked(r);
-        number = pagetable_next_busy(r->table, number, end);
-        stop = (page_number)min_size(end, (size_t)number + SWEEP_PAGES);
-        for (; number < stop; number++) {
-            struct page *page = page_at(r->table, number);
-
-            if (page_state(page) == PAGE_FROZEN)
-                page->value = pool_relocate(&r->store->pool, page->value);
-        }
-        os_lock_release(&r->lock);
-    }
-    pool_compact_end(&r->store->pool);
-    __atomic_add_fetch(&r->counters.compactions, 1, __ATOMIC_RELAXED);
-}
-
 void reclaim_background(struct reclaim *r, unsigned worker)
 {
     for (;;) {

@@ -62,7 +62,7 @@ struct reclaim_worker {
 struct reclaim_counters {
     uint64_t faults;      /* messages from the backend */
     uint64_t soft_faults; /* pages given back from limbo */
-    uint64_t clean_drops; /* pages that left unchanged, with their image in the swap file */
+    uint64_t clean_drops; /* pages that left unchanged, with their image kept */
     uint64_t thaws;       /* pages restored from an image or a word */
     uint64_t freezes;     /* pages that became an image or a word */
     uint64_t first_touches;
@@ -173,8 +173,11 @@ size_t reclaim_move_run(struct reclaim *r, uintptr_t dst, uintptr_t src, size_t 
 /* Evict up to @wanted pages. Returns how many frames became free. Takes the lock. */
 size_t reclaim_evict(struct reclaim *r, unsigned worker, size_t wanted);
 
-/* One round of the pool's compaction: every frozen page's image is offered to it. Takes the lock in short turns. */
+/* One round of the pool's compaction: every image is offered to it. Takes the lock in short turns. */
 void reclaim_compact(struct reclaim *r);
+
+/* The pool is full: resident pages give their kept images up. False: there were none. Takes the lock in short turns. */
+bool reclaim_yield_kept(struct reclaim *r);
 
 /* The background thread's life: keeps high_free frames free where that is its part, and the pool compact. Never returns. */
 void reclaim_background(struct reclaim *r, unsigned worker);

@@ -35,6 +35,64 @@ static void settle_frozen_locked(struct reclaim *r, page_number number, uint64_t
     reclaim_uncharge_locked(r, 1);
 }
 
+/* The page is what its kept image says. */
+static void settle_clean_locked(struct reclaim *r, page_number number, uint32_t kept)
+{
+    struct kept_image image = writeback_take_kept_locked(&r->writeback, kept);
+    struct page *page = page_at(r->table, number);
+
+    page->value = image.handle;
+    if (kept_is_pooled(&image)) {
+        page_set_state(r->table, number, PAGE_FROZEN);
+        writeback_enter_locked(&r->writeback, number);
+        kept_note_locked(&r->writeback.kept, true);
+    } else {
+        page_set_state(r->table, number, PAGE_SWAPPED);
+        page->next = image.n_units & PAGE_NONE;
+        page->prev = 0;
+    }
+    r->counters.clean_drops++;
+    reclaim_uncharge_locked(r, 1);
+}
+
+/* The page has another image now, or none, than the one that was kept. */
+static void settle_changed_locked(struct reclaim *r, page_number number, uint32_t kept, uint64_t result, bool same)
+{
+    if (kept != 0 && kept_is_pooled(kept_at(&r->writeback.kept, kept)))
+        kept_note_locked(&r->writeback.kept, false);
+    writeback_drop_kept_locked(&r->writeback, kept);
+    settle_frozen_locked(r, number, result, same);
+}
+
+/* Batch entry @i has left, as its outcome says. */
+static void settle_left_locked(struct reclaim *r, const struct reclaim_worker *w, size_t i)
+{
+    if (w->outcomes[i] == CLEAN)
+        settle_clean_locked(r, w->batch[i], w->kept[i]);
+    else
+        settle_changed_locked(r, w->batch[i], w->kept[i], w->results[i], w->outcomes[i] == IN_PLACE);
+}
+
+static void note_kept_locked(struct reclaim *r, struct reclaim_worker *w, size_t i, uint32_t kept)
+{
+    w->kept[i] = kept;
+    if (kept != 0)
+        w->hashes[i] = kept_at(&r->writeback.kept, kept)->hash;
+}
+
+/* DONE: an image has been made; IN_PLACE: a same-filled page; CLEAN; REFUSED: there is no memory for an image. */
+static enum outcome freeze_contents(struct reclaim *r, struct reclaim_worker *w, size_t i, const void *page)
+{
+    bool same = false;
+
+    if (w->kept[i] != 0 && kept_same(kept_hash_of(&r->writeback.kept, page), w->hashes[i]))
+        return CLEAN;
+    if (!compress(r, w, page, &w->results[i], &same) &&
+        !(reclaim_yield_kept(r) && compress(r, w, page, &w->results[i], &same)))
+        return REFUSED;
+    return same ? IN_PLACE : DONE;
+}
+
 static void note_pool_full(struct reclaim *r)
 {
     __atomic_add_fetch(&r->counters.pool_full, 1, __ATOMIC_RELAXED);
@@ -93,9 +151,8 @@ static size_t settle_in_place(struct reclaim *r, struct reclaim_worker *w, size_
     for (size_t k = i; k < i + n; k++) {
         page_number number = w->batch[k];
 
-        if (w->outcomes[k] == DONE || w->outcomes[k] == IN_PLACE) {
-            writeback_drop_kept_locked(&r->writeback, page_at(r->table, number)->value);
-            settle_frozen_locked(r, number, w->results[k], w->outcomes[k] == IN_PLACE);
+        if (w->outcomes[k] != REFUSED && w->outcomes[k] != SHUT) {
+            settle_left_locked(r, w, k);
             r->counters.freezes_in_place++;
             n_frozen++;
             continue;
@@ -123,14 +180,8 @@ static size_t freeze_run_in_place(struct reclaim *r, struct reclaim_worker *w, s
             n_frozen += freeze_run_in_place(r, w, k, 1);
         return n_frozen;
     }
-    for (size_t k = 0; k < n; k++) {
-        bool same = false;
-
-        if (compress(r, w, w->pages[k], &w->results[i + k], &same))
-            w->outcomes[i + k] = same ? IN_PLACE : DONE;
-        else
-            w->outcomes[i + k] = REFUSED;
-    }
+    for (size_t k = 0; k < n; k++)
+        w->outcomes[i + k] = (uint8_t)freeze_contents(r, w, i + k, w->pages[k]);
     drop_protected(r, w, i, n);
     return settle_in_place(r, w, i, n);
 }
@@ -144,6 +195,10 @@ size_t reclaim_freeze_in_place(struct reclaim *r, struct reclaim_worker *w, size
 {
     size_t n_frozen = 0;
 
+    os_lock_take(&r->lock);
+    for (size_t i = 0; i < n; i++)
+        note_kept_locked(r, w, i, page_at(r->table, w->batch[i])->value);
+    os_lock_release(&r->lock);
     for (size_t i = 0; i < n;) {
         size_t length = 1;
 
@@ -169,9 +224,7 @@ static size_t pick_cooled_locked(struct reclaim *r, struct reclaim_worker *w, si
             break;
         w->batch[n] = number;
         w->slots[n] = page_at(r->table, number)->value;
-        w->kept[n] = page_at(r->table, number)->next;
-        if (w->kept[n] != 0)
-            w->hashes[n] = kept_at(&r->writeback.kept, w->kept[n])->hash;
+        note_kept_locked(r, w, n, page_at(r->table, number)->next);
         page_set_state(r->table, number, PAGE_FREEZING);
         n++;
     }
@@ -201,20 +254,6 @@ static void drop_slots(struct reclaim *r, struct reclaim_worker *w, size_t n)
     }
 }
 
-/* The page is what its image in the swap file says. */
-static void settle_clean_locked(struct reclaim *r, page_number number, uint32_t kept)
-{
-    struct kept_image image = kept_take_locked(&r->writeback.kept, kept);
-    struct page *page = page_at(r->table, number);
-
-    page_set_state(r->table, number, PAGE_SWAPPED);
-    page->value = image.handle;
-    page->next = image.n_units & PAGE_NONE;
-    page->prev = 0;
-    r->counters.clean_drops++;
-    reclaim_uncharge_locked(r, 1);
-}
-
 /*
  * The contents of the slots into w->pages, a system call for each run. The kernel reads them through its own mapping: a
  * first touch of ours at their new address would cost a walk of the page tables, and under a hypervisor that shadows these a
@@ -233,7 +272,6 @@ static void read_slots(struct reclaim *r, struct reclaim_worker *w, size_t n, bo
     }
 }
 
-/* For freeze(): DONE is an image, IN_PLACE a same-filled page. */
 size_t reclaim_freeze(struct reclaim *r, struct reclaim_worker *w, size_t wanted)
 {
     size_t n_frozen = 0;
@@ -249,14 +287,8 @@ size_t reclaim_freeze(struct reclaim *r, struct reclaim_worker *w, size_t wanted
     read_slots(r, w, n, &read);
     for (size_t i = 0; i < n; i++) {
         const void *page = read ? w->pages[i] : (const void *)limbo_address(&r->limbo, w->slots[i]);
-        bool same = false;
 
-        if (w->kept[i] != 0 && kept_same(kept_hash_of(&r->writeback.kept, page), w->hashes[i]))
-            w->outcomes[i] = CLEAN;
-        else if (compress(r, w, page, &w->results[i], &same))
-            w->outcomes[i] = same ? IN_PLACE : DONE;
-        else
-            w->outcomes[i] = REFUSED;
+        w->outcomes[i] = (uint8_t)freeze_contents(r, w, i, page);
         if (w->outcomes[i] == REFUSED)
             note_pool_full(r);
     }
@@ -270,12 +302,7 @@ size_t reclaim_freeze(struct reclaim *r, struct reclaim_worker *w, size_t wanted
         }
         limbo_release(&r->limbo, w->slots[i]);
         n_frozen++;
-        if (w->outcomes[i] == CLEAN) {
-            settle_clean_locked(r, w->batch[i], w->kept[i]);
-            continue;
-        }
-        writeback_drop_kept_locked(&r->writeback, w->kept[i]);
-        settle_frozen_locked(r, w->batch[i], w->results[i], w->outcomes[i] == IN_PLACE);
+        settle_left_locked(r, w, i);
     }
     os_lock_release(&r->lock);
     os_event_signal(&r->transit_ended);

@@ -14,7 +14,7 @@ enum outcome {
     REFUSED,  /* stays what it was */
     GONE,     /* the page was not there: discarded behind our back */
     IN_PLACE, /* cannot be moved: compress it where it is */
-    CLEAN,    /* its image in the swap file is what it is */
+    CLEAN,    /* its kept image is what it is */
     SHUT,     /* stays, and could not be made accessible again */
 };
 

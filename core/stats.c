@@ -42,6 +42,8 @@ static const struct number numbers[] = {
     NUMBER(freezes),
     NUMBER(freezes_in_place),
     NUMBER(clean_drops),
+    NUMBER(kept_images),
+    NUMBER(kept_bytes),
     NUMBER(read_ahead_pages),
     NUMBER(busy_pages),
     NUMBER(pool_full),

@@ -30,8 +30,8 @@ int writeback_init(struct writeback *wb, struct os_lock *lock, struct os_event *
     queue_init(&wb->queue);
     if (writeback_is_on(wb))
         error = os_mem_map(round_up(sizeof *wb->buffer, PAGE_BYTES), (void **)&wb->buffer);
-    if (writeback_is_on(wb) && error == 0)
-        error = kept_init(&wb->kept, limit_pages);
+    kept_init(&wb->kept, limit_pages);
+    wb->limit_bytes = (uint64_t)limit_pages * PAGE_BYTES;
     if (error != 0)
         swap_disable(&wb->swap);
     return error;
@@ -58,14 +58,56 @@ void writeback_leave_locked(struct writeback *wb, page_number number)
         queue_remove(&wb->queue, wb->table, number);
 }
 
+/* ---- kept images ---- */
+
+#define KEPT_SHARE 6
+
+bool writeback_wants_kept_locked(struct writeback *wb)
+{
+    const struct pool *pool = &wb->store->pool;
+    uint64_t held = __atomic_load_n(&pool->held_bytes, __ATOMIC_RELAXED);
+
+    return !writeback_is_on(wb) && wb->kept_bytes < (wb->limit_bytes + held) / KEPT_SHARE &&
+           held < pool->bound_bytes - pool->bound_bytes / 8 && kept_pays_locked(&wb->kept);
+}
+
+static size_t pooled_bytes(const struct writeback *wb, store_handle handle)
+{
+    size_t bytes;
+
+    (void)pool_image(&wb->store->pool, handle, &bytes);
+    return bytes;
+}
+
+uint32_t writeback_keep_locked(struct writeback *wb, store_handle handle, struct kept_hash hash)
+{
+    uint32_t kept = kept_add_locked(&wb->kept, handle, KEPT_IN_POOL, hash);
+
+    if (kept != 0)
+        wb->kept_bytes += pooled_bytes(wb, handle);
+    return kept;
+}
+
+struct kept_image writeback_take_kept_locked(struct writeback *wb, uint32_t kept)
+{
+    struct kept_image image = kept_take_locked(&wb->kept, kept);
+
+    if (kept_is_pooled(&image))
+        wb->kept_bytes -= pooled_bytes(wb, image.handle);
+    return image;
+}
+
 void writeback_drop_kept_locked(struct writeback *wb, uint32_t kept)
 {
     struct kept_image image;
 
     if (kept == 0)
         return;
-    image = kept_take_locked(&wb->kept, kept);
-    swap_release_locked(&wb->swap, image.handle, image.n_units);
+    image = writeback_take_kept_locked(wb, kept);
+    if (kept_is_pooled(&image))
+        store_free(wb->store, image.handle);
+    else
+        swap_release_locked(&wb->swap, image.handle, image.n_units);
 }
 
 uint32_t writeback_kept_of(const struct page *page)
@@ -467,5 +509,5 @@ void writeback_background(struct writeback *wb)
 
 size_t writeback_meta_bytes(const struct writeback *wb)
 {
-    return writeback_is_on(wb) ? sizeof *wb->buffer + swap_meta_bytes(&wb->swap) + kept_meta_bytes(&wb->kept) : 0;
+    return kept_meta_bytes(&wb->kept) + (writeback_is_on(wb) ? sizeof *wb->buffer + swap_meta_bytes(&wb->swap) : 0);
 }

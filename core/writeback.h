@@ -34,7 +34,8 @@ struct writeback {
     struct store *store;
     struct swap swap;
     struct kept kept;
-    uint64_t bound_bytes; /* of the pool */
+    uint64_t bound_bytes; /* of the pool, with a swap */
+    uint64_t limit_bytes; /* of resident pages */
     struct writeback_buffer *buffer;
 
     /* Guarded by the lock. */
@@ -47,11 +48,12 @@ struct writeback {
     uint64_t backoff_ns; /* 0: the last write succeeded */
     uint64_t failed_lines;
     uint64_t n_written;  /* pages that became SWAPPED */
+    uint64_t kept_bytes; /* of kept images in the pool */
 
     struct os_event wanted; /* wakes the background thread */
 };
 
-/* After swap_init(). @bound_bytes: of the pool. @limit_pages: most pages that can be resident. 0 or -errno: no swap. */
+/* After swap_init(), if there is a swap. @bound_bytes: of the pool. @limit_pages: most pages that can be resident. 0 or -errno: no swap. */
 int writeback_init(struct writeback *wb, struct os_lock *lock, struct os_event *ended, struct pagetable *table,
                    struct store *store, uint64_t bound_bytes, size_t limit_pages);
 
@@ -69,6 +71,21 @@ void writeback_moved_locked(struct writeback *wb, page_number to, page_number fr
 
 /* None of these pages is being written any more: what is under way for them will be dead. */
 void writeback_recall_locked(struct writeback *wb, page_number first, size_t n_pages);
+
+/*
+ * A frozen page has come in, whose image in the pool has @bytes: is the image to be kept? Not with a swap file, where the pool is
+ * a buffer; not beyond a sixth of all RAM that paging holds; not in the last eighth of the pool.
+ */
+bool writeback_wants_kept_locked(struct writeback *wb);
+
+/* Then: its number among the kept ones; 0: there is no room for it. */
+uint32_t writeback_keep_locked(struct writeback *wb, store_handle handle, struct kept_hash hash);
+
+/* An image is kept no longer, and the caller's again. */
+struct kept_image writeback_take_kept_locked(struct writeback *wb, uint32_t kept);
+
+/* The number of its kept image in a RESIDENT or COOLED page's entry. */
+uint32_t writeback_kept_of(const struct page *page);
 
 /* A RESIDENT or COOLED page gives its kept image up. */
 void writeback_unkeep_locked(struct writeback *wb, struct page *page);

@@ -50,8 +50,6 @@ int writeback_write_segment(struct writeback *wb, const struct swap_where *where
 /* One line, sparsely, and no round before a while has passed. */
 void writeback_note_failure(struct writeback *wb, const char *what, int error);
 
-/* The number of a RESIDENT or COOLED page's kept image; 0: none. */
-uint32_t writeback_kept_of(const struct page *page);
 
 /* Copy what lives in the emptiest segments into one new segment. */
 enum result writeback_clean_round(struct writeback *wb);

@@ -15,7 +15,7 @@ layer() {
     core/pagetable.* | core/fetch.* | core/kept.*) echo 6 ;;
     core/queue.* | core/limbo.* | core/stream.* | core/hold.*) echo 7 ;;
     core/visit.* | core/writeback.* | core/writeback_round.* | core/writeback_clean.*) echo 8 ;;
-    core/reclaim.* | core/reclaim_freeze.*) echo 9 ;;
+    core/reclaim.* | core/reclaim_freeze.* | core/reclaim_sweep.*) echo 9 ;;
     core/pager.* | core/pager_block.* | core/pager_fault.* | core/pager_fork.*) echo 10 ;;
     core/heap.* | core/heap_bins.*) echo 11 ;;
     interpose/*) echo 12 ;;

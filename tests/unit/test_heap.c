@@ -248,6 +248,7 @@ static void run_against_model(size_t limit, bool can_move, bool swaps)
     cr_assert_eq(w->pager.reclaim.writeback.swap.n_used, 0);
     cr_assert_eq(w->pager.reclaim.writeback.queue.n_pages, 0);
     cr_assert_eq(w->pager.reclaim.writeback.kept.n_images, 0);
+    cr_assert_eq(w->pager.reclaim.writeback.kept_bytes, 0);
 }
 
 Test(heap, random_calls_agree_with_a_shadow_model_at_64_pages)

@@ -1,0 +1,172 @@
+/* test_kept.c - images that stay with a page that has come in, with the fake backend. */
+#include "tests/unit/fake.h"
+#include "tests/unit/unit.h"
+
+#define RANGE (256 * MIB)
+#define WORDS (PAGE_BYTES / sizeof(uint64_t))
+#define LIMIT 64
+#define N 500
+
+/* Words that make a page's image about half a page. */
+static uint64_t word_of(size_t page, size_t word, uint64_t round)
+{
+    return word % 2 == 0 ? (page * WORDS + word + round) * 0x9e3779b97f4a7c15u : word;
+}
+
+/* There is one thread: the page stays until the next touch. */
+static void write_page(struct world *w, uint64_t *p, size_t page, uint64_t round)
+{
+    uint64_t *words = fake_touch(w, p + page * WORDS, 1);
+
+    for (size_t k = 0; k < WORDS; k++)
+        words[k] = word_of(page, k, round);
+}
+
+static void read_page(struct world *w, uint64_t *p, size_t page, uint64_t round)
+{
+    const uint64_t *words = fake_touch(w, p + page * WORDS, 1);
+
+    for (size_t k = 0; k < WORDS; k++)
+        cr_assert(words[k] == word_of(page, k, round), "page %zu word %zu", page, k);
+}
+
+static void write_pages(struct world *w, uint64_t *p, uint64_t round)
+{
+    for (size_t i = 0; i < N; i++)
+        write_page(w, p, i, round);
+}
+
+static void read_pages(struct world *w, uint64_t *p, uint64_t round)
+{
+    for (size_t i = 0; i < N; i++)
+        read_page(w, p, i, round);
+}
+
+static uint64_t *pages(struct world *w)
+{
+    uint64_t *p = heap_allocate(&w->heap, N * PAGE_BYTES, 0);
+
+    cr_assert_not_null(p);
+    write_pages(w, p, 1);
+    return p;
+}
+
+static void free_all(struct world *w, uint64_t *p)
+{
+    heap_free(&w->heap, p, "test");
+    cr_assert_eq(w->pager.store.pool.n_images, 0);
+    cr_assert_eq(w->pager.reclaim.writeback.kept.n_images, 0);
+    cr_assert_eq(w->pager.reclaim.writeback.kept_bytes, 0);
+}
+
+static void pages_only_read_are_compressed_once(bool can_move)
+{
+    struct world *w = world_new(RANGE, LIMIT, can_move);
+    uint64_t *p = pages(w);
+    uint64_t n_made;
+
+    read_pages(w, p, 1);
+    n_made = w->pager.store.pool.n_images_made;
+    for (unsigned i = 0; i < 3; i++)
+        read_pages(w, p, 1);
+    cr_assert_leq(w->pager.store.pool.n_images_made - n_made, 3 * N / 2);
+    cr_assert_gt(w->pager.reclaim.counters.clean_drops, N);
+    free_all(w, p);
+}
+
+Test(kept, pages_only_read_are_compressed_once)
+{
+    pages_only_read_are_compressed_once(true);
+}
+
+Test(kept, pages_only_read_are_compressed_once_where_they_cannot_move)
+{
+    pages_only_read_are_compressed_once(false);
+}
+
+Test(kept, changed_page_never_gets_its_old_image)
+{
+    struct world *w = world_new(RANGE, LIMIT, true);
+    uint64_t *p = pages(w);
+
+    for (uint64_t round = 2; round < 6; round++) {
+        read_pages(w, p, round - 1);
+        write_pages(w, p, round);
+    }
+    read_pages(w, p, 5);
+    free_all(w, p);
+}
+
+Test(kept, kept_images_are_a_sixth_of_all_at_the_most)
+{
+    struct world *w = world_new(RANGE, 256, true);
+    const struct writeback *wb = &w->pager.reclaim.writeback;
+    uint64_t *p = pages(w);
+
+    for (unsigned i = 0; i < 3; i++) {
+        read_pages(w, p, 1);
+        cr_assert_leq(wb->kept_bytes * 6, 256 * PAGE_BYTES + w->pager.store.pool.made_bytes / w->pager.store.pool.n_images_made * (N + 64));
+    }
+    cr_assert_gt(wb->kept_bytes, 0);
+    free_all(w, p);
+}
+
+Test(kept, none_is_kept_while_every_page_leaves_changed)
+{
+    struct world *w = world_new(RANGE, LIMIT, true);
+    uint64_t *p = pages(w);
+
+    for (unsigned i = 0; i < 4; i++)
+        for (size_t k = 0; k < N; k++)
+            fake_add(w, p + k * WORDS, 1, 1);
+    cr_assert_leq(w->pager.reclaim.writeback.kept.n_images, LIMIT / 8);
+    for (unsigned i = 0; i < 20; i++)
+        for (size_t k = 0; k < N; k++)
+            (void)fake_load(w, p + k * WORDS, 1);
+    cr_assert_gt(w->pager.reclaim.writeback.kept.n_images, LIMIT / 4, "pages are only read again");
+}
+
+Test(kept, images_of_resident_pages_yield_to_a_full_pool)
+{
+    struct world *w = world_new(RANGE, LIMIT, true);
+    struct writeback *wb = &w->pager.reclaim.writeback;
+    uint64_t *p = pages(w);
+
+    read_pages(w, p, 1);
+    cr_assert_gt(wb->kept_bytes, 0);
+    /* From now on nothing more fits, as far as is known before it is tried. */
+    w->pager.store.pool.bound_bytes = w->pager.store.pool.held_bytes;
+    write_pages(w, p, 2);
+    read_pages(w, p, 2);
+    cr_assert_leq(w->pager.store.pool.held_bytes, w->pager.store.pool.bound_bytes);
+    cr_assert_eq(wb->kept_bytes, 0);
+    free_all(w, p);
+}
+
+Test(kept, compaction_moves_kept_images_too)
+{
+    struct world *w = world_new(RANGE, 1024, true);
+    uint64_t *blocks[16];
+    const size_t n_blocks = sizeof blocks / sizeof blocks[0];
+
+    /* Their images lie side by side, and most of them go. */
+    for (size_t i = 0; i < n_blocks; i++)
+        blocks[i] = heap_allocate(&w->heap, N * PAGE_BYTES, 0);
+    for (size_t page = 0; page < N; page++)
+        for (size_t i = 0; i < n_blocks; i++)
+            write_page(w, blocks[i], page, 1);
+    for (size_t i = 0; i < n_blocks; i++)
+        if (i % 8 != 0)
+            heap_free(&w->heap, blocks[i], "test");
+    read_pages(w, blocks[0], 1);
+    read_pages(w, blocks[8], 1);
+    cr_assert_gt(w->pager.reclaim.writeback.kept_bytes, 0);
+    reclaim_compact(&w->pager.reclaim);
+    cr_assert_eq(w->pager.reclaim.counters.compactions, 1);
+    for (unsigned round = 0; round < 3; round++) {
+        read_pages(w, blocks[0], 1);
+        read_pages(w, blocks[8], 1);
+    }
+    heap_free(&w->heap, blocks[0], "test");
+    free_all(w, blocks[8]);
+}

@@ -88,7 +88,7 @@ build/tests/programs: $(PROGRAM_SOURCES) $(wildcard tests/programs/*.h)
 BUILD_PACKAGES = gcc libc6-dev liblz4-dev libsodium-dev libxxhash-dev
 TEST_PACKAGES = $(BUILD_PACKAGES) libcriterion-dev libasan8 libubsan1 libtsan2 util-linux python3 python3-numpy \
                 xz-utils zstd sqlite3 git perl gawk coreutils procps redis-tools libpython3.11-testsuite
-BENCH_PACKAGES = $(BUILD_PACKAGES) python3 xz-utils util-linux
+BENCH_PACKAGES = $(BUILD_PACKAGES) python3 xz-utils util-linux redis-tools
 
 deps-build:
 	@tests/install.sh make $(BUILD_PACKAGES)
@@ -132,7 +132,7 @@ demo: deps-build
 
 # ---- benchmarks ----
 
-build/bench/workload: bench/workload.c bench/block.c bench/random.c bench/pattern.c bench/draw.c $(wildcard bench/*.h)
+build/bench/workload: bench/workload.c bench/block.c bench/random.c bench/calls.c bench/pattern.c bench/draw.c $(wildcard bench/*.h)
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -O2 $(WARNINGS) -o $@ $(filter %.c,$^) -lpthread -lm
 

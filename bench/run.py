@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """run.py - the benchmark of GhostMem: what `make bench` calls. One run, one table, every rival measured in the same run.
 
-    run.py [--runs N] [--quick] [--backends thread,signal,segv] [--limits 25,50] [--data text,binary,half] [--issue 2|6]
-           [--markdown] [--json FILE] [--sections fits,over,memory,calls,swap]
+    run.py [--runs N] [--quick] [--backends thread,signal,segv] [--limits 25,50] [--data text,binary,half] [--issue 2|3|4|6]
+           [--markdown] [--json FILE] [--sections fits,over,memory,calls,guard,swap]
 
   fits    wall time of sort, xz and a fill and scan with a limit far above their need, GhostMem by plain malloc, the two in turns
   over    the workload's phases at a limit: plain malloc, GhostMem's backends, a memory cgroup of that limit with zram/lz4 swap, and
           the floor (floors.py), all of them in turns
   memory  tables, the pool's slack, peak RSS and total RAM, from GhostMem's statistics and the kernel's count
   calls   malloc+free of an untouched 1 GiB block, realloc of a frozen block
+  guard   what each backend's way of handling faults and calls costs: one thaw at a time, read(2) into frozen memory, getppid(), a byte
+          through a pipe, requests a second of a Redis server
   swap    2 GiB at a limit of 128 MiB with a swap file, beside images in RAM and beside the kernel's swap file on the same disk in a
           memory cgroup of that limit; once with the page cache that the machine has to spare, once in a cgroup that leaves it none
 
@@ -30,6 +32,7 @@ sys.dont_write_bytecode = True  # no __pycache__ in the source tree
 import floors  # noqa: E402
 import measure  # noqa: E402
 import report  # noqa: E402
+import server  # noqa: E402
 import targets  # noqa: E402
 
 TOP = os.path.dirname(measure.HERE)
@@ -49,7 +52,7 @@ def parse_arguments():
     p.add_argument("--backends", default="signal,thread,segv", help="of thread, signal, segv, auto (signal,thread,segv)")
     p.add_argument("--limits", default="25", help="per cent of the block (25)")
     p.add_argument("--data", default="text", help="of text, binary, half (text)")
-    p.add_argument("--sections", default="fits,over,memory,calls,swap", help="of fits, over, memory, calls, swap (all)")
+    p.add_argument("--sections", default="fits,over,memory,calls,guard,swap", help="of fits, over, memory, calls, guard, swap (all)")
     p.add_argument("--swap", default="/var/tmp", help="where swap files go (/var/tmp)")
     p.add_argument("--markdown", action="store_true", help="print a Markdown table")
     p.add_argument("--json", help="where to write all figures")
@@ -58,7 +61,7 @@ def parse_arguments():
     a = p.parse_args()
     a.backends, a.data, a.sections = a.backends.split(","), a.data.split(","), a.sections.split(",")
     known = [(a.backends, {"thread", "signal", "segv", "auto"}), (a.data, {"text", "binary", "half"}),
-             (a.sections, {"fits", "over", "memory", "calls", "swap"})]
+             (a.sections, {"fits", "over", "memory", "calls", "guard", "swap"})]
     for given, allowed in known:
         if not set(given) <= allowed:
             p.error(f"unknown: {', '.join(sorted(set(given) - allowed))}")
@@ -289,6 +292,56 @@ class Bench:
                 self.add(section, key, f"{work} [{backend}]", "us", [o.reason for o in plain + ghost], plain=plain_us, ghost=ghost_us,
                          slowdown=ratio(ghost_us, plain_us), value=ghost_us)
 
+    # ---- the guard ----
+
+    def guard(self):
+        """Single thaws, system calls and a server: what the way in which faults and calls are handled costs."""
+        a = self.a
+        block = min(a.bytes, 256 * MIB)
+        section = f"guard: {block // MIB} MiB of text, limit {FROZEN_LIMIT_PAGES * measure.PAGE_BYTES // MIB} MiB"
+        command = [a.workload, "--bytes", str(block), "fill,thaw,readcall,getppid,pingpong"]
+        n_values, n_requests = (600, 2000) if a.quick else (3000, 10000)
+        redis_limit = n_values * server.VALUE_BYTES // 4 // measure.PAGE_BYTES
+        modes = ["floor", "plain", *a.backends]
+        runs = {mode: [] for mode in modes}
+        rates = {mode: [] for mode in modes if mode != "floor"}
+        for i in range(a.runs):
+            for mode in modes:
+                self.say(f"guard: {mode}, run {i + 1} of {a.runs}")
+                if mode == "floor":
+                    outcome = measure.run_plain([a.floor])
+                elif mode == "plain":
+                    outcome = measure.run_plain(command)
+                    rates[mode].append(server.run(server.environment(), n_values, n_requests))
+                else:
+                    outcome = measure.run_ghost(command, a.library, FROZEN_LIMIT_PAGES, mode, True)
+                    rates[mode].append(server.run(server.environment(a.library, redis_limit, mode), n_values, n_requests))
+                runs[mode].append(self.keep(f"guard, {mode}", outcome))
+
+        def figure(mode, phase):
+            good = [o.ns(phase) for o in runs[mode] if not o.reason and o.ns(phase) is not None]
+            return median(good) if good else "n/a"
+
+        def rate(mode):
+            good = [per_s for per_s, _ in rates[mode] if per_s]
+            return median(good) if good else "n/a"
+
+        floor = [figure("floor", name) for name in ("trap_copy", "decompress")]
+        floor_ns = sum(floor) if "n/a" not in floor else "n/a"
+        for backend in a.backends:
+            notes = [o.reason for mode in ("floor", "plain", backend) for o in runs[mode]]
+            for phase, work in (("thaw_median", "random thaw, median"), ("thaw_p99", "random thaw, 99th percentile")):
+                ghost = figure(backend, phase)
+                key = f"{phase} {backend}" if phase == "thaw_median" else phase
+                self.add(section, key, f"{work} [{backend}]", "ns", notes, ghost=ghost, floor=floor_ns, vs_floor=ratio(ghost, floor_ns))
+            for phase, work in (("readcall", "read(2) of 1 MiB into frozen memory"), ("getppid", "getppid()"),
+                                ("pingpong", "1 byte to another thread and back")):
+                plain, ghost = figure("plain", phase), figure(backend, phase)
+                self.add(section, phase, f"{work} [{backend}]", "ns", notes, plain=plain, ghost=ghost, slowdown=ratio(ghost, plain))
+            plain, ghost = rate("plain"), rate(backend)
+            self.add(section, "redis", f"redis, GETs of {server.VALUE_BYTES} bytes, limit 25 % [{backend}]", "1/s",
+                     [why for mode in ("plain", backend) for _, why in rates[mode]], plain=plain, ghost=ghost, slowdown=ratio(plain, ghost))
+
     # ---- the swap file ----
 
     def swap(self):
@@ -360,7 +413,7 @@ def main():
     bench = Bench(a)
     # The first touch of memory that the machine itself has to find first (a virtual one, above all) is several times as slow.
     measure.run_plain([a.workload, "--bytes", str(a.bytes * 3 // 2), "fill"])
-    for section in ("fits", "over", "memory", "calls", "swap"):
+    for section in ("fits", "over", "memory", "calls", "guard", "swap"):
         if section in a.sections:
             getattr(bench, section)()
     date = datetime.date.today().isoformat()

@@ -35,6 +35,9 @@ TARGETS = {
         "swap rss": [("value", "<=", 8, "8 MiB")],
         "swap limit": [("value", "<=", 0, "0 pages")],
     },
+    4: {
+        "thaw_median signal": [("vs_floor", "<=", 1.3, "1.3 x floor")],
+    },
     6: {
         **MEMORY,
         "fits": [("slowdown", "<=", 1.01, "1.01 x plain")],

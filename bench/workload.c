@@ -13,11 +13,15 @@
  *   sequpdate    increment the tally word of every page in order, once
  *   randupdate   --ops increments of the tally word of a uniformly random page
  *   zipf         --ops reads of stamps, pages drawn by Zipf's law (theta 0.99, hot pages scattered), after half as many untimed
+ *   thaw         --ops reads of the stamp of a random page, each timed alone: lines thaw_median and thaw_p99
  *   scan         add up every word of the block, 8 times
  *   verify       compare every byte with what it must be
  *   bigfree      16 times malloc and free of an untouched 1 GiB block
  *   realloc      realloc of the filled block to twice its size; its contents are verified after the clock has stopped
  *   reallocmove  the same, with another block right behind if the allocator places it there
+ *   readcall     64 reads of 1 MiB into a block of its own that was written before
+ *   getppid      100,000 calls of getppid()
+ *   pingpong     20,000 times one byte to another thread and back, through pipes
  *
  * Output, a line a phase: name, nanoseconds an access, accesses, seconds. An access is a page (fill, seqread, scan, verify), a read
  * or an update, or a call (bigfree, realloc). With several threads nanoseconds an access is the wall time divided by the accesses
@@ -92,6 +96,12 @@ static void do_phase(struct run *r, const char *spec)
     r->n_phases++;
     if (phase_is(spec, "bigfree")) {
         phase_bigfree(spec);
+    } else if (phase_is(spec, "readcall")) {
+        phase_readcall(spec);
+    } else if (phase_is(spec, "getppid")) {
+        phase_getppid(spec);
+    } else if (phase_is(spec, "pingpong")) {
+        phase_pingpong(spec);
     } else if (phase_is(spec, "fill")) {
         phase_fill(r, spec);
     } else if (!r->is_filled) {
@@ -104,6 +114,8 @@ static void do_phase(struct run *r, const char *spec)
         phase_verify(r, spec);
     } else if (phase_is(spec, "randread")) {
         phase_randread(r, spec, n_threads, 0, draw_uniform);
+    } else if (phase_is(spec, "thaw")) {
+        phase_thaw(r);
     } else if (phase_is(spec, "zipf")) {
         phase_randread(r, spec, n_threads, r->n_ops / 2, draw_zipf);
     } else if (phase_is(spec, "sequpdate")) {

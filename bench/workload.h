@@ -2,7 +2,7 @@
  * workload.h - what the files of the workload program share: the state of a run, and its phases.
  *
  * workload.c reads the command line and calls the phases: block.c (over the whole block, and the allocator's calls), random.c
- * (random pages, in threads). Phases print their own line.
+ * (random pages, in threads), calls.c (single thaws, and system calls). Phases print their own line.
  *
  * Locks: none; phases run one after the other.  Memory: the block from malloc, everything else mapped.
  */
@@ -64,6 +64,11 @@ void phase_scan(struct run *r, const char *name);
 void phase_verify(struct run *r, const char *name);
 void phase_bigfree(const char *name);
 void phase_realloc(struct run *r, const char *name);
+
+void phase_thaw(struct run *r);
+void phase_readcall(const char *name);
+void phase_getppid(const char *name);
+void phase_pingpong(const char *name);
 
 typedef void draw_fn(uint32_t *order, size_t n, size_t n_pages, uint64_t seed);
 

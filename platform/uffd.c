@@ -163,8 +163,10 @@ static int move_doubted(const struct uffd *uffd, uintptr_t dst, uintptr_t src)
     size_t n_done;
 
     for (unsigned i = 0; i < DOUBTS && error == -EEXIST; i++) {
-        if (move_once(uffd, src, dst, 1, &n_done) == -EBUSY)
+        if (move_once(uffd, src, dst, 1, &n_done) == -EBUSY) {
+            uffd_wake(uffd, dst, 1);
             return 0; /* it is there, pinned by now, and not here: that is asked first */
+        }
         error = move_once(uffd, dst, src, 1, &n_done);
     }
     return error;

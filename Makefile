@@ -58,7 +58,7 @@ build/inject/libghostmem.so: $(SOURCES) $(wildcard platform/*.h core/*.h interpo
 # ---- programs under LD_PRELOAD: ours, and real ones ----
 
 TEST_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) -g -O1
-HELPERS = build/tests/probe build/tests/helper_fill build/tests/helper_atomics build/tests/helper_redis build/tests/helper_refuse
+HELPERS = build/tests/probe build/tests/helper_fill build/tests/helper_atomics build/tests/helper_redis build/tests/helper_memcached build/tests/helper_refuse
 
 # The compiler must neither see through the misuse nor drop the calls that are under test.
 build/tests/probe: $(wildcard tests/preload/probe*.[ch])
@@ -87,7 +87,8 @@ build/tests/programs: $(PROGRAM_SOURCES) $(wildcard tests/programs/*.h)
 
 BUILD_PACKAGES = gcc libc6-dev liblz4-dev libsodium-dev libxxhash-dev
 TEST_PACKAGES = $(BUILD_PACKAGES) libcriterion-dev libasan8 libubsan1 libtsan2 util-linux python3 python3-numpy \
-                xz-utils zstd sqlite3 git perl gawk coreutils procps redis-tools libpython3.11-testsuite
+                xz-utils zstd sqlite3 git perl gawk coreutils procps redis-tools libpython3.11-testsuite \
+                memcached postgresql-15
 BENCH_PACKAGES = $(BUILD_PACKAGES) python3 xz-utils util-linux redis-tools
 
 deps-build:

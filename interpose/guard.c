@@ -292,13 +292,23 @@ static bool see_to(struct guard_thread *self, struct guard_call *call)
         if (atomic_load(&self->id) == os_thread_id())
             atomic_store(&self->ending, true);
         break;
-    case SYS_close:
+    case SYS_close: /* and the calls by which a program finds out which descriptors there are */
+    case SYS_fstat:
+    case SYS_newfstatat:
+    case SYS_fcntl:
+    case SYS_ioctl:
+    case SYS_lseek:
+    case SYS_dup:
         if (!is_ours(call->args[0]))
             break;
         guard_return(call, -EBADF);
         return true;
     case SYS_dup2:
     case SYS_dup3:
+        if (is_ours(call->args[0])) {
+            guard_return(call, -EBADF);
+            return true;
+        }
         if (!is_ours(call->args[1]))
             break;
         guard_return(call, -EBUSY);

@@ -2,12 +2,14 @@
 #include "tests/preload/probe.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -60,6 +62,15 @@ static void closing_every_descriptor_loses_nothing(size_t bytes)
     for (int fd = 3; fd < 1024; fd++)
         close(fd);
     check(p, bytes, 1);
+    for (int fd = 3; fd < 1024; fd++) { /* none is left, as far as can be seen */
+        struct stat status;
+
+        CHECK(fstat(fd, &status) == -1 && errno == EBADF);
+        CHECK(fcntl(fd, F_GETFD) == -1 && errno == EBADF);
+        CHECK(lseek(fd, 0, SEEK_CUR) == -1 && errno == EBADF);
+        CHECK(dup(fd) == -1 && errno == EBADF);
+        CHECK(dup2(fd, 0) == -1 && errno == EBADF);
+    }
     fill(p, bytes, 2);
     check(p, bytes, 2);
     for (int fd = 3; fd < 1024; fd++)

@@ -84,7 +84,7 @@ static _Noreturn void child_fail(const char *what)
 
 static void child_redirect(int fd, const char *path, int flags)
 {
-    int file = open(path, flags | O_CLOEXEC, 0600);
+    int file = open(path, flags | O_CLOEXEC, 0644);
 
     if (file < 0 || dup2(file, fd) < 0)
         child_fail(path);

@@ -13,7 +13,7 @@ static void compare_module(size_t limit_pages, const char *module)
 {
     struct trial *trial = trial_begin(limit_pages);
     char line[256];
-    const struct command work = {.argv = {"/bin/sh", "-c", line, NULL}};
+    const struct command work = {.argv = {"/bin/sh", "-c", line, NULL}, .may_yield = true};
     const struct run try_import = {
         .argv = (const char *const[]){"/usr/bin/python3", "-c", "import test.test_signal, test.test_mmap", NULL},
         .env = (const char *const[]){NULL},
@@ -26,7 +26,8 @@ static void compare_module(size_t limit_pages, const char *module)
 
     if (run_program(&try_import, &result) != 0 || result.status != 0)
         trial_skip("Python's test suite is not installed (libpython3.11-testsuite)");
-    (void)snprintf(line, sizeof(line), "/usr/bin/python3 -m test -q %s > ../%s.log 2>&1; echo $?", module, module);
+    /* A socket of a virtual machine's may wait for ever for a host that has none, with and without us. */
+    (void)snprintf(line, sizeof(line), "/usr/bin/python3 -m test -q -i '*VSOCK*' %s > ../tmp/%s.log 2>&1; echo $?", module, module);
     trial_compare(trial, &work);
 }
 
@@ -38,6 +39,21 @@ Test(python, test_signal_ends_the_same_at_64_pages)
 Test(python, test_threading_ends_the_same_at_64_pages)
 {
     compare_module(64, "test_threading");
+}
+
+Test(python, test_io_ends_the_same_at_64_pages)
+{
+    compare_module(64, "test_io");
+}
+
+Test(python, test_socket_ends_the_same_at_64_pages)
+{
+    compare_module(64, "test_socket");
+}
+
+Test(python, test_subprocess_ends_the_same_at_64_pages)
+{
+    compare_module(64, "test_subprocess");
 }
 
 Test(python, test_mmap_ends_the_same_at_64_pages)

@@ -15,6 +15,7 @@
  *                          each where GhostMem should have engaged
  *     GHOSTMEM_TEST_BIN    the absolute path of the directory with our helper programs
  *     GHOSTMEM_TEST_SWAP   becomes GHOSTMEM_SWAP of every run with GhostMem
+ *     GHOSTMEM_TEST_USER   an argument for setpriv(1): as whom everything runs
  *     GHOSTMEM_TEST_KEEP   1 keeps the trial's directory, and the cores in it that `ulimit -c` allows
  *     TMPDIR               where the directory is made; it takes up to 800 MB
  */
@@ -55,6 +56,7 @@ struct command {
     const char *input;            /* standard input, relative to the run's directory; NULL: /dev/null */
     const char *output;           /* standard output, a file in the run's directory; NULL: "stdout" */
     bool may_fit;                 /* do not demand that the data exceed the limit */
+    bool may_yield;               /* it hands the kernel more at once than the limit holds: the limit may yield */
 };
 
 /*

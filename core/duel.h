@@ -3,7 +3,8 @@
  *
  * Set duelling (Qureshi et al., ISCA 2007) in time instead of sets: for a turn of so many units of work each way is
  * used and the time is taken; the cheaper one is kept for many turns, more with each duel that it wins again, and then
- * both are tried anew. A turn's first half is not counted: it still pays for what the other way left behind.
+ * both are tried anew; at once when a unit has come to cost another sum, because the program does something else. The first half
+ * of a duel's turn is not counted: it still pays for what the other way left behind.
  *
  * Calls: nothing.  Locks: the caller's.  Memory: the struct.
  */
@@ -14,16 +15,18 @@
 
 struct duel {
     unsigned way;        /* the one to use now: 0 or 1 */
-    bool decided;        /* @way has won; else its turn is being timed */
     bool fixed;          /* for good: nothing is timed */
-    uint64_t turn_units; /* of work, for each way in a duel */
-    uint64_t n_left;     /* units until something changes */
+    bool decided;        /* @way has won; else its turn is being timed */
+    unsigned winner;     /* of the last duel; 2: there was none */
+    unsigned keep_turns; /* it is kept for so many ... */
+    unsigned n_kept;     /* ... of which these are over */
+    uint64_t turn_units; /* of work */
+    uint64_t n_left;     /* of this turn's units */
     uint64_t n_counted;  /* units of this turn that are in @spent_ns */
     uint64_t spent_ns;
-    uint64_t last_ns;    /* when work was last done; 0: it is not known */
+    uint64_t last_ns;      /* when work was last done; 0: it is not known */
     uint64_t ps_a_unit[2]; /* what the last duel found: picoseconds */
-    unsigned winner;     /* of the last duel */
-    unsigned keep_turns; /* it was kept, or is, for so many */
+    uint64_t kept_ps;      /* what a unit cost in the winner's first turn */
 };
 
 /* Both ways are tried first, way 0 before way 1. @turn_units: at least 2. */
@@ -32,15 +35,9 @@ void duel_init(struct duel *duel, uint64_t turn_units);
 /* No duel: @way for good. */
 void duel_fix(struct duel *duel, unsigned way);
 
-/* Does duel_count() need the time? */
-static inline bool duel_is_timing(const struct duel *duel)
-{
-    return !duel->fixed && !duel->decided;
-}
-
 /*
- * @n units of work have been done. @now_ns: a monotonic clock, any value where duel_is_timing() is false. A pause counts as
- * DUEL_LONGEST_NS at most: the program was waiting for something else.
+ * @n units of work have been done. @now_ns: a monotonic clock. A pause counts as DUEL_LONGEST_NS at most: the program was
+ * waiting for something else.
  */
 void duel_count(struct duel *duel, uint64_t n, uint64_t now_ns);
 

@@ -149,7 +149,8 @@ size_t reclaim_grant_locked(struct reclaim *r, unsigned worker, size_t wanted, b
     n_granted = min_size(wanted, max_size(n_free, 1));
     *exhausted = false;
     charge_locked(r, n_granted);
-    duel_count(&r->duel, n_granted, duel_is_timing(&r->duel) ? os_now_ns() : 0);
+    if (!r->duel.fixed)
+        duel_count(&r->duel, n_granted, os_now_ns());
     if (r->duel.way == RECLAIM_BACKGROUND && free_frames_locked(r) < r->low_free)
         os_event_signal(&r->frames_wanted);
     return n_granted;

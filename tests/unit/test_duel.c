@@ -13,7 +13,7 @@ static uint64_t work(struct duel *duel, uint64_t *now_ns, const uint64_t cost_ns
     for (uint64_t i = 0; i < n; i++) {
         n_second += duel->way;
         *now_ns += cost_ns[duel->way];
-        duel_count(duel, 1, duel_is_timing(duel) ? *now_ns : 0);
+        duel_count(duel, 1, *now_ns);
     }
     return n_second;
 }
@@ -43,16 +43,31 @@ Test(duel, a_draw_goes_to_the_first)
     cr_assert(duel.decided);
 }
 
-Test(duel, it_is_fought_again_when_things_change)
+Test(duel, it_is_fought_again_when_the_other_way_has_become_cheaper)
 {
     static const uint64_t before[2] = {1000, 2000};
-    static const uint64_t after[2] = {3000, 2000};
+    static const uint64_t after[2] = {1000, 500};
     uint64_t now_ns = 5;
     struct duel duel;
 
     duel_init(&duel, TURN);
     work(&duel, &now_ns, before, 1000 * TURN);
     cr_assert_gt(work(&duel, &now_ns, after, 1000 * TURN), 800 * TURN);
+}
+
+Test(duel, it_is_fought_again_at_once_when_the_program_does_something_else)
+{
+    static const uint64_t before[2] = {1000, 2000};
+    static const uint64_t dearer[2] = {3000, 2000};
+    static const uint64_t cheaper[2] = {500, 400};
+    uint64_t now_ns = 5;
+    struct duel duel;
+
+    duel_init(&duel, TURN);
+    work(&duel, &now_ns, before, 1000 * TURN);
+    cr_assert_gt(work(&duel, &now_ns, dearer, 20 * TURN), 15 * TURN);
+    work(&duel, &now_ns, before, 1000 * TURN);
+    cr_assert_gt(work(&duel, &now_ns, cheaper, 20 * TURN), 15 * TURN);
 }
 
 Test(duel, what_one_way_leaves_behind_is_not_the_others_cost)
@@ -105,6 +120,5 @@ Test(duel, a_fixed_way_is_kept)
     struct duel duel;
 
     duel_fix(&duel, 1);
-    cr_assert(!duel_is_timing(&duel));
     cr_assert_eq(work(&duel, &now_ns, first_wins, 1000), 1000);
 }

@@ -1,7 +1,7 @@
 /* test_duel.c - which of two ways is used, by what they cost on a clock of the test's own. */
 #include "core/duel.h"
 
-#include <criterion/criterion.h>
+#include "tests/unit/unit.h"
 
 #define TURN 100
 

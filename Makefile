@@ -138,6 +138,13 @@ check-build: libghostmem.so build/inject/libghostmem.so build/unit/plain build/u
 
 layers:
 	@tests/layers.sh
+	@tests/docs.sh
+
+PREFIX ?= /usr/local
+install: libghostmem.so
+	install -D -m 755 libghostmem.so $(DESTDIR)$(PREFIX)/lib/libghostmem.so
+	install -D -m 644 doc/libghostmem.7 $(DESTDIR)$(PREFIX)/share/man/man7/libghostmem.7
+	install -D -m 644 doc/ghostmem.gdb $(DESTDIR)$(PREFIX)/share/ghostmem/ghostmem.gdb
 
 demo: deps-build
 	@$(MAKE) --no-print-directory libghostmem.so
@@ -160,4 +167,4 @@ bench: deps-bench
 clean:
 	rm -rf build libghostmem.so
 
-.PHONY: all clean check soak check-build layers demo bench deps-build deps-test deps-bench
+.PHONY: all clean install check soak check-build layers demo bench deps-build deps-test deps-bench

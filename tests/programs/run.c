@@ -93,7 +93,13 @@ static void child_redirect(int fd, const char *path, int flags)
 static _Noreturn void child_exec(const struct run *run, char **argv, char **env)
 {
     const struct rlimit no_core = {0, 0};
+    sigset_t none;
 
+    /* As a login gives them, whatever started the tests: under nohup(1) SIGHUP would be ignored in all of them. */
+    for (int number = 1; number < 32; number++)
+        (void)signal(number, SIG_DFL);
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
     /* Both here and in the parent: whichever comes first, the group exists when it is needed. */
     (void)setpgid(0, 0);
     /* Criterion kills a test that overstays; its program must not live on and take the processor from the others. */

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# docs.sh - the README and the manual page know every setting, and no other; the README knows every key of the statistics.
+set -u
+cd "$(dirname "$0")/.."
+
+bad=0
+complain() {
+    echo "$1"
+    bad=1
+}
+
+settings=$(sed -n 's/^    {"\([A-Z_]*\)", parse_.*/GHOSTMEM_\1/p' core/config.c | sort)
+[ -n "$settings" ] || complain "docs.sh: no settings found in core/config.c"
+for document in README.md doc/libghostmem.7; do
+    case $document in
+    *.md) documented=$(sed -n 's/^| \(GHOSTMEM_[A-Z_]*\) |.*/\1/p' "$document" | sort) ;;
+    *) documented=$(sed -n 's/^\.BI\{0,1\}R\{0,1\} \(GHOSTMEM_[A-Z_]*\)=.*/\1/p' "$document" | sort) ;;
+    esac
+    [ "$settings" = "$documented" ] ||
+        complain "$document: its settings are not those of core/config.c: $(diff <(echo "$settings") <(echo "$documented") | grep '^[<>]' | tr '\n' ' ')"
+done
+
+keys=$(sed -n 's/^    NUMBER(\([a-z_]*\)),/\1/p' core/stats.c)
+[ -n "$keys" ] || complain "docs.sh: no keys found in core/stats.c"
+described=$(sed -n '/^## Reading the statistics/,/^## The swap file/p' README.md)
+for key in $keys; do
+    grep -qw "$key" <<<"$described" || complain "README.md: the statistics' key $key is not described"
+done
+
+if command -v groff >/dev/null; then
+    warnings=$(groff -man -Tutf8 -ww doc/libghostmem.7 2>&1 >/dev/null)
+    [ -z "$warnings" ] || complain "doc/libghostmem.7: $warnings"
+fi
+exit $bad

@@ -69,6 +69,10 @@ build/tests/helper_refuse: tests/preload/helper_refuse.c
 	@mkdir -p $(@D)
 	$(CC) $(TEST_CFLAGS) -o $@ $<
 
+build/tests/helper_redis build/tests/helper_memcached: build/tests/helper_%: tests/programs/helper_%.c tests/programs/client.c tests/programs/client.h
+	@mkdir -p $(@D)
+	$(CC) $(TEST_CFLAGS) -o $@ $(filter %.c,$^)
+
 build/tests/helper_%: tests/programs/helper_%.c
 	@mkdir -p $(@D)
 	$(CC) $(TEST_CFLAGS) -o $@ $< -lpthread
@@ -78,7 +82,7 @@ build/tests/preload: $(PRELOAD_SOURCES) tests/preload/outcome.h tests/programs/r
 	@mkdir -p $(@D)
 	$(CC) $(TEST_CFLAGS) -o $@ $(PRELOAD_SOURCES) -lcriterion
 
-PROGRAM_SOURCES = $(filter-out tests/programs/helper_%.c,$(wildcard tests/programs/*.c))
+PROGRAM_SOURCES = $(filter-out tests/programs/helper_%.c tests/programs/client.c,$(wildcard tests/programs/*.c))
 build/tests/programs: $(PROGRAM_SOURCES) $(wildcard tests/programs/*.h)
 	@mkdir -p $(@D)
 	$(CC) $(TEST_CFLAGS) -o $@ $(PROGRAM_SOURCES) -lcriterion -lm

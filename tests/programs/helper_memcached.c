@@ -3,29 +3,21 @@
  *
  * helper_memcached VALUES BYTES: so many values of so many bytes. Prints what it did; ends with 0 when every value was right.
  */
-#include <errno.h>
+#include "client.h"
+
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define BINARY "/usr/bin/memcached"
 #define SOCKET "memcached.socket"
-#define ATTEMPTS 3000 /* of 10 ms each */
 #define N_CONNECTIONS 4
 
 static FILE *to[N_CONNECTIONS];
 static FILE *from[N_CONNECTIONS];
-
-static _Noreturn void fail(const char *what)
-{
-    fprintf(stderr, "helper_memcached: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
 
 static pid_t start(void)
 {
@@ -39,34 +31,12 @@ static pid_t start(void)
     _exit(127);
 }
 
-static int connect_to(pid_t server)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = SOCKET};
-    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-
-    for (int i = 0; i < ATTEMPTS; i++) {
-        if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
-            return fd;
-        if (waitpid(server, NULL, WNOHANG) != 0)
-            fail("the server ended");
-        usleep(10000);
-    }
-    fail("no connection");
-}
-
-static unsigned char byte_of(unsigned long value, size_t i)
-{
-    static const char words[] = "the old words ";
-
-    return i % 3 == 0 ? (unsigned char)('a' + (value * 31 + i / 64) % 26) : (unsigned char)words[i % (sizeof words - 1)];
-}
-
 static void expect(FILE *connection, const char *wanted)
 {
     char line[256];
 
     if (fgets(line, sizeof line, connection) == NULL)
-        fail("no answer");
+        client_fail("no answer");
     if (strcmp(line, wanted) != 0) {
         fprintf(stderr, "helper_memcached: %s instead of %s\n", line, wanted);
         exit(1);
@@ -76,8 +46,7 @@ static void expect(FILE *connection, const char *wanted)
 static void send_set(FILE *connection, unsigned long value, size_t bytes)
 {
     fprintf(connection, "set key%lu 0 0 %zu\r\n", value, bytes);
-    for (size_t i = 0; i < bytes; i++)
-        putc(byte_of(value, i), connection);
+    client_put(connection, value, bytes);
     fputs("\r\n", connection);
     fflush(connection);
 }
@@ -88,11 +57,7 @@ static void receive(FILE *connection, unsigned long value, size_t bytes)
 
     snprintf(line, sizeof line, "VALUE key%lu 0 %zu\r\n", value, bytes);
     expect(connection, line);
-    for (size_t i = 0; i < bytes; i++)
-        if (getc(connection) != byte_of(value, i)) {
-            fprintf(stderr, "helper_memcached: value %lu is wrong at byte %zu\n", value, i);
-            exit(1);
-        }
+    client_check(connection, value, bytes);
     expect(connection, "\r\n");
     expect(connection, "END\r\n");
 }
@@ -132,19 +97,13 @@ int main(int argc, char **argv)
         return 2;
     }
     server = start();
-    for (unsigned k = 0; k < N_CONNECTIONS; k++) {
-        int fd = connect_to(server);
-
-        to[k] = fdopen(fd, "w");
-        from[k] = fdopen(dup(fd), "r");
-        if (to[k] == NULL || from[k] == NULL)
-            fail("fdopen");
-    }
+    for (unsigned k = 0; k < N_CONNECTIONS; k++)
+        client_connect(server, SOCKET, &to[k], &from[k]);
     set_all(n_values, bytes);
     get_all(n_values, bytes);
     /* It ends by itself when it is told to by SIGTERM or SIGINT, with 0. */
     if (kill(server, SIGTERM) != 0 || waitpid(server, &status, 0) != server || status != 0)
-        fail("the server did not end well");
+        client_fail("the server did not end well");
     (void)unlink(SOCKET);
     printf("%lu values of %zu bytes, set and read back\n", n_values, bytes);
     return 0;

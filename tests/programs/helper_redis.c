@@ -4,29 +4,21 @@
  * helper_redis VALUES BYTES: so many values of so many bytes. Prints what it did; ends with 0 when every value was right.
  * Debian's redis-tools brings the server under another name, and no service with it.
  */
-#include <errno.h>
+#include "client.h"
+
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define BINARY "/usr/bin/redis-check-rdb"
 #define SOCKET "redis.socket"
-#define ATTEMPTS 3000 /* of 10 ms each */
 
 static FILE *to;
 static FILE *from;
-
-static _Noreturn void fail(const char *what)
-{
-    fprintf(stderr, "helper_redis: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
 
 static pid_t start(void)
 {
@@ -39,28 +31,6 @@ static pid_t start(void)
     execl(BINARY, "redis-server", "--port", "0", "--unixsocket", SOCKET, "--save", "", "--appendonly", "no", "--dir", ".",
           "--rdbcompression", "no", (char *)NULL);
     _exit(127);
-}
-
-static int connect_to(pid_t server)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = SOCKET};
-    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-
-    for (int i = 0; i < ATTEMPTS; i++) {
-        if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
-            return fd;
-        if (waitpid(server, NULL, WNOHANG) != 0)
-            fail("the server ended");
-        usleep(10000);
-    }
-    fail("no connection");
-}
-
-static unsigned char byte_of(unsigned long value, size_t i)
-{
-    static const char words[] = "the old words ";
-
-    return i % 3 == 0 ? (unsigned char)('a' + (value * 31 + i / 64) % 26) : (unsigned char)words[i % (sizeof words - 1)];
 }
 
 static void send_words(size_t n, const char *const *words)
@@ -76,7 +46,7 @@ static const char *answer(void)
     static char line[256];
 
     if (fflush(to) != 0 || fgets(line, sizeof line, from) == NULL)
-        fail("no answer");
+        client_fail("no answer");
     return line;
 }
 
@@ -96,8 +66,7 @@ static void set(unsigned long value, size_t bytes)
 
     snprintf(key, sizeof key, "key%lu", value);
     fprintf(to, "*3\r\n$3\r\nSET\r\n$%zu\r\n%s\r\n$%zu\r\n", strlen(key), key, bytes);
-    for (size_t i = 0; i < bytes; i++)
-        putc(byte_of(value, i), to);
+    client_put(to, value, bytes);
     fputs("\r\n", to);
     expect("+OK");
 }
@@ -111,13 +80,9 @@ static void get(unsigned long value, size_t bytes)
     send_words(2, (const char *const[]){"GET", key});
     snprintf(size, sizeof size, "$%zu\r\n", bytes);
     expect(size);
-    for (size_t i = 0; i < bytes; i++)
-        if (getc(from) != byte_of(value, i)) {
-            fprintf(stderr, "helper_redis: value %lu is wrong at byte %zu\n", value, i);
-            exit(1);
-        }
+    client_check(from, value, bytes);
     if (getc(from) != '\r' || getc(from) != '\n')
-        fail("no end of a value");
+        client_fail("no end of a value");
 }
 
 /* The server forks, and its child writes all values while the server goes on. */
@@ -129,14 +94,14 @@ static void save(unsigned long n_values, size_t bytes)
     expect("+Background saving started");
     for (unsigned long i = 0; i < n_values; i += 7)
         get(i, bytes);
-    for (int i = 0; i < ATTEMPTS; i++) {
+    for (int i = 0; i < CLIENT_ATTEMPTS; i++) {
         if (stat("dump.rdb", &status) == 0 && (size_t)status.st_size > n_values * bytes) {
             unlink("dump.rdb");
             return;
         }
         usleep(10000);
     }
-    fail("no dump.rdb of the right size");
+    client_fail("no dump.rdb of the right size");
 }
 
 int main(int argc, char **argv)
@@ -144,7 +109,6 @@ int main(int argc, char **argv)
     unsigned long n_values = argc > 2 ? strtoul(argv[1], NULL, 10) : 0;
     size_t bytes = argc > 2 ? strtoul(argv[2], NULL, 10) : 0;
     int status;
-    int fd;
     pid_t server;
 
     if (n_values == 0 || bytes == 0) {
@@ -152,11 +116,7 @@ int main(int argc, char **argv)
         return 2;
     }
     server = start();
-    fd = connect_to(server);
-    to = fdopen(fd, "w");
-    from = fdopen(dup(fd), "r");
-    if (to == NULL || from == NULL)
-        fail("fdopen");
+    client_connect(server, SOCKET, &to, &from);
     for (unsigned long i = 0; i < n_values; i++)
         set(i, bytes);
     save(n_values, bytes);
@@ -165,7 +125,7 @@ int main(int argc, char **argv)
     send_words(2, (const char *const[]){"SHUTDOWN", "NOSAVE"});
     fflush(to);
     if (waitpid(server, &status, 0) != server || status != 0)
-        fail("the server did not end well");
+        client_fail("the server did not end well");
     (void)unlink(SOCKET);
     printf("%lu values of %zu bytes, saved and read back\n", n_values, bytes);
     return 0;

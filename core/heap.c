@@ -344,6 +344,8 @@ static void return_span(struct heap *heap, page_number first, size_t n_pages, bo
 {
     int error = empty ? 0 : pager_discard(heap->pager, first, n_pages);
 
+    if (error == 0)
+        error = pager_unprotect(heap->pager, first, n_pages);
     os_lock_take(&heap->lock);
     heap->live_pages -= n_pages;
     /* Pages that may still hold what the program wrote cannot be handed out as zeros: the span is retired. */

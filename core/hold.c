@@ -31,6 +31,21 @@ void hold_add(struct hold *hold, page_number first, page_number end)
     hold->ranges[hold->n++] = (struct hold_range){first, end};
 }
 
+bool hold_overlaps(const struct hold *hold, page_number first, page_number end)
+{
+    for (uint32_t i = 0; i < hold->n; i++)
+        if (first < hold->ranges[i].end && hold->ranges[i].first < end)
+            return true;
+    return false;
+}
+
+void hold_remove(struct hold *hold, page_number first, page_number end)
+{
+    for (uint32_t i = hold->n; i-- > 0;)
+        if (hold->ranges[i].first >= first && hold->ranges[i].end <= end)
+            hold->ranges[i] = hold->ranges[--hold->n];
+}
+
 void hold_start(struct holds *holds, struct hold *hold)
 {
     atomic_store_explicit(&hold->active, 1, memory_order_release);

@@ -2,7 +2,8 @@
  * hold.h - page ranges that must stay resident while the kernel works on them.
  *
  * A hold belongs to one thread, which fills it in while it is not active. While it is active nothing in its ranges is
- * evicted. Ending it is one store, made by whoever has done with it, without a lock: eviction looks at each round.
+ * evicted. Ending it is one store, made by whoever has done with it, without a lock: eviction looks at each round. What changes
+ * while it is active, changes under pager.lock.
  *
  * Calls: nothing.  Locks: none to end one; filling in and starting are its thread's alone.  Memory: its owner's, for ever.
  */
@@ -44,6 +45,12 @@ void hold_clear(struct hold *hold);
 
 /* One more range of an inactive hold. */
 void hold_add(struct hold *hold, page_number first, page_number end);
+
+/* Does it contain any of these pages? */
+bool hold_overlaps(const struct hold *hold, page_number first, page_number end);
+
+/* Its ranges that lie within these pages go; those that reach further stay. */
+void hold_remove(struct hold *hold, page_number first, page_number end);
 
 void hold_start(struct holds *holds, struct hold *hold);
 

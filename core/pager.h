@@ -48,6 +48,8 @@ struct pager {
     _Atomic unsigned n_remaps; /* moves by mremap(2): each costs mappings */
 
     struct holds holds;
+    struct hold sealed;       /* with by_protection: what the program protects in a way of its own */
+    _Atomic bool reprotected; /* there was such a call */
     struct visits visits;
     struct pagetable table;
     struct store store;
@@ -92,6 +94,15 @@ void pager_allow_read_ahead(struct pager *pager);
  * Context: a thread of the program that holds no lock of ours, on a stack of ours or between visit_begin() and visit_end().
  */
 void pager_hold(struct pager *pager, struct hold *hold);
+
+/* Bring in all pages [@first, @end), which a hold of the caller's keeps. Context: as pager_hold(). */
+void pager_bring_in(struct pager *pager, page_number first, page_number end);
+
+/* mprotect(2) by the program. 0 or -errno. Context: as pager_hold(). */
+int pager_protect(struct pager *pager, page_number first, size_t n_pages, int protection);
+
+/* Discarded pages are readable and writable again, whatever their block's protection was. 0 or -errno. */
+int pager_unprotect(struct pager *pager, page_number first, size_t n_pages);
 
 /* The fault callback: makes the page accessible. Context: fault path. */
 void pager_fault(struct pager *pager, struct fault *fault);

@@ -460,6 +460,14 @@ static void hold_all(void *arg, unsigned worker)
     }
 }
 
+void pager_bring_in(struct pager *pager, page_number first, page_number end)
+{
+    const struct hold range = {.n = 1, .ranges = {{first, end}}};
+    struct hold_job job = {.pager = pager, .hold = &range};
+
+    pager->backend->run(pager->backend, hold_all, &job);
+}
+
 void pager_hold(struct pager *pager, struct hold *hold)
 {
     struct hold_job job = {.pager = pager, .hold = hold};

@@ -267,7 +267,7 @@ static void read_slots(struct reclaim *r, struct reclaim_worker *w, size_t n, bo
 
         while (i + length < n && w->slots[i + length] == w->slots[i] + length)
             length++;
-        *read = os_mem_peek(w->pages[i], (const void *)limbo_address(&r->limbo, w->slots[i]), length * PAGE_BYTES) == 0;
+        *read = os_mem_read(w->pages[i], (const void *)limbo_address(&r->limbo, w->slots[i]), length * PAGE_BYTES) == 0;
         i += length;
     }
 }

@@ -2,6 +2,7 @@
 #include "interpose/guard.h"
 
 #include "interpose/libc.h"
+#include "interpose/memory.h"
 
 #include "platform/file.h"
 #include "platform/sys.h"
@@ -224,31 +225,12 @@ static bool is_ours(unsigned long fd)
     return fd <= INT32_MAX && os_file_next_owned((int)fd) == (int)fd;
 }
 
-/* madvise(2) where it means frozen pages: true, it is done. */
-static bool advise(const struct guard_call *call)
-{
-    size_t bytes = round_up(call->args[1], PAGE_BYTES);
-    int advice = (int)call->args[2];
-
-    if (!heap_owns(&ghost.heap, (const void *)call->args[0]) || call->args[0] % PAGE_BYTES != 0 ||
-        bytes > ghost.heap.bytes || (bytes > 0 && !heap_owns(&ghost.heap, (const void *)(call->args[0] + bytes - 1))))
-        return false;
-    if (advice != MADV_DONTNEED && advice != MADV_FREE && advice != MADV_HUGEPAGE)
-        return false;
-    if (bytes == 0 || advice == MADV_HUGEPAGE) {
-        guard_return(call, 0);
-        return true;
-    }
-    guard_return(call, pager_discard(&ghost.pager, (page_number)((call->args[0] - ghost.heap.base) >> PAGE_SHIFT),
-                                     bytes / PAGE_BYTES) == 0 ? 0 : -EINVAL);
-    return true;
-}
-
 /* True: the call is over, or on its way by other means. */
 static bool see_to(struct guard_thread *self, struct guard_call *call)
 {
     ucontext_t *context = call->context;
     os_sigset mask;
+    int result;
 
     switch (call->number) {
     case SYS_rt_sigaction:
@@ -320,8 +302,14 @@ static bool see_to(struct guard_thread *self, struct guard_call *call)
                                               (unsigned)call->args[2] & ~2u));
         return true;
     case SYS_madvise:
-        if (!advise(call))
+        if (!memory_advise(call->args[0], call->args[1], (int)call->args[2], &result))
             break;
+        guard_return(call, result);
+        return true;
+    case SYS_mprotect:
+        if (!memory_protect(call->args[0], call->args[1], (int)call->args[2], &result))
+            break;
+        guard_return(call, result);
         return true;
     case SYS_io_uring_setup:
     case SYS_io_setup:

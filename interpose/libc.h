@@ -27,6 +27,7 @@ struct libc {
     void *(*pvalloc)(size_t);
     size_t (*malloc_usable_size)(void *);
     int (*madvise)(void *, size_t, int);
+    int (*mprotect)(void *, size_t, int);
     int (*sigaction)(int, const struct sigaction *, struct sigaction *);
     void (*(*signal)(int, void (*)(int)))(int);
     int (*sigprocmask)(int, const sigset_t *, sigset_t *);

@@ -40,6 +40,12 @@ int os_mem_commit(void *addr, size_t bytes)
     return (int)sys_call3(SYS_mprotect, addr, bytes, PROT_READ | PROT_WRITE);
 }
 
+int os_mem_protect(void *addr, size_t bytes, int protection)
+{
+    OS_MAY_FAIL(ENOMEM);
+    return (int)sys_call3(SYS_mprotect, addr, bytes, protection);
+}
+
 int os_mem_map(size_t bytes, void **addr)
 {
     OS_MAY_FAIL(ENOMEM);
@@ -118,15 +124,20 @@ static int peek_by_file(void *buffer, const void *addr, size_t bytes)
     return got == (long)bytes ? 0 : -EFAULT;
 }
 
-int os_mem_peek(void *buffer, const void *addr, size_t bytes)
+int os_mem_read(void *buffer, const void *addr, size_t bytes)
 {
     struct iovec local = {.iov_base = buffer, .iov_len = bytes};
     struct iovec remote = {.iov_base = (void *)(uintptr_t)addr, .iov_len = bytes};
-    long result;
 
+    /* By the thread's own number: the process's first thread may have ended, and has no memory then. */
+    return sys_call6(SYS_process_vm_readv, sys_call0(SYS_gettid), (long)&local, 1, (long)&remote, 1, 0) == (long)bytes ? 0
+                                                                                                              : -EFAULT;
+}
+
+int os_mem_peek(void *buffer, const void *addr, size_t bytes)
+{
     OS_MAY_FAIL(EFAULT);
-    result = sys_call6(SYS_process_vm_readv, sys_call0(SYS_getpid), (long)&local, 1, (long)&remote, 1, 0);
-    return result == (long)bytes ? 0 : peek_by_file(buffer, addr, bytes);
+    return os_mem_read(buffer, addr, bytes) == 0 ? 0 : peek_by_file(buffer, addr, bytes);
 }
 
 bool os_mem_is_present(const void *addr)

@@ -22,6 +22,9 @@ int os_mem_reserve(size_t bytes, void **addr);
 /* Make [@addr, @addr + @bytes) of a reservation readable and writable; zero-filled on first touch. 0 or -ENOMEM. */
 int os_mem_commit(void *addr, size_t bytes);
 
+/* As the program asks for it. @protection: of mprotect(2). 0 or -errno. */
+int os_mem_protect(void *addr, size_t bytes, int protection);
+
 /* Map @bytes of ordinary zeroed memory outside any reservation. 0 and *@addr, or -ENOMEM. */
 int os_mem_map(size_t bytes, void **addr);
 
@@ -49,6 +52,9 @@ int os_mem_move(void *from, void *to, size_t bytes);
 
 /* Break sharing with a forked child: the page becomes this process's own. 0 or -errno. Source: MADV_POPULATE_WRITE. */
 int os_mem_unshare(void *addr, size_t bytes);
+
+/* Copy pages through the kernel's view of them. 0 or -EFAULT: refused, or not readable. */
+int os_mem_read(void *buffer, const void *addr, size_t bytes);
 
 /*
  * Copy @bytes from @addr into @buffer although @addr may be unreadable at any moment. 0 or -EFAULT.

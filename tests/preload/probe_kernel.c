@@ -5,11 +5,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -105,6 +108,62 @@ static void discarded_memory_reads_as_zeros(size_t bytes)
     check(p, bytes / 4, 1);
 }
 
+static sigjmp_buf fault_back;
+
+static void note_fault(int number)
+{
+    (void)number;
+    siglongjmp(fault_back, 1);
+}
+
+/* Does a read of *@p, or a write to it, end in SIGSEGV? */
+static int is_refused(volatile char *p, int writes)
+{
+    if (sigsetjmp(fault_back, 1) != 0)
+        return 1;
+    if (writes)
+        *p = *p;
+    else
+        (void)*p;
+    return 0;
+}
+
+/* Frozen and resident pages, a guard page among them, through evictions; then free, and the next block. */
+static void protected_memory_keeps_its_protection(size_t bytes)
+{
+    struct sigaction action = {.sa_handler = note_fault};
+    char *p = filled(bytes, 1);
+    char *aligned = (char *)(((uintptr_t)p + PAGE - 1) & ~(uintptr_t)(PAGE - 1));
+    char *read_only = aligned + 2 * PAGE;
+    char *last = aligned + (bytes / PAGE - 2) * PAGE;
+
+    CHECK(sigaction(SIGSEGV, &action, NULL) == 0);
+    CHECK(mprotect(read_only, 8 * PAGE, PROT_READ) == 0);
+    CHECK(syscall(SYS_mprotect, last, PAGE, PROT_NONE) == 0);
+    for (int round = 0; round < 3; round++) {
+        char *q = filled(bytes, 2);
+
+        for (size_t i = 0; i < 8; i++) {
+            CHECK(is_refused(read_only + i * PAGE, 1));
+            CHECK(!is_refused(read_only + i * PAGE, 0));
+        }
+        CHECK(is_refused(last, 0) && is_refused(last + PAGE - 1, 1));
+        CHECK(!is_refused(last - 1, 1) && !is_refused(last + PAGE, 1));
+        check(q, bytes, 2);
+        free(q);
+    }
+    CHECK(syscall(SYS_mprotect, last, PAGE, PROT_READ | PROT_WRITE) == 0);
+    check(p, bytes, 1);
+    CHECK(mprotect(read_only, 8 * PAGE, PROT_READ | PROT_WRITE) == 0);
+    fill(p, bytes, 3);
+    check(p, bytes, 3);
+    CHECK(mprotect(read_only, 8 * PAGE, PROT_READ) == 0);
+    free(p);
+    p = filled(bytes, 4);
+    check(p, bytes, 4);
+    free(p);
+}
+
 static void locked_memory_is_freed_and_zeroed(size_t bytes)
 {
     size_t part = 64 * PAGE;
@@ -186,6 +245,7 @@ const struct probe probes_kernel[] = {
     {"closing_every_descriptor_loses_nothing", closing_every_descriptor_loses_nothing},
     {"nothing_runs_while_the_program_fits", nothing_runs_while_the_program_fits},
     {"discarded_memory_reads_as_zeros", discarded_memory_reads_as_zeros},
+    {"protected_memory_keeps_its_protection", protected_memory_keeps_its_protection},
     {"locked_memory_is_freed_and_zeroed", locked_memory_is_freed_and_zeroed},
     {"privileges_are_dropped_after_the_start", privileges_are_dropped_after_the_start},
     {"mutex_in_frozen_memory", mutex_in_frozen_memory},

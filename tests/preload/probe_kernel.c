@@ -109,23 +109,31 @@ static void discarded_memory_reads_as_zeros(size_t bytes)
 }
 
 static sigjmp_buf fault_back;
+static volatile int is_fault_expected;
 
 static void note_fault(int number)
 {
     (void)number;
+    if (!is_fault_expected)
+        _exit(3);
     siglongjmp(fault_back, 1);
 }
 
 /* Does a read of *@p, or a write to it, end in SIGSEGV? */
 static int is_refused(volatile char *p, int writes)
 {
-    if (sigsetjmp(fault_back, 1) != 0)
-        return 1;
-    if (writes)
-        *p = *p;
-    else
-        (void)*p;
-    return 0;
+    volatile int refused = 1;
+
+    is_fault_expected = 1;
+    if (sigsetjmp(fault_back, 1) == 0) {
+        if (writes)
+            *p = *p;
+        else
+            (void)*p;
+        refused = 0;
+    }
+    is_fault_expected = 0;
+    return refused;
 }
 
 /* Frozen and resident pages, a guard page among them, through evictions; then free, and the next block. */

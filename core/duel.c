@@ -84,7 +84,7 @@ void duel_count(struct duel *duel, uint64_t n, uint64_t now_ns)
 {
     if (duel->fixed)
         return;
-    if (duel->last_ns != 0 && (duel->decided || duel->n_left <= duel->turn_units / 2)) {
+    if (duel->last_ns != 0 && ((duel->decided && duel->n_kept > 0) || duel->n_left <= duel->turn_units / 2)) {
         uint64_t spent_ns = now_ns - duel->last_ns;
 
         duel->spent_ns += spent_ns < DUEL_LONGEST_NS ? spent_ns : DUEL_LONGEST_NS;

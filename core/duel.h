@@ -3,8 +3,8 @@
  *
  * Set duelling (Qureshi et al., ISCA 2007) in time instead of sets: for a turn of so many units of work each way is
  * used and the time is taken; the cheaper one is kept for many turns, more with each duel that it wins again, and then
- * both are tried anew; at once when a unit has come to cost another sum, because the program does something else. The first half
- * of a duel's turn is not counted: it still pays for what the other way left behind.
+ * both are tried anew; at once when a unit has come to cost another sum, because the program does something else. The first half of a
+ * turn that may follow one of the other way is not counted: it still lives on what that left behind.
  *
  * Calls: nothing.  Locks: the caller's.  Memory: the struct.
  */

@@ -391,7 +391,7 @@ int pager_move(struct pager *pager, page_number to, page_number from, size_t n_p
     n_resident += move_entries_locked(pager, to, from, n_pages);
     os_lock_release(&r->lock);
     if (n_resident > 0) {
-        pager->backend->run(pager->backend, move_resident, &job);
+        pager->backend->run(pager->backend, move_resident, &job, true);
         os_lock_take(&r->lock);
         for (page_number i = 0; i < n_pages; i++)
             if (page_state(page_at(&pager->table, (page_number)(to + i))) == PAGE_MOVING)

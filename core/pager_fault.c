@@ -465,7 +465,7 @@ void pager_bring_in(struct pager *pager, page_number first, page_number end)
     const struct hold range = {.n = 1, .ranges = {{first, end}}};
     struct hold_job job = {.pager = pager, .hold = &range};
 
-    pager->backend->run(pager->backend, hold_all, &job);
+    pager->backend->run(pager->backend, hold_all, &job, false);
 }
 
 void pager_hold(struct pager *pager, struct hold *hold)
@@ -474,5 +474,5 @@ void pager_hold(struct pager *pager, struct hold *hold)
 
     hold_start(&pager->holds, hold);
     if (pager_is_engaged(pager))
-        pager->backend->run(pager->backend, hold_all, &job);
+        pager->backend->run(pager->backend, hold_all, &job, false);
 }

@@ -57,7 +57,7 @@ static void take_swap_along_locked(struct pager *pager)
 
     if (error == 0)
         return;
-    pager->backend->run(pager->backend, bring_home, &job);
+    pager->backend->run(pager->backend, bring_home, &job, true);
     if (job.n_left == 0)
         return;
     log_line(LOG_ERROR, "a fork cannot take the swap file along: %e; %z pages are lost to the child, their reader gets "

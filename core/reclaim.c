@@ -17,6 +17,8 @@
 #define MIN_TURN_PAGES 512
 /* A page that is locked in RAM is tried again so often. */
 #define STUCK_RETRY_NS ((uint64_t)100 * 1000 * 1000)
+/* How often a thread that evicts for itself looks whether the pool wants to be compacted: waking somebody is not free. */
+#define REFILLS_A_LOOK 64
 /* How long the background thread sleeps when nothing can be evicted. */
 #define NOTHING_TO_EVICT_MS 10
 
@@ -72,6 +74,29 @@ static void charge_locked(struct reclaim *r, size_t n_pages)
         r->exceeded_peak = r->charged - r->limit;
 }
 
+static size_t free_frames_locked(const struct reclaim *r)
+{
+    return r->charged < r->limit ? r->limit - r->charged : 0;
+}
+
+/* Its part of the reserve is low; or the limit has yielded, whoever evicts, and the excess must not wait for a next fault. */
+static bool background_is_wanted_locked(const struct reclaim *r)
+{
+    if (r->high_free == 0)
+        return false;
+    return r->charged > r->limit || (r->duel.way == RECLAIM_BACKGROUND && free_frames_locked(r) < r->low_free);
+}
+
+/* Pages for the background thread to evict now. */
+static size_t background_share_locked(const struct reclaim *r)
+{
+    size_t n_free = free_frames_locked(r);
+
+    if (r->duel.way == RECLAIM_BACKGROUND)
+        return n_free < r->high_free ? min_size(RECLAIM_BATCH, r->high_free - n_free) : 0;
+    return r->high_free > 0 && r->charged > r->limit ? min_size(RECLAIM_BATCH, r->charged - r->limit) : 0;
+}
+
 void reclaim_uncharge_locked(struct reclaim *r, size_t n_pages)
 {
     INVARIANT(r->charged >= n_pages);
@@ -82,6 +107,8 @@ void reclaim_charge(struct reclaim *r, size_t n_pages)
 {
     os_lock_take(&r->lock);
     charge_locked(r, n_pages);
+    if (background_is_wanted_locked(r))
+        os_event_signal(&r->frames_wanted);
     os_lock_release(&r->lock);
 }
 
@@ -90,11 +117,6 @@ void reclaim_uncharge(struct reclaim *r, size_t n_pages)
     os_lock_take(&r->lock);
     reclaim_uncharge_locked(r, n_pages);
     os_lock_release(&r->lock);
-}
-
-static size_t free_frames_locked(const struct reclaim *r)
-{
-    return r->charged < r->limit ? r->limit - r->charged : 0;
 }
 
 void reclaim_wait_locked(struct reclaim *r)
@@ -151,20 +173,20 @@ size_t reclaim_grant_locked(struct reclaim *r, unsigned worker, size_t wanted, b
     charge_locked(r, n_granted);
     if (!r->duel.fixed)
         duel_count(&r->duel, n_granted, os_now_ns());
-    if (r->duel.way == RECLAIM_BACKGROUND && free_frames_locked(r) < r->low_free)
+    if (background_is_wanted_locked(r))
         os_event_signal(&r->frames_wanted);
     return n_granted;
 }
 
 bool reclaim_is_low_locked(const struct reclaim *r)
 {
-    return r->duel.way == RECLAIM_DIRECT && free_frames_locked(r) < r->direct_free;
+    return r->duel.way == RECLAIM_DIRECT && free_frames_locked(r) < r->direct_free && !r->paused;
 }
 
 void reclaim_refill(struct reclaim *r, unsigned worker)
 {
     (void)evict_direct(r, worker);
-    if (pool_wants_compaction(&r->store->pool))
+    if (__atomic_add_fetch(&r->n_refills, 1, __ATOMIC_RELAXED) % REFILLS_A_LOOK == 0 && pool_wants_compaction(&r->store->pool))
         os_event_signal(&r->frames_wanted);
 }
 
@@ -444,15 +466,13 @@ void reclaim_background(struct reclaim *r, unsigned worker)
 {
     for (;;) {
         uint32_t ticket = os_event_ticket(&r->frames_wanted);
-        size_t n_free;
-        bool ours;
+        size_t n_wanted;
 
         os_lock_take(&r->lock);
-        n_free = free_frames_locked(r);
-        ours = r->duel.way == RECLAIM_BACKGROUND;
+        n_wanted = background_share_locked(r);
         os_lock_release(&r->lock);
-        if (ours && n_free < r->high_free) {
-            size_t n_evicted = reclaim_evict(r, worker, min_size(RECLAIM_BATCH, r->high_free - n_free));
+        if (n_wanted > 0) {
+            size_t n_evicted = reclaim_evict(r, worker, n_wanted);
 
             __atomic_add_fetch(&r->counters.reclaimed_background, n_evicted, __ATOMIC_RELAXED);
             if (n_evicted == 0)

@@ -104,6 +104,7 @@ struct reclaim {
     size_t exceeded_peak; /* pages by which the limit had to yield */
     struct reclaim_counters counters;
     uint64_t pool_full_lines;
+    unsigned n_refills;
     size_t n_operations; /* discards and moves of whole blocks under way */
     bool paused;         /* a fork is waiting for transits and operations to end: start none */
 
@@ -176,8 +177,8 @@ size_t reclaim_evict(struct reclaim *r, unsigned worker, size_t wanted);
 /* One round of the pool's compaction: every image is offered to it. Takes the lock in short turns. */
 void reclaim_compact(struct reclaim *r);
 
-/* The pool is full: resident pages give their kept images up. False: there were none. Takes the lock in short turns. */
-bool reclaim_yield_kept(struct reclaim *r);
+/* The pool is full: resident pages give their kept images up. Takes the lock in short turns. */
+void reclaim_yield_kept(struct reclaim *r);
 
 /* The background thread's life: keeps high_free frames free where that is its part, and the pool compact. Never returns. */
 void reclaim_background(struct reclaim *r, unsigned worker);

@@ -80,16 +80,34 @@ static void note_kept_locked(struct reclaim *r, struct reclaim_worker *w, size_t
         w->hashes[i] = kept_at(&r->writeback.kept, kept)->hash;
 }
 
+/* The pool is full, and the page has changed: its kept image is of no use. */
+static void drop_stale(struct reclaim *r, struct reclaim_worker *w, size_t i, bool in_place)
+{
+    struct page *page = page_at(r->table, w->batch[i]);
+
+    os_lock_take(&r->lock);
+    writeback_drop_kept_locked(&r->writeback, w->kept[i]);
+    if (in_place)
+        page->value = 0;
+    else
+        page->next = 0;
+    os_lock_release(&r->lock);
+    w->kept[i] = 0;
+}
+
 /* DONE: an image has been made; IN_PLACE: a same-filled page; CLEAN; REFUSED: there is no memory for an image. */
-static enum outcome freeze_contents(struct reclaim *r, struct reclaim_worker *w, size_t i, const void *page)
+static enum outcome freeze_contents(struct reclaim *r, struct reclaim_worker *w, size_t i, const void *page, bool in_place)
 {
     bool same = false;
 
     if (w->kept[i] != 0 && kept_same(kept_hash_of(&r->writeback.kept, page), w->hashes[i]))
         return CLEAN;
-    if (!compress(r, w, page, &w->results[i], &same) &&
-        !(reclaim_yield_kept(r) && compress(r, w, page, &w->results[i], &same)))
-        return REFUSED;
+    if (!compress(r, w, page, &w->results[i], &same)) {
+        drop_stale(r, w, i, in_place);
+        reclaim_yield_kept(r);
+        if (!compress(r, w, page, &w->results[i], &same))
+            return REFUSED;
+    }
     return same ? IN_PLACE : DONE;
 }
 
@@ -181,7 +199,7 @@ static size_t freeze_run_in_place(struct reclaim *r, struct reclaim_worker *w, s
         return n_frozen;
     }
     for (size_t k = 0; k < n; k++)
-        w->outcomes[i + k] = (uint8_t)freeze_contents(r, w, i + k, w->pages[k]);
+        w->outcomes[i + k] = (uint8_t)freeze_contents(r, w, i + k, w->pages[k], true);
     drop_protected(r, w, i, n);
     return settle_in_place(r, w, i, n);
 }
@@ -288,7 +306,7 @@ size_t reclaim_freeze(struct reclaim *r, struct reclaim_worker *w, size_t wanted
     for (size_t i = 0; i < n; i++) {
         const void *page = read ? w->pages[i] : (const void *)limbo_address(&r->limbo, w->slots[i]);
 
-        w->outcomes[i] = (uint8_t)freeze_contents(r, w, i, page);
+        w->outcomes[i] = (uint8_t)freeze_contents(r, w, i, page, false);
         if (w->outcomes[i] == REFUSED)
             note_pool_full(r);
     }

@@ -60,7 +60,7 @@ static void unkeep_locked(struct reclaim *r, struct page *page)
         writeback_unkeep_locked(&r->writeback, page);
 }
 
-bool reclaim_yield_kept(struct reclaim *r)
+void reclaim_yield_kept(struct reclaim *r)
 {
     bool any;
 
@@ -69,5 +69,4 @@ bool reclaim_yield_kept(struct reclaim *r)
     os_lock_release(&r->lock);
     if (any)
         sweep(r, false, unkeep_locked);
-    return any;
 }

@@ -448,8 +448,10 @@ int swap_fork_prepare(struct swap *swap, uint32_t thread, struct swap_fork *copi
         fd = os_swapfile_reopen(thread, swap->files[i].fd);
         if (fd < 0) {
             for (unsigned k = 0; k < i; k++)
-                if (copies->fds[k] >= 0)
+                if (copies->fds[k] >= 0) {
                     os_swapfile_close(copies->fds[k]);
+                    copies->fds[k] = -1;
+                }
             return fd;
         }
         copies->fds[i] = fd;

@@ -65,7 +65,7 @@ void writeback_leave_locked(struct writeback *wb, page_number number)
 bool writeback_wants_kept_locked(struct writeback *wb)
 {
     const struct pool *pool = &wb->store->pool;
-    uint64_t held = __atomic_load_n(&pool->held_bytes, __ATOMIC_RELAXED);
+    uint64_t held = atomic_load_explicit(&pool->held_bytes, memory_order_relaxed);
 
     return !writeback_is_on(wb) && wb->kept_bytes < (wb->limit_bytes + held) / KEPT_SHARE &&
            held < pool->bound_bytes - pool->bound_bytes / 8 && kept_pays_locked(&wb->kept);

@@ -276,6 +276,8 @@ static bool see_to(struct guard_thread *self, struct guard_call *call)
         break;
     case SYS_close: /* and the calls by which a program finds out which descriptors there are */
     case SYS_fstat:
+    case SYS_fstatfs:
+    case SYS_statx:
     case SYS_newfstatat:
     case SYS_fcntl:
     case SYS_ioctl:

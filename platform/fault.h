@@ -103,8 +103,11 @@ struct fault_backend {
      */
     enum fault_answer (*handle)(struct fault_backend *backend, uintptr_t addr, uint32_t thread, bool write);
 
-    /* Call @job(@arg) where the operations may be used, and wait for its end. For threads of the program. */
-    void (*run)(struct fault_backend *backend, fault_job *job, void *arg);
+    /*
+     * Call @job(@arg) where the operations may be used, and wait for its end. For threads of the program. @apart: others wait
+     * for this job's end while they hold workers, so it gets one that they cannot have; such a job must not wait for them.
+     */
+    void (*run)(struct fault_backend *backend, fault_job *job, void *arg, bool apart);
 
     /*
      * Watch again in a forked child, where the registration is gone. Call before the child touches ghost memory.

@@ -38,7 +38,7 @@ static void background_main(void *arg)
     unsigned index = atomic_fetch_add(&own->next_background, 1);
 
     os_thread_drop_capabilities();
-    own->setup.background[index].run(own->setup.arg, FAULT_OWN_HANDLERS + index);
+    own->setup.background[index].run(own->setup.arg, FAULT_OWN_APART + 1 + index);
 }
 
 void fault_own_start_background(struct fault_own *own)
@@ -56,6 +56,7 @@ void fault_own_restart(struct fault_own *own)
     atomic_store(&own->background_started, false);
     atomic_store(&own->next_background, 0);
     own->worker_freed = (struct os_event){0};
+    os_lock_reset(&own->apart_lock);
 }
 
 enum fault_answer fault_own_handle(struct fault_backend *contract, uintptr_t addr, uint32_t thread, bool write)
@@ -81,11 +82,18 @@ void fault_own_wake(struct fault_backend *contract, uintptr_t addr, size_t n_pag
     (void)n_pages;
 }
 
-void fault_own_run(struct fault_backend *contract, fault_job *job, void *arg)
+void fault_own_run(struct fault_backend *contract, fault_job *job, void *arg, bool apart)
 {
     struct fault_own *own = fault_own_of(contract);
-    unsigned worker = worker_take(own);
+    unsigned worker;
 
+    if (apart) {
+        os_lock_take(&own->apart_lock);
+        job(arg, FAULT_OWN_APART);
+        os_lock_release(&own->apart_lock);
+        return;
+    }
+    worker = worker_take(own);
     job(arg, worker);
     worker_give(own, worker);
 }

@@ -1,10 +1,10 @@
 /*
  * fault_own.h - what the backends share in which the faulting thread serves its fault itself.
  *
- * Workers: 0 .. FAULT_OWN_HANDLERS - 1 are taken by threads of the program for one fault or job, then the background
- * threads. Those start with the first fault, so that a forked child that only execs never has them.
+ * Workers: 0 .. FAULT_OWN_HANDLERS - 1 are taken by threads of the program for one fault or job, then one for jobs apart, then
+ * the background threads. Those start with the first fault, so that a forked child that only execs never has them.
  *
- * Calls: thread, lock.  Locks: none (a set of free workers, waited for).  Memory: the threads' own.
+ * Calls: thread, lock.  Locks: the one of jobs apart, a leaf but for what these take; else a set of free workers, waited for.  Memory: the threads' own.
  */
 #ifndef GHOSTMEM_PLATFORM_FAULT_OWN_H
 #define GHOSTMEM_PLATFORM_FAULT_OWN_H
@@ -12,7 +12,8 @@
 #include "platform/fault.h"
 #include "platform/lock.h"
 
-#define FAULT_OWN_HANDLERS (FAULT_MAX_WORKERS - FAULT_BACKGROUNDS)
+#define FAULT_OWN_APART (FAULT_MAX_WORKERS - FAULT_BACKGROUNDS - 1)
+#define FAULT_OWN_HANDLERS FAULT_OWN_APART
 
 struct fault_own {
     struct fault_backend contract; /* first, so that one pointer serves for all */
@@ -21,6 +22,7 @@ struct fault_own {
 
     _Atomic uint32_t busy_workers; /* bit n: worker n */
     struct os_event worker_freed;
+    struct os_lock apart_lock; /* whose holder has worker FAULT_OWN_APART */
     _Atomic bool background_started;
     _Atomic uint32_t next_background;
 };
@@ -39,6 +41,6 @@ void fault_own_restart(struct fault_own *own);
 /* Operations of the contract. */
 enum fault_answer fault_own_handle(struct fault_backend *contract, uintptr_t addr, uint32_t thread, bool write);
 void fault_own_wake(struct fault_backend *contract, uintptr_t addr, size_t n_pages); /* nobody sleeps in the kernel */
-void fault_own_run(struct fault_backend *contract, fault_job *job, void *arg);
+void fault_own_run(struct fault_backend *contract, fault_job *job, void *arg, bool apart);
 
 #endif

@@ -200,10 +200,12 @@ static void thread_wake(struct fault_backend *contract, uintptr_t addr, size_t n
     uffd_wake(&backend_of(contract)->uffd, addr, n_pages);
 }
 
-static void thread_run(struct fault_backend *contract, fault_job *job, void *arg)
+/* All jobs have one worker: none but holds of stacks wait for a fork, and those are over when its preparation begins. */
+static void thread_run(struct fault_backend *contract, fault_job *job, void *arg, bool apart)
 {
     struct thread_backend *b = backend_of(contract);
 
+    (void)apart;
     os_lock_take(&b->job_lock);
     b->job_arg = arg;
     atomic_store(&b->job, job);

@@ -108,6 +108,20 @@ static void discarded_memory_reads_as_zeros(size_t bytes)
     check(p, bytes / 4, 1);
 }
 
+/* A call that must not be cut makes the limit yield; then the program does not fault for a while. */
+static void limit_returns_after_a_large_write(size_t bytes)
+{
+    char *p = filled(bytes, 1);
+    int ends[2];
+
+    CHECK(pipe(ends) == 0 && fcntl(ends[1], F_SETFL, O_NONBLOCK) == 0);
+    CHECK(write(ends[1], p, bytes) > 0);
+    usleep(1000000);
+    puts("ok");
+    fflush(stdout);
+    _exit(0);
+}
+
 static sigjmp_buf fault_back;
 static volatile int is_fault_expected;
 
@@ -253,6 +267,7 @@ const struct probe probes_kernel[] = {
     {"closing_every_descriptor_loses_nothing", closing_every_descriptor_loses_nothing},
     {"nothing_runs_while_the_program_fits", nothing_runs_while_the_program_fits},
     {"discarded_memory_reads_as_zeros", discarded_memory_reads_as_zeros},
+    {"limit_returns_after_a_large_write", limit_returns_after_a_large_write},
     {"protected_memory_keeps_its_protection", protected_memory_keeps_its_protection},
     {"locked_memory_is_freed_and_zeroed", locked_memory_is_freed_and_zeroed},
     {"privileges_are_dropped_after_the_start", privileges_are_dropped_after_the_start},

@@ -175,6 +175,19 @@ Test(preload, those_evict_who_are_to)
     cr_assert(!says(outcome.stats, "reclaimed_background", "0"), "%s", outcome.stats);
 }
 
+Test(preload, limit_that_had_to_yield_is_kept_again)
+{
+    const char *settings[6] = {"GHOSTMEM_MAX_PAGES=64", "GHOSTMEM_FAULTS=signal", "GHOSTMEM_RECLAIM=direct"};
+    const char *resident = "\"resident_pages\": ";
+    struct outcome outcome;
+
+    run_probe("limit_returns_after_a_large_write", "4", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert_str_eq(outcome.output, "ok\n", "%s", outcome.errors);
+    cr_assert(!says(outcome.stats, "limit_exceeded_pages_peak", "0"), "%s", outcome.stats);
+    cr_assert_not_null(strstr(outcome.stats, resident));
+    cr_assert_leq(strtoul(strstr(outcome.stats, resident) + strlen(resident), NULL, 10), 64, "%s", outcome.stats);
+}
+
 Test(preload, disabled_it_does_nothing_at_all)
 {
     const char *settings[6] = {"GHOSTMEM_DISABLE=1", "GHOSTMEM_MAX_PAGES=64", "GHOSTMEM_NONSENSE=1"};

@@ -112,8 +112,9 @@ static void fake_wake(struct fault_backend *contract, uintptr_t addr, size_t n_p
     (void)n_pages;
 }
 
-static void fake_run(struct fault_backend *contract, fault_job *job, void *arg)
+static void fake_run(struct fault_backend *contract, fault_job *job, void *arg, bool apart)
 {
+    (void)apart;
     (void)contract;
     job(arg, FAULT_MAX_WORKERS - 1);
 }

@@ -86,6 +86,21 @@ Test(duel, what_one_way_leaves_behind_is_not_the_others_cost)
     cr_assert(duel.decided);
 }
 
+Test(duel, what_the_loser_left_behind_is_not_the_winners_yardstick)
+{
+    static const uint64_t first_wins[2] = {1000, 1500};
+    uint64_t now_ns = 5;
+    struct duel duel;
+
+    duel_init(&duel, TURN);
+    work(&duel, &now_ns, first_wins, 2 * TURN);
+    cr_assert(duel.decided);
+    work(&duel, &now_ns, (const uint64_t[2]){0, 0}, TURN / 2);
+    work(&duel, &now_ns, first_wins, 5 * TURN);
+    cr_assert(duel.decided);
+    cr_assert_eq(duel.n_kept, 5);
+}
+
 Test(duel, a_pause_of_the_program_decides_nothing)
 {
     static const uint64_t first_wins[2] = {100000, 200000};

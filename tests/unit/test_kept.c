@@ -143,11 +143,41 @@ Test(kept, images_of_resident_pages_yield_to_a_full_pool)
     free_all(w, p);
 }
 
+Test(kept, kept_images_can_be_given_up)
+{
+    struct world *w = world_new(RANGE, LIMIT, true);
+    const struct writeback *wb = &w->pager.reclaim.writeback;
+    uint64_t *p = pages(w);
+    uint64_t n_images;
+    uint32_t n_kept;
+
+    read_pages(w, p, 1);
+    n_kept = wb->kept.n_images;
+    n_images = w->pager.store.pool.n_images;
+    cr_assert_gt(n_kept, 0);
+    reclaim_yield_kept(&w->pager.reclaim);
+    cr_assert_eq(wb->kept.n_images, 0);
+    cr_assert_eq(wb->kept_bytes, 0);
+    cr_assert_eq(w->pager.store.pool.n_images, n_images - n_kept);
+    read_pages(w, p, 1);
+    free_all(w, p);
+}
+
+static uint64_t sum_of_handles(const struct kept *kept)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t i = 1; i <= kept->n_carved; i++)
+        sum += kept->images[i].n_units == KEPT_IN_POOL ? kept->images[i].handle : 0;
+    return sum;
+}
+
 Test(kept, compaction_moves_kept_images_too)
 {
     struct world *w = world_new(RANGE, 1024, true);
     uint64_t *blocks[16];
     const size_t n_blocks = sizeof blocks / sizeof blocks[0];
+    uint64_t before;
 
     /* Their images lie side by side, and most of them go. */
     for (size_t i = 0; i < n_blocks; i++)
@@ -161,7 +191,9 @@ Test(kept, compaction_moves_kept_images_too)
     read_pages(w, blocks[0], 1);
     read_pages(w, blocks[8], 1);
     cr_assert_gt(w->pager.reclaim.writeback.kept_bytes, 0);
+    before = sum_of_handles(&w->pager.reclaim.writeback.kept);
     reclaim_compact(&w->pager.reclaim);
+    cr_assert_neq(sum_of_handles(&w->pager.reclaim.writeback.kept), before);
     cr_assert_eq(w->pager.reclaim.counters.compactions, 1);
     for (unsigned round = 0; round < 3; round++) {
         read_pages(w, blocks[0], 1);

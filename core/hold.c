@@ -31,12 +31,15 @@ void hold_add(struct hold *hold, page_number first, page_number end)
     hold->ranges[hold->n++] = (struct hold_range){first, end};
 }
 
-bool hold_overlaps(const struct hold *hold, page_number first, page_number end)
+void hold_intersect(const struct hold *hold, page_number first, page_number end, struct hold *part)
 {
-    for (uint32_t i = 0; i < hold->n; i++)
-        if (first < hold->ranges[i].end && hold->ranges[i].first < end)
-            return true;
-    return false;
+    *part = (struct hold){.n = 0};
+    for (uint32_t i = 0; i < hold->n; i++) {
+        const struct hold_range *range = &hold->ranges[i];
+
+        if (first < range->end && range->first < end)
+            hold_add(part, range->first > first ? range->first : first, range->end < end ? range->end : end);
+    }
 }
 
 void hold_remove(struct hold *hold, page_number first, page_number end)

@@ -43,11 +43,11 @@ static inline void hold_end(struct hold *hold)
 /* Nothing is in it, and it is not active. */
 void hold_clear(struct hold *hold);
 
-/* One more range of an inactive hold. */
+/* One more range: of an inactive hold, or under pager.lock. */
 void hold_add(struct hold *hold, page_number first, page_number end);
 
-/* Does it contain any of these pages? */
-bool hold_overlaps(const struct hold *hold, page_number first, page_number end);
+/* What @hold has of these pages, into @part, which is nobody else's. */
+void hold_intersect(const struct hold *hold, page_number first, page_number end, struct hold *part);
 
 /* Its ranges that lie within these pages go; those that reach further stay. */
 void hold_remove(struct hold *hold, page_number first, page_number end);

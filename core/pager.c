@@ -135,6 +135,27 @@ static void describe(const struct pager *pager, struct fault_setup *setup)
     }
 }
 
+void pager_dormant_end(struct pager *pager)
+{
+    atomic_fetch_sub(&pager->n_dormant, 1);
+    os_event_signal(&pager->dormant_ended);
+}
+
+bool pager_dormant_begin(struct pager *pager)
+{
+    while (!pager_is_engaged(pager)) {
+        uint32_t ticket = os_event_ticket(&pager->engaging_ended);
+
+        atomic_fetch_add(&pager->n_dormant, 1);
+        if (!atomic_load(&pager->engaging) && !pager_is_engaged(pager))
+            return true;
+        pager_dormant_end(pager);
+        if (atomic_load(&pager->engaging))
+            os_event_wait(&pager->engaging_ended, ticket, -1);
+    }
+    return false;
+}
+
 static void engaging_begin(struct pager *pager)
 {
     atomic_store(&pager->engaging, true);

@@ -83,6 +83,10 @@ static inline bool pager_is_engaged(const struct pager *pager)
 /* Pages [@from, @to) may be used from now on; those below @from are already. 0 or -ENOMEM. */
 int pager_commit(struct pager *pager, size_t from, size_t to);
 
+/* May the kernel change pages itself? Then pager_dormant_end() must follow. False: the pager is engaged. */
+bool pager_dormant_begin(struct pager *pager);
+void pager_dormant_end(struct pager *pager);
+
 /* Read-ahead may not (@is_last), or may again, go beyond this page: a block ends there. Only once engaged. */
 void pager_mark_last(struct pager *pager, page_number last, bool is_last);
 
@@ -95,8 +99,8 @@ void pager_allow_read_ahead(struct pager *pager);
  */
 void pager_hold(struct pager *pager, struct hold *hold);
 
-/* Bring in all pages [@first, @end), which a hold of the caller's keeps. Context: as pager_hold(). */
-void pager_bring_in(struct pager *pager, page_number first, page_number end);
+/* Bring in all pages of @hold, which another one keeps. Context: as pager_hold(). */
+void pager_bring_in(struct pager *pager, const struct hold *hold);
 
 /* mprotect(2) by the program. 0 or -errno. Context: as pager_hold(). */
 int pager_protect(struct pager *pager, page_number first, size_t n_pages, int protection);

@@ -117,28 +117,6 @@ static int return_frames(struct pager *pager, const struct chunk *chunk)
     return error;
 }
 
-static void dormant_end(struct pager *pager)
-{
-    atomic_fetch_sub(&pager->n_dormant, 1);
-    os_event_signal(&pager->dormant_ended);
-}
-
-/* May the kernel do it? Then dormant_end() must follow. False: the pager is engaged. */
-static bool dormant_begin(struct pager *pager)
-{
-    while (!pager_is_engaged(pager)) {
-        uint32_t ticket = os_event_ticket(&pager->engaging_ended);
-
-        atomic_fetch_add(&pager->n_dormant, 1);
-        if (!atomic_load(&pager->engaging) && !pager_is_engaged(pager))
-            return true;
-        dormant_end(pager);
-        if (atomic_load(&pager->engaging))
-            os_event_wait(&pager->engaging_ended, ticket, -1);
-    }
-    return false;
-}
-
 int pager_discard(struct pager *pager, page_number first, size_t n_pages)
 {
     struct reclaim *r = &pager->reclaim;
@@ -147,9 +125,9 @@ int pager_discard(struct pager *pager, page_number first, size_t n_pages)
     struct visit visit;
     int error = 0;
 
-    if (dormant_begin(pager)) {
+    if (pager_dormant_begin(pager)) {
         error = os_mem_release((void *)(pager->base + ((uintptr_t)first << PAGE_SHIFT)), n_pages * PAGE_BYTES);
-        dormant_end(pager);
+        pager_dormant_end(pager);
         return error;
     }
     operation_begin(pager, &visit);
@@ -376,13 +354,13 @@ int pager_move(struct pager *pager, page_number to, page_number from, size_t n_p
     size_t n_resident;
     struct visit visit;
 
-    if (dormant_begin(pager)) {
+    if (pager_dormant_begin(pager)) {
         int error = -EAGAIN;
 
         if (may_remap(pager))
             error = os_mem_move((void *)(pager->base + ((uintptr_t)from << PAGE_SHIFT)),
                                 (void *)(pager->base + ((uintptr_t)to << PAGE_SHIFT)), n_pages * PAGE_BYTES);
-        dormant_end(pager);
+        pager_dormant_end(pager);
         return error;
     }
     operation_begin(pager, &visit);

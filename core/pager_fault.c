@@ -286,7 +286,7 @@ static bool settle_error_locked(struct pager *pager, unsigned worker, page_numbe
     }
     os_lock_release(&r->lock);
     /* No frame; or, with segv, no mapping: pages that leave give theirs back. */
-    if (error != -ENOMEM || reclaim_evict(r, worker, r->direct_batch) == 0)
+    if (error != -ENOMEM || reclaim_refill(r, worker) == 0)
         os_sleep_ms(RETRY_MS);
     os_lock_take(&r->lock);
     return false;
@@ -357,7 +357,7 @@ static void release_and_refill(struct reclaim *r, unsigned worker)
 
     os_lock_release(&r->lock);
     if (low)
-        reclaim_refill(r, worker);
+        (void)reclaim_refill(r, worker);
 }
 
 void pager_fault(struct pager *pager, struct fault *fault)
@@ -460,19 +460,16 @@ static void hold_all(void *arg, unsigned worker)
     }
 }
 
-void pager_bring_in(struct pager *pager, page_number first, page_number end)
+void pager_bring_in(struct pager *pager, const struct hold *hold)
 {
-    const struct hold range = {.n = 1, .ranges = {{first, end}}};
-    struct hold_job job = {.pager = pager, .hold = &range};
+    struct hold_job job = {.pager = pager, .hold = hold};
 
     pager->backend->run(pager->backend, hold_all, &job, false);
 }
 
 void pager_hold(struct pager *pager, struct hold *hold)
 {
-    struct hold_job job = {.pager = pager, .hold = hold};
-
     hold_start(&pager->holds, hold);
     if (pager_is_engaged(pager))
-        pager->backend->run(pager->backend, hold_all, &job, false);
+        pager_bring_in(pager, hold);
 }

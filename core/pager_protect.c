@@ -27,46 +27,78 @@ static void unseal(struct pager *pager, page_number first, page_number end)
     visit_end(&visit);
 }
 
-static int protect_sealed(struct pager *pager, page_number first, page_number end, int protection)
+static int protect_all(struct pager *pager, const struct hold *hold, int protection)
 {
-    struct reclaim *r = &pager->reclaim;
-    bool ordinary = protection == (PROT_READ | PROT_WRITE);
+    int error = 0;
+
+    pager_bring_in(pager, hold);
+    for (uint32_t i = 0; i < hold->n && error == 0; i++)
+        error = os_mem_protect((void *)address_of(pager, hold->ranges[i].first),
+                               (size_t)(hold->ranges[i].end - hold->ranges[i].first) * PAGE_BYTES, protection);
+    return error;
+}
+
+static int seal(struct pager *pager, page_number first, page_number end, int protection)
+{
+    const struct hold all = {.n = 1, .ranges = {{first, end}}};
     struct visit visit;
-    bool sealed;
+
+    visit_begin(&pager->visits, &visit);
+    os_lock_take(&pager->reclaim.lock);
+    hold_add(&pager->sealed, first, end);
+    hold_start(&pager->holds, &pager->sealed);
+    os_lock_release(&pager->reclaim.lock);
+    visit_end(&visit);
+    return protect_all(pager, &all, protection);
+}
+
+/* Only what is sealed, and so held, may be opened: the pages around it may be frozen. */
+static int open_sealed(struct pager *pager, page_number first, page_number end)
+{
+    struct visit visit;
+    struct hold part;
     int error;
 
     visit_begin(&pager->visits, &visit);
-    os_lock_take(&r->lock);
-    sealed = hold_overlaps(&pager->sealed, first, end);
-    if (!ordinary) {
-        hold_add(&pager->sealed, first, end);
-        hold_start(&pager->holds, &pager->sealed);
-    }
-    os_lock_release(&r->lock);
+    os_lock_take(&pager->reclaim.lock);
+    hold_intersect(&pager->sealed, first, end, &part);
+    os_lock_release(&pager->reclaim.lock);
     visit_end(&visit);
-    if (ordinary && !sealed)
-        return 0;
-    pager_bring_in(pager, first, end);
-    error = os_mem_protect((void *)address_of(pager, first), (size_t)(end - first) * PAGE_BYTES, protection);
-    if (ordinary && error == 0)
+    error = protect_all(pager, &part, PROT_READ | PROT_WRITE);
+    if (error == 0)
         unseal(pager, first, end);
     return error;
 }
 
 int pager_protect(struct pager *pager, page_number first, size_t n_pages, int protection)
 {
+    page_number end = (page_number)(first + n_pages);
+    int error;
+
     atomic_store(&pager->reprotected, true);
-    if (pager_is_engaged(pager) && pager->backend->by_protection)
-        return protect_sealed(pager, first, (page_number)(first + n_pages), protection);
-    return os_mem_protect((void *)address_of(pager, first), n_pages * PAGE_BYTES, protection);
+    if (pager_dormant_begin(pager)) {
+        error = os_mem_protect((void *)address_of(pager, first), n_pages * PAGE_BYTES, protection);
+        pager_dormant_end(pager);
+        return error;
+    }
+    if (!pager->backend->by_protection)
+        return os_mem_protect((void *)address_of(pager, first), n_pages * PAGE_BYTES, protection);
+    return protection == (PROT_READ | PROT_WRITE) ? open_sealed(pager, first, end) : seal(pager, first, end, protection);
 }
 
 int pager_unprotect(struct pager *pager, page_number first, size_t n_pages)
 {
+    int error = 0;
+
     if (!atomic_load(&pager->reprotected))
         return 0;
-    if (!pager_is_engaged(pager) || !pager->backend->by_protection)
-        return os_mem_commit((void *)address_of(pager, first), n_pages * PAGE_BYTES);
-    unseal(pager, first, (page_number)(first + n_pages));
-    return 0;
+    if (pager_dormant_begin(pager)) {
+        error = os_mem_commit((void *)address_of(pager, first), n_pages * PAGE_BYTES);
+        pager_dormant_end(pager);
+    } else if (!pager->backend->by_protection) {
+        error = os_mem_commit((void *)address_of(pager, first), n_pages * PAGE_BYTES);
+    } else {
+        unseal(pager, first, (page_number)(first + n_pages));
+    }
+    return error;
 }

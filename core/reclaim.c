@@ -183,11 +183,13 @@ bool reclaim_is_low_locked(const struct reclaim *r)
     return r->duel.way == RECLAIM_DIRECT && free_frames_locked(r) < r->direct_free && !r->paused;
 }
 
-void reclaim_refill(struct reclaim *r, unsigned worker)
+size_t reclaim_refill(struct reclaim *r, unsigned worker)
 {
-    (void)evict_direct(r, worker);
+    size_t n_evicted = evict_direct(r, worker);
+
     if (__atomic_add_fetch(&r->n_refills, 1, __ATOMIC_RELAXED) % REFILLS_A_LOOK == 0 && pool_wants_compaction(&r->store->pool))
         os_event_signal(&r->frames_wanted);
+    return n_evicted;
 }
 
 void reclaim_enter_locked(struct reclaim *r, page_number number)

@@ -132,8 +132,8 @@ size_t reclaim_grant_locked(struct reclaim *r, unsigned worker, size_t wanted, b
 /* Is it for the calling thread, which has just had its frames, to evict for the next one? Then: reclaim_refill(). */
 bool reclaim_is_low_locked(const struct reclaim *r);
 
-/* Evict a few pages. Takes the lock. */
-void reclaim_refill(struct reclaim *r, unsigned worker);
+/* Evict a few pages. Returns how many frames became free. Takes the lock. */
+size_t reclaim_refill(struct reclaim *r, unsigned worker);
 
 /* A frame for a moment, whatever the limit says: it yields, and that is counted. */
 void reclaim_charge(struct reclaim *r, size_t n_pages);

@@ -4,7 +4,9 @@
  * Workers: 0 .. FAULT_OWN_HANDLERS - 1 are taken by threads of the program for one fault or job, then one for jobs apart, then
  * the background threads. Those start with the first fault, so that a forked child that only execs never has them.
  *
- * Calls: thread, lock.  Locks: the one of jobs apart, a leaf but for what these take; else a set of free workers, waited for.  Memory: the threads' own.
+ * Calls: thread, lock.  Memory: the threads' own.
+ * Locks: the one of jobs apart. A fork's job takes it while it holds all of the core's; a realloc's job takes the core's while it
+ * holds this one, and is over by then, because the fork has waited for it. Else a set of free workers, waited for.
  */
 #ifndef GHOSTMEM_PLATFORM_FAULT_OWN_H
 #define GHOSTMEM_PLATFORM_FAULT_OWN_H

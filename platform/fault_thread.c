@@ -200,7 +200,7 @@ static void thread_wake(struct fault_backend *contract, uintptr_t addr, size_t n
     uffd_wake(&backend_of(contract)->uffd, addr, n_pages);
 }
 
-/* All jobs have one worker: none but holds of stacks wait for a fork, and those are over when its preparation begins. */
+/* One worker for all jobs: those that wait for a fork are holds, which are for the guard, and this backend has none. */
 static void thread_run(struct fault_backend *contract, fault_job *job, void *arg, bool apart)
 {
     struct thread_backend *b = backend_of(contract);

@@ -129,6 +129,7 @@ int os_mem_read(void *buffer, const void *addr, size_t bytes)
     struct iovec local = {.iov_base = buffer, .iov_len = bytes};
     struct iovec remote = {.iov_base = (void *)(uintptr_t)addr, .iov_len = bytes};
 
+    OS_MAY_FAIL(EFAULT);
     /* By the thread's own number: the process's first thread may have ended, and has no memory then. */
     return sys_call6(SYS_process_vm_readv, sys_call0(SYS_gettid), (long)&local, 1, (long)&remote, 1, 0) == (long)bytes ? 0
                                                                                                               : -EFAULT;

@@ -176,7 +176,13 @@ static void protected_memory_keeps_its_protection(size_t bytes)
     }
     CHECK(syscall(SYS_mprotect, last, PAGE, PROT_READ | PROT_WRITE) == 0);
     check(p, bytes, 1);
-    CHECK(mprotect(read_only, 8 * PAGE, PROT_READ | PROT_WRITE) == 0);
+    CHECK(mprotect(last - 4 * PAGE, 6 * PAGE, PROT_NONE) == 0);
+    free(filled(bytes, 2));
+    /* All at once, what is frozen too. */
+    CHECK(mprotect(aligned, (size_t)(last - aligned), PROT_READ | PROT_WRITE) == 0);
+    CHECK(is_refused(last, 0));
+    CHECK(mprotect(last, 2 * PAGE, PROT_READ | PROT_WRITE) == 0);
+    check(p, bytes, 1);
     fill(p, bytes, 3);
     check(p, bytes, 3);
     CHECK(mprotect(read_only, 8 * PAGE, PROT_READ) == 0);

@@ -129,6 +129,44 @@ static void fork_while_threads_touch(size_t bytes)
         pthread_join(threads[i], NULL);
 }
 
+static void *grow_for_ever(void *arg)
+{
+    struct share *share = arg;
+    size_t bytes = share->bytes / 8;
+
+    while (!atomic_load(&share->stop)) {
+        char *p = filled(bytes, 5);
+        void *fence = malloc(bytes); /* so that it has to move */
+
+        p = realloc(p, 2 * bytes);
+        CHECK(p != NULL);
+        check(p, bytes, 5);
+        free(fence);
+        free(p);
+    }
+    return NULL;
+}
+
+/* More threads that fault than a fault in the faulting thread has workers for, while blocks move and the process forks. */
+static void forks_while_blocks_move(size_t bytes)
+{
+    struct share share = {.p = calloc(1, bytes), .bytes = bytes};
+    pthread_t threads[9];
+
+    for (size_t i = 0; i < 9; i++)
+        CHECK(pthread_create(&threads[i], NULL, i == 0 ? grow_for_ever : touch_for_ever, &share) == 0);
+    for (int round = 0; round < 40; round++) {
+        pid_t child = fork();
+
+        if (child == 0)
+            _exit(0);
+        expect_success(child);
+    }
+    atomic_store(&share.stop, 1);
+    for (size_t i = 0; i < 9; i++)
+        pthread_join(threads[i], NULL);
+}
+
 /* Blocks that grow, move, are freed and come back zeroed. */
 static void *resize_for_ever(void *arg)
 {
@@ -283,6 +321,7 @@ const struct probe probes_process[] = {
     {"fork_chain", fork_chain},
     {"fork_storm", fork_storm},
     {"fork_while_threads_touch", fork_while_threads_touch},
+    {"forks_while_blocks_move", forks_while_blocks_move},
     {"paging_starts_while_blocks_move", paging_starts_while_blocks_move},
     {"programs_started_from_here_run", programs_started_from_here_run},
     {"exit_from_a_thread", exit_from_a_thread},

@@ -42,6 +42,7 @@ static const char *const probes[] = {
     "fork_chain",
     "fork_storm",
     "fork_while_threads_touch",
+    "forks_while_blocks_move",
     "paging_starts_while_blocks_move",
     "programs_started_from_here_run",
     "exit_from_a_thread",

@@ -9,7 +9,7 @@
  *   - System calls trap (dispatch.h). Those that concern signals, threads, forks and our descriptors are seen to here;
  *     of all others the memory that the kernel will touch is brought in and held until the call is over.
  *
- * guard.c has the trap and the program's wrappers, guard_call.c what the kernel touches, guard_signal.c the signals,
+ * guard.c has the trap and the wrappers for signals, guard_often.c those of the usual calls, guard_call.c what the kernel touches, guard_signal.c the signals,
  * guard_thread.c the threads.
  *
  * Calls: ghost, pager, dispatch, signal.  Locks: guard_signal.c has one, a leaf, taken with signals blocked.

@@ -1,0 +1,67 @@
+/* writeback_kept.c - images that stay while their page is resident, in the pool or in the swap file. See kept.h. */
+#include "core/writeback.h"
+
+/* Of all RAM that paging holds, at the most. */
+#define KEPT_SHARE 6
+
+bool writeback_wants_kept_locked(struct writeback *wb)
+{
+    const struct pool *pool = &wb->store->pool;
+    uint64_t held = atomic_load_explicit(&pool->held_bytes, memory_order_relaxed);
+
+    return !writeback_is_on(wb) && wb->kept_bytes < (wb->limit_bytes + held) / KEPT_SHARE &&
+           held < pool->bound_bytes - pool->bound_bytes / 8 && kept_pays_locked(&wb->kept);
+}
+
+static size_t pooled_bytes(const struct writeback *wb, store_handle handle)
+{
+    size_t bytes;
+
+    (void)pool_image(&wb->store->pool, handle, &bytes);
+    return bytes;
+}
+
+uint32_t writeback_keep_locked(struct writeback *wb, store_handle handle, struct kept_hash hash)
+{
+    uint32_t kept = kept_add_locked(&wb->kept, handle, KEPT_IN_POOL, hash);
+
+    if (kept != 0)
+        wb->kept_bytes += pooled_bytes(wb, handle);
+    return kept;
+}
+
+struct kept_image writeback_take_kept_locked(struct writeback *wb, uint32_t kept)
+{
+    struct kept_image image = kept_take_locked(&wb->kept, kept);
+
+    if (kept_is_pooled(&image))
+        wb->kept_bytes -= pooled_bytes(wb, image.handle);
+    return image;
+}
+
+void writeback_drop_kept_locked(struct writeback *wb, uint32_t kept)
+{
+    struct kept_image image;
+
+    if (kept == 0)
+        return;
+    image = writeback_take_kept_locked(wb, kept);
+    if (kept_is_pooled(&image))
+        store_free(wb->store, image.handle);
+    else
+        swap_release_locked(&wb->swap, image.handle, image.n_units);
+}
+
+uint32_t writeback_kept_of(const struct page *page)
+{
+    return page_state(page) == PAGE_COOLED ? page->next : page->value;
+}
+
+void writeback_unkeep_locked(struct writeback *wb, struct page *page)
+{
+    writeback_drop_kept_locked(wb, writeback_kept_of(page));
+    if (page_state(page) == PAGE_COOLED)
+        page->next = 0;
+    else
+        page->value = 0;
+}

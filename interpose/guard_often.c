@@ -1,0 +1,103 @@
+/* guard_often.c - the calls that programs make most: they bring their buffer in and pass, without a trap. See guard.h. */
+#include "interpose/guard.h"
+
+#include "interpose/libc.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+/* The thread's calls pass until leave(). False: let it trap. */
+static bool enter(uintptr_t buffer, size_t bytes)
+{
+    struct guard_thread *self = guard_self();
+    struct visit visit;
+
+    if (!heap_owns(&ghost.heap, (const void *)buffer)) {
+        os_dispatch_selector = 0;
+        return true;
+    }
+    if (bytes / PAGE_BYTES + 2 > ghost.pager.limit / 2)
+        return false;
+    visit_begin(&ghost.pager.visits, &visit);
+    hold_clear(&self->hold);
+    guard_hold_range(&self->hold, buffer, bytes);
+    pager_hold(&ghost.pager, &self->hold);
+    os_dispatch_selector = 0;
+    visit_end(&visit);
+    return true;
+}
+
+/* Also when the thread is cancelled in the call. */
+static void leave(const bool *entered)
+{
+    if (!*entered)
+        return;
+    hold_end(&guard_self()->hold);
+    os_dispatch_selector = 1;
+}
+
+static bool is_guarded(void)
+{
+    return os_stub_self != NULL;
+}
+
+#define GUARDED(buffer, bytes)                                                                                         \
+    bool entered __attribute__((cleanup(leave))) = is_guarded() && enter((uintptr_t)(buffer), bytes)
+
+EXPORT ssize_t read(int fd, void *buffer, size_t bytes)
+{
+    GUARDED(buffer, bytes);
+
+    return libc_next()->read(fd, buffer, bytes);
+}
+
+EXPORT ssize_t write(int fd, const void *buffer, size_t bytes)
+{
+    GUARDED(buffer, bytes);
+
+    return libc_next()->write(fd, buffer, bytes);
+}
+
+EXPORT ssize_t pread(int fd, void *buffer, size_t bytes, off_t offset)
+{
+    GUARDED(buffer, bytes);
+
+    return libc_next()->pread(fd, buffer, bytes, offset);
+}
+
+EXPORT ssize_t pread64(int fd, void *buffer, size_t bytes, off64_t offset)
+{
+    GUARDED(buffer, bytes);
+
+    return libc_next()->pread(fd, buffer, bytes, offset);
+}
+
+EXPORT ssize_t pwrite(int fd, const void *buffer, size_t bytes, off_t offset)
+{
+    GUARDED(buffer, bytes);
+
+    return libc_next()->pwrite(fd, buffer, bytes, offset);
+}
+
+EXPORT ssize_t pwrite64(int fd, const void *buffer, size_t bytes, off64_t offset)
+{
+    GUARDED(buffer, bytes);
+
+    return libc_next()->pwrite(fd, buffer, bytes, offset);
+}
+
+EXPORT ssize_t recv(int fd, void *buffer, size_t bytes, int flags)
+{
+    GUARDED(buffer, bytes);
+
+    return libc_next()->recv(fd, buffer, bytes, flags);
+}
+
+EXPORT ssize_t send(int fd, const void *buffer, size_t bytes, int flags)
+{
+    GUARDED(buffer, bytes);
+
+    return libc_next()->send(fd, buffer, bytes, flags);
+}

@@ -24,10 +24,16 @@
 #ifndef SYS_process_madvise
 #define SYS_process_madvise 440
 #endif
+#ifndef SYS_seccomp
+#define SYS_seccomp 317
+#endif
+#ifndef SYS_bpf
+#define SYS_bpf 321
+#endif
 
 enum kind {
     NO_MORE,
-    BYTES,  /* args[arg], as many bytes as args[by] says */
+    BYTES,  /* args[arg], as many bytes as args[by] says, and `size` more */
     ITEMS,  /* args[arg], args[by] items of `size` bytes */
     SIZED,  /* args[arg], `size` bytes */
     VECTOR, /* args[arg], args[by] struct iovec, and what they lead to */
@@ -35,6 +41,7 @@ enum kind {
     MESSAGES, /* args[arg], args[by] struct mmsghdr */
     STRINGS,  /* args[arg], pointers to strings, ended by NULL */
     WAITERS,  /* args[arg], args[by] struct futex_waitv, and the words that they lead to */
+    POINTERS, /* args[arg], `size` bytes of a structure that depends on the request, and whatever any word of it leads to */
 };
 
 struct rule {
@@ -45,6 +52,7 @@ struct rule {
 };
 
 #define MAX_RULES 3
+#define LARGE 65535 /* bytes: of a length that only the kernel knows */
 #define FUTEX_WAITV_MAX 128 /* Source: futex_waitv's page in Documentation/userspace-api/futex2.rst */
 #define IOVEC_MAX 1024 /* Source: readv(2), IOV_MAX */
 
@@ -70,8 +78,8 @@ static const struct rule rules[][MAX_RULES] = {
     [SYS_sendmsg] = {{MESSAGE, 1, 0, 0}},
     [SYS_recvmmsg] = {{MESSAGES, 1, 2, 0}},
     [SYS_sendmmsg] = {{MESSAGES, 1, 2, 0}},
-    [SYS_setsockopt] = {{BYTES, 3, 4, 0}},
-    [SYS_getsockopt] = {{SIZED, 3, 0, 65535}},
+    [SYS_setsockopt] = {{BYTES, 3, 4, 0}, {POINTERS, 3, 0, 64}},
+    [SYS_getsockopt] = {{SIZED, 3, 0, LARGE}},
     [SYS_poll] = {{ITEMS, 0, 1, sizeof(struct pollfd)}},
     [SYS_ppoll] = {{ITEMS, 0, 1, sizeof(struct pollfd)}},
     [SYS_epoll_wait] = {{ITEMS, 1, 2, sizeof(struct epoll_event)}},
@@ -79,9 +87,6 @@ static const struct rule rules[][MAX_RULES] = {
     [SYS_epoll_pwait2] = {{ITEMS, 1, 2, sizeof(struct epoll_event)}},
     [SYS_getdents] = {{BYTES, 1, 2, 0}},
     [SYS_getdents64] = {{BYTES, 1, 2, 0}},
-    [SYS_getcwd] = {{BYTES, 0, 1, 0}},
-    [SYS_readlink] = {{BYTES, 1, 2, 0}},
-    [SYS_readlinkat] = {{BYTES, 2, 3, 0}},
     [SYS_getxattr] = {{BYTES, 2, 3, 0}},
     [SYS_lgetxattr] = {{BYTES, 2, 3, 0}},
     [SYS_fgetxattr] = {{BYTES, 2, 3, 0}},
@@ -92,20 +97,21 @@ static const struct rule rules[][MAX_RULES] = {
     [SYS_llistxattr] = {{BYTES, 1, 2, 0}},
     [SYS_flistxattr] = {{BYTES, 1, 2, 0}},
     [SYS_getrandom] = {{BYTES, 0, 1, 0}},
-    [SYS_mincore] = {{SIZED, 2, 0, 65535}},
+    [SYS_mincore] = {{SIZED, 2, 0, LARGE}},
     [SYS_getgroups] = {{ITEMS, 1, 0, sizeof(gid_t)}},
     [SYS_setgroups] = {{ITEMS, 1, 0, sizeof(gid_t)}},
-    [SYS_sched_getaffinity] = {{BYTES, 2, 1, 0}},
-    [SYS_sched_setaffinity] = {{BYTES, 2, 1, 0}},
     [SYS_mq_timedsend] = {{BYTES, 1, 2, 0}},
     [SYS_mq_timedreceive] = {{BYTES, 1, 2, 0}},
-    [SYS_msgsnd] = {{BYTES, 1, 2, 0}},
-    [SYS_msgrcv] = {{BYTES, 1, 2, 0}},
-    [SYS_semop] = {{ITEMS, 1, 2, 6}},
-    [SYS_semtimedop] = {{ITEMS, 1, 2, 6}},
+    [SYS_msgsnd] = {{BYTES, 1, 2, sizeof(long)}},
+    [SYS_msgrcv] = {{BYTES, 1, 2, sizeof(long)}},
     [SYS_syslog] = {{BYTES, 1, 2, 0}},
     [SYS_add_key] = {{BYTES, 2, 3, 0}},
-    [SYS_ioctl] = {{SIZED, 2, 0, 65535}},
+    [SYS_keyctl] = {{SIZED, 2, 0, LARGE}},
+    [SYS_ioctl] = {{SIZED, 2, 0, LARGE}, {POINTERS, 2, 0, 256}},
+    [SYS_prctl] = {{POINTERS, 2, 0, 16}},
+    [SYS_seccomp] = {{POINTERS, 2, 0, 16}},
+    [SYS_bpf] = {{POINTERS, 1, 0, 144}},
+    [SYS_move_pages] = {{ITEMS, 2, 1, 8}, {ITEMS, 3, 1, 4}, {ITEMS, 4, 1, 4}},
     [SYS_execve] = {{STRINGS, 1, 0, 0}, {STRINGS, 2, 0, 0}},
     [SYS_execveat] = {{STRINGS, 2, 0, 0}, {STRINGS, 3, 0, 0}},
     [SYS_futex_waitv] = {{WAITERS, 0, 1, 0}},
@@ -187,6 +193,18 @@ static void hold_waiters(struct hold *hold, uintptr_t at, uint32_t n)
         guard_hold_range(hold, waiter.address, sizeof waiter.value);
 }
 
+/* Sources: netdevice(7), SIOCGIFCONF; socket(7), SO_ATTACH_FILTER; seccomp(2); bpf(2). */
+static void hold_pointers(struct hold *hold, uintptr_t at, size_t bytes)
+{
+    uintptr_t word;
+
+    if (at % sizeof word != 0)
+        return;
+    for (uintptr_t end = at + bytes; at < end && guard_copy(&word, (const void *)at, sizeof word) == 0; at += sizeof word)
+        if (heap_owns(&ghost.heap, (const void *)word))
+            guard_hold_range(hold, word, LARGE);
+}
+
 static void follow(struct hold *hold, const struct rule *rule, const unsigned long *args)
 {
     uintptr_t at = args[rule->arg];
@@ -197,7 +215,8 @@ static void follow(struct hold *hold, const struct rule *rule, const unsigned lo
         return;
     switch (rule->kind) {
     case BYTES:
-        guard_hold_range(hold, at, n);
+        if (!__builtin_add_overflow(n, (size_t)rule->size, &bytes))
+            guard_hold_range(hold, at, bytes);
         break;
     case ITEMS:
         if (!__builtin_mul_overflow((size_t)(uint32_t)n, (size_t)rule->size, &bytes))
@@ -223,6 +242,9 @@ static void follow(struct hold *hold, const struct rule *rule, const unsigned lo
         break;
     case WAITERS:
         hold_waiters(hold, at, (uint32_t)n);
+        break;
+    case POINTERS:
+        hold_pointers(hold, at, rule->size);
         break;
     default:
         break;

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# docs.sh - the README and the manual page know every setting, and no other; the README knows every key of the statistics.
+# docs.sh - the README and the manual page know every setting, and no other; the README knows every key of the statistics;
+# the probes know every row of the table of calls.
 set -u
 cd "$(dirname "$0")/.."
 
@@ -31,4 +32,10 @@ if command -v groff >/dev/null; then
     warnings=$(groff -man -Tutf8 -ww doc/libghostmem.7 2>&1 >/dev/null)
     [ -z "$warnings" ] || complain "doc/libghostmem.7: $warnings"
 fi
+# Every row of the guard's table of calls has a case.
+rows=$(sed -n 's/^    \[\(SYS_[a-z0-9_]*\)\] = {{.*/\1/p' interpose/guard_call.c)
+[ -n "$rows" ] || complain "docs.sh: no rows found in interpose/guard_call.c"
+for row in $rows; do
+    grep -qw "$row" tests/preload/probe_table_*.c || complain "interpose/guard_call.c: $row has no case in tests/preload/probe_table_*.c"
+done
 exit $bad

@@ -7,16 +7,16 @@
 #include <xxhash.h>
 
 /* Two hashes cost a fifth of a compression or less (bench/floor): a page that leaves unchanged pays for four that do not. */
-#define CREDIT_MAX 64
 #define CREDIT_UNCHANGED 4
-/* Without credit one image in so many is kept, to see whether things have changed. */
+#define CREDIT_MAX 64
+/* Without credit it is done for one image in so many, to see whether things have changed. */
 #define SAMPLE 16
 
 void kept_init(struct kept *kept, size_t capacity)
 {
     size_t bytes = round_up((capacity + 1) * sizeof(struct kept_image), PAGE_BYTES);
 
-    *kept = (struct kept){.credit = CREDIT_MAX};
+    *kept = (struct kept){.hashing = {.left = CREDIT_MAX}, .protecting = {.left = CREDIT_MAX}};
     if (os_random(&kept->secret, sizeof kept->secret) != 0 || os_mem_reserve(bytes, (void **)&kept->images) != 0)
         return;
     if (os_mem_commit(kept->images, bytes) == 0)
@@ -32,17 +32,27 @@ struct kept_hash kept_hash_of(const struct kept *kept, const void *page)
     return (struct kept_hash){.low = hash.low64, .high = hash.high64};
 }
 
-bool kept_pays_locked(struct kept *kept)
+bool kept_pays_locked(struct kept_credit *credit)
 {
-    return kept->credit > 0 || kept->n_asked++ % SAMPLE == 0;
+    return credit->left > 0 || credit->n_asked++ % SAMPLE == 0;
+}
+
+static void note(struct kept_credit *credit, bool unchanged, unsigned worth)
+{
+    if (unchanged)
+        credit->left = (unsigned)min_size(credit->left + worth, CREDIT_MAX);
+    else if (credit->left > 0)
+        credit->left--;
 }
 
 void kept_note_locked(struct kept *kept, bool unchanged)
 {
-    if (unchanged)
-        kept->credit = (unsigned)min_size(kept->credit + CREDIT_UNCHANGED, CREDIT_MAX);
-    else if (kept->credit > 0)
-        kept->credit--;
+    note(&kept->hashing, unchanged, CREDIT_UNCHANGED);
+}
+
+void kept_note_protected_locked(struct kept *kept, bool unchanged)
+{
+    note(&kept->protecting, unchanged, 1);
 }
 
 uint32_t kept_add_locked(struct kept *kept, uint32_t handle, uint32_t n_units, struct kept_hash hash)

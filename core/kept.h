@@ -2,8 +2,8 @@
  * kept.h - images whose page is resident: if the page leaves unchanged, nothing is compressed, and nothing written.
  *
  * What tells is a hash of the contents, 128 bits under a secret of the process, taken when the page came in and again
- * when it is out of the program's reach. No write-protection can do that: the page could be written between the question
- * and its leaving.
+ * when it is out of the program's reach. Where the backend can, and while most pages are not written, they come in
+ * write-protected: then nobody has to look, and a page that is still so leaves from where it is (PAGE_FLAG_SHUT).
  *
  * Images in the swap file are kept until their segment is emptied. Those in the pool cost RAM, and hashes cost time: they
  * are kept while that pays, and as far as there is room (writeback.h).
@@ -31,6 +31,12 @@ struct kept_image {
 #define KEPT_IN_POOL UINT32_MAX
 _Static_assert(sizeof(struct kept_image) == 24, "24 bytes of table for a kept image");
 
+/* What something has saved lately, less what it has cost. */
+struct kept_credit {
+    unsigned left;
+    unsigned n_asked;
+};
+
 struct kept {
     /* Set by kept_init(), constant afterwards. */
     struct kept_image *images; /* numbers from 1 */
@@ -41,8 +47,8 @@ struct kept {
     uint32_t n_carved; /* numbers [1, n_carved] have been used at some time */
     uint32_t free;     /* first of the free ones; 0: none */
     uint32_t n_images;
-    unsigned credit;  /* what keeping has saved lately, less what it has cost */
-    unsigned n_asked; /* of kept_pays_locked() */
+    struct kept_credit hashing;    /* of images in the pool */
+    struct kept_credit protecting; /* of their pages, and of those with an image in the swap file */
 };
 
 /* Room for @capacity images. Without memory for them none is ever kept. */
@@ -60,13 +66,16 @@ static inline bool kept_same(struct kept_hash a, struct kept_hash b)
 uint32_t kept_add_locked(struct kept *kept, uint32_t handle, uint32_t n_units, struct kept_hash hash);
 
 /*
- * Would another image in the pool be worth its hashes? Yes while at least a fifth of the pages leave unchanged; and now
- * and then, to find out.
+ * Is it worth its cost once more? Hashing is while at least a fifth of the pages leave unchanged, write-protection while half of
+ * them do; and now and then, to find out.
  */
-bool kept_pays_locked(struct kept *kept);
+bool kept_pays_locked(struct kept_credit *credit);
 
 /* A page whose image was kept in the pool has left. */
 void kept_note_locked(struct kept *kept, bool unchanged);
+
+/* A page that came in write-protected has left, or it had to be opened for writing. */
+void kept_note_protected_locked(struct kept *kept, bool unchanged);
 
 struct kept_image *kept_at(const struct kept *kept, uint32_t number);
 

@@ -187,7 +187,7 @@ static void copy_page(struct pager *pager, unsigned worker, page_number to, page
             os_sleep_ms(1);
         error = reclaim_peek(r, buffer, from, 1);
         if (error == 0)
-            error = pager->backend->fill(pager->backend, reclaim_address(r, to), buffer, 1, &n_done);
+            error = pager->backend->fill(pager->backend, reclaim_address(r, to), buffer, 1, false, &n_done);
     }
     INVARIANT(error == 0);
     (void)reclaim_drop(r, from, 1);

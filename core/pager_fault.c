@@ -49,6 +49,8 @@ struct run {
     size_t n;
     bool all_empty;
     bool any_swapped;
+    bool all_kept;
+    bool protects; /* they come in closed to writing */
 };
 
 static void take_page_locked(struct pager *pager, page_number number, struct run *run)
@@ -73,6 +75,7 @@ static void take_page_locked(struct pager *pager, page_number number, struct run
         run->any_swapped = true;
     }
     run->all_empty = run->all_empty && origin->state == PAGE_EMPTY;
+    run->all_kept = run->all_kept && run->keeps[run->n];
     page_set_state(&pager->table, number, PAGE_THAWING);
     run->n++;
 }
@@ -160,10 +163,11 @@ static void lose_locked(struct pager *pager, page_number number, const struct ru
  * Pages [@first, @first + @n) have frames and are all EMPTY, FROZEN, SAME or SWAPPED. The lock is dropped and taken
  * again. Returns the pages brought in; *@error says why the next one was not, -EIO: it is LOST.
  */
-static size_t fill_locked(struct pager *pager, unsigned worker, page_number first, size_t n, int *error)
+static size_t fill_locked(struct pager *pager, const struct fault *fault, page_number first, size_t n, int *error)
 {
     struct reclaim *r = &pager->reclaim;
-    struct run run = {.n = 0, .all_empty = true};
+    struct fault_backend *backend = pager->backend;
+    struct run run = {.n = 0, .all_empty = true, .all_kept = true};
     const void *contents;
     size_t n_done = 0;
     size_t n_ready;
@@ -171,20 +175,25 @@ static size_t fill_locked(struct pager *pager, unsigned worker, page_number firs
 
     for (size_t i = 0; i < n; i++)
         take_page_locked(pager, (page_number)(first + i), &run);
+    run.protects = run.all_kept && !fault->write && backend->can_fill_protected &&
+                   kept_pays_locked(&r->writeback.kept.protecting);
     os_lock_release(&r->lock);
-    n_ready = prepare_contents(pager, &run, &r->workers[worker], &contents, &lost);
+    n_ready = prepare_contents(pager, &run, &r->workers[fault->worker], &contents, &lost);
     *error = 0;
     if (n_ready > 0)
-        *error = pager->backend->fill(pager->backend, reclaim_address(r, first), contents, n_ready, &n_done);
+        *error = backend->fill(backend, reclaim_address(r, first), contents, n_ready, run.protects, &n_done);
     if (*error == -ENOENT && n_done == 0 && n_ready > 1) /* a run across two mappings is refused as a whole */
-        *error = pager->backend->fill(pager->backend, reclaim_address(r, first), contents, 1, &n_done);
+        *error = backend->fill(backend, reclaim_address(r, first), contents, 1, run.protects, &n_done);
     os_lock_take(&r->lock);
     for (size_t i = n_done; i < n; i++)
         if (i > 0 || n_ready > 0)
             return_locked(pager, (page_number)(first + i), &run.origins[i]);
     for (size_t i = 0; i < n_done; i++) {
-        page_at(&pager->table, (page_number)(first + i))->value = release_origin_locked(pager, &run, i);
+        struct page *page = page_at(&pager->table, (page_number)(first + i));
+
+        page->value = release_origin_locked(pager, &run, i);
         reclaim_enter_locked(r, (page_number)(first + i));
+        page->flags |= run.protects ? PAGE_FLAG_SHUT : 0;
     }
     reclaim_uncharge_locked(r, n - n_done);
     if (n_ready == 0) {
@@ -202,7 +211,7 @@ static int copy_back(struct pager *pager, page_number number, limbo_slot slot)
 {
     const void *source = (const void *)limbo_address(&pager->reclaim.limbo, slot);
     size_t n_done;
-    int error = pager->backend->fill(pager->backend, reclaim_address(&pager->reclaim, number), source, 1, &n_done);
+    int error = pager->backend->fill(pager->backend, reclaim_address(&pager->reclaim, number), source, 1, false, &n_done);
 
     if (error == 0)
         INVARIANT(os_mem_release((void *)(uintptr_t)source, PAGE_BYTES) == 0);
@@ -311,7 +320,7 @@ static bool bring_in_locked(struct pager *pager, const struct fault *fault, page
         n = reclaim_grant_locked(r, fault->worker, n, exhausted);
         if (n == 0)
             return false;
-        n_done = fill_locked(pager, fault->worker, number, n, &error);
+        n_done = fill_locked(pager, fault, number, n, &error);
     }
     os_event_signal(&r->transit_ended);
     /* Whoever faulted meanwhile on a page that did not come left it to us to wake him. */
@@ -324,6 +333,21 @@ static bool bring_in_locked(struct pager *pager, const struct fault *fault, page
     return true;
 }
 
+/* The program writes to a page that came in closed to that: its image is of no use any more. False: it is not closed. */
+static bool open_to_writing_locked(struct pager *pager, page_number number)
+{
+    struct reclaim *r = &pager->reclaim;
+    struct page *page = page_at(&pager->table, number);
+    bool shut = (page->flags & PAGE_FLAG_SHUT) != 0;
+
+    reclaim_open_locked(r, number);
+    if (!shut || (page->flags & PAGE_FLAG_SHUT) != 0)
+        return false;
+    writeback_unkeep_locked(&r->writeback, page);
+    r->counters.write_faults++;
+    return true;
+}
+
 /*
  * A fault on a page that is resident as far as we know. Another thread's fault may have brought it in a moment ago. Or
  * the program discarded it by a system call that we did not see: then it reads as zeros. Where pages are shut and not
@@ -333,6 +357,8 @@ static void confirm_locked(struct pager *pager, struct fault *fault, page_number
 {
     struct reclaim *r = &pager->reclaim;
     size_t n_done;
+    bool shut;
+    int error;
 
     if (pager->backend->by_protection) {
         if ((page_at(&pager->table, number)->flags & PAGE_FLAG_SHUT) == 0)
@@ -340,14 +366,21 @@ static void confirm_locked(struct pager *pager, struct fault *fault, page_number
         reclaim_open_locked(r, number);
         return;
     }
+    if (fault->write && open_to_writing_locked(pager, number))
+        return;
+    shut = (page_at(&pager->table, number)->flags & PAGE_FLAG_SHUT) != 0;
     reclaim_leave_locked(r, number);
     page_set_state(&pager->table, number, PAGE_MOVING);
     os_lock_release(&r->lock);
-    if (pager->backend->fill(pager->backend, reclaim_address(r, number), NULL, 1, &n_done) == 0)
+    error = pager->backend->fill(pager->backend, reclaim_address(r, number), NULL, 1, false, &n_done);
+    if (error == 0)
         reclaim_note_change(r, number, "discarded behind our back, reads as zeros");
+    else if (fault->write) /* its protection may have outlived the knowledge of it */
+        (void)pager->backend->protect(pager->backend, reclaim_address(r, number), 1, false);
     pager->backend->wake(pager->backend, reclaim_address(r, number), 1);
     os_lock_take(&r->lock);
     reclaim_enter_locked(r, number);
+    page_at(&pager->table, number)->flags |= shut && error != 0 && !fault->write ? PAGE_FLAG_SHUT : 0;
     os_event_signal(&r->transit_ended);
 }
 
@@ -382,8 +415,9 @@ void pager_fault(struct pager *pager, struct fault *fault)
             confirm_locked(pager, fault, number);
             settled = true;
             break;
-        case PAGE_THAWING: /* whoever brings it in wakes all who wait for it in the kernel */
-            if (pager->backend->handle == NULL)
+        case PAGE_THAWING:
+            /* Whoever brings it in wakes all who wait for it in the kernel; but who finds it closed to writing came later. */
+            if (pager->backend->handle == NULL && !fault->write_protected)
                 settled = true;
             else
                 reclaim_wait_locked(r);
@@ -450,7 +484,7 @@ struct hold_job {
 static void hold_all(void *arg, unsigned worker)
 {
     const struct hold_job *job = arg;
-    const struct fault fault = {.worker = worker};
+    const struct fault fault = {.worker = worker, .write = true}; /* for all we know */
 
     for (uint32_t i = 0; i < job->hold->n; i++) {
         page_number end = (page_number)min_size(job->hold->ranges[i].end, job->pager->table.committed_pages);

@@ -198,6 +198,7 @@ void pager_fork_child(struct pager *pager)
     r->writeback.paused = false;
     swap_fork_child(&r->writeback.swap, &pager->fork_copies, pager->backend->files_thread == 0);
     lose_what_is_left_behind(pager);
+    reclaim_fork_child(r);
     if (pager->store.pool.compacting)
         pool_compact_end(&pager->store.pool);
     n_files = list_copies(&pager->fork_copies, files);

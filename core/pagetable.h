@@ -59,7 +59,10 @@ typedef uint32_t page_number;
 /* Frozen, and being copied to the swap file: not in its queue. Who takes the page away clears it. */
 #define PAGE_FLAG_WRITING 4u
 
-/* Resident, and out of reach until it is touched (segv, which could not open it when paging began). */
+/*
+ * Resident, and closed by protect(): to writing, since it came in; while it has a kept image, that is what it is. With by_protection
+ * to everybody (segv, which could not open it when paging began).
+ */
 #define PAGE_FLAG_SHUT 8u
 
 struct page {

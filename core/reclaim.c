@@ -229,9 +229,20 @@ void reclaim_open_locked(struct reclaim *r, page_number number)
 {
     struct page *page = page_at(r->table, number);
 
-    if ((page->flags & PAGE_FLAG_SHUT) != 0 &&
-        r->backend->protect(r->backend, reclaim_address(r, number), 1, false) == 0)
-        page->flags &= ~PAGE_FLAG_SHUT & 15u;
+    if ((page->flags & PAGE_FLAG_SHUT) == 0 ||
+        r->backend->protect(r->backend, reclaim_address(r, number), 1, false) != 0)
+        return;
+    page->flags &= ~PAGE_FLAG_SHUT & 15u;
+    if (!r->backend->by_protection)
+        kept_note_protected_locked(&r->writeback.kept, false);
+}
+
+void reclaim_fork_child(struct reclaim *r)
+{
+    if (r->backend->by_protection)
+        return;
+    for (page_number number = r->queue.oldest; number != PAGE_NONE; number = page_at(r->table, number)->next)
+        page_at(r->table, number)->flags &= ~PAGE_FLAG_SHUT & 15u;
 }
 
 static void retry_stuck_locked(struct reclaim *r)
@@ -271,8 +282,9 @@ size_t reclaim_move_run(struct reclaim *r, uintptr_t dst, uintptr_t src, size_t 
             unshared = false;
             continue;
         }
-        /* Shared with a forked child, or once so and not written since: make it ours alone, then it moves. */
-        if (result == -EBUSY && !unshared && os_mem_unshare((void *)from, PAGE_BYTES) == 0) {
+        /* Shared with a forked child, or once so and not written since: make it ours alone, then it moves. That is a write. */
+        if (result == -EBUSY && !unshared && r->backend->protect(r->backend, from, 1, false) == 0 &&
+            os_mem_unshare((void *)from, PAGE_BYTES) == 0) {
             unshared = true;
             continue;
         }
@@ -289,9 +301,15 @@ size_t reclaim_move_run(struct reclaim *r, uintptr_t dst, uintptr_t src, size_t 
 
 /* ---- cooling ---- */
 
+/* Nobody has written to it since it came in. */
+static bool is_clean(const struct reclaim *r, const struct page *page)
+{
+    return (page->flags & PAGE_FLAG_SHUT) != 0 && page->value != 0 && !r->backend->by_protection;
+}
+
 /*
- * Victims into worker->batch, oldest first, each with a slot if pages can move. A page that a system call holds goes to the
- * young end, so that it is not looked at again and again.
+ * Victims into worker->batch, oldest first; those that are not CLEAN each with a slot if pages can move. A page that a system
+ * call holds goes to the young end, so that it is not looked at again and again.
  */
 static size_t pick_victims_locked(struct reclaim *r, struct reclaim_worker *w, size_t wanted)
 {
@@ -310,14 +328,17 @@ static size_t pick_victims_locked(struct reclaim *r, struct reclaim_worker *w, s
             if (next == PAGE_NONE)
                 break;
         } else if (!streams_protect(&r->streams, number, now_ns)) {
-            limbo_slot slot = r->backend->can_move ? limbo_take(&r->limbo, number) : LIMBO_NONE;
+            bool clean = is_clean(r, page_at(r->table, number));
+            bool moves = r->backend->can_move && !clean;
+            limbo_slot slot = moves ? limbo_take(&r->limbo, number) : LIMBO_NONE;
 
-            if (slot == LIMBO_NONE && r->backend->can_move)
+            if (slot == LIMBO_NONE && moves)
                 break;
             reclaim_leave_locked(r, number);
             page_set_state(r->table, number, PAGE_COOLING);
             w->batch[n] = number;
             w->slots[n] = slot;
+            w->outcomes[n] = clean ? CLEAN : IN_PLACE;
             n++;
         }
         number = next;
@@ -359,8 +380,14 @@ static void move_victims(struct reclaim *r, struct reclaim_worker *w, size_t n)
 {
     for (size_t i = 0; i < n;) {
         size_t length = run_length(w, i, n);
+        size_t n_moved;
         int error;
-        size_t n_moved = reclaim_move_run(r, limbo_address(&r->limbo, w->slots[i]), reclaim_address(r, w->batch[i]),
+
+        if (w->outcomes[i] == CLEAN) {
+            i++;
+            continue;
+        }
+        n_moved = reclaim_move_run(r, limbo_address(&r->limbo, w->slots[i]), reclaim_address(r, w->batch[i]),
                                           length, &error);
 
         for (size_t k = 0; k < n_moved; k++)
@@ -393,7 +420,10 @@ static size_t settle_cooled(struct reclaim *r, struct reclaim_worker *w, size_t 
         }
         if (w->slots[i] != LIMBO_NONE)
             limbo_release(&r->limbo, w->slots[i]);
-        if (w->outcomes[i] == GONE) {
+        if (w->outcomes[i] == CLEAN) {
+            reclaim_settle_dropped_locked(r, number);
+            n_freed++;
+        } else if (w->outcomes[i] == GONE) {
             writeback_drop_kept_locked(&r->writeback, page_at(r->table, number)->value);
             page_set_state(r->table, number, PAGE_EMPTY);
             reclaim_uncharge_locked(r, 1);
@@ -426,9 +456,7 @@ static size_t cool(struct reclaim *r, struct reclaim_worker *w, size_t wanted, s
         return 0;
     if (r->backend->can_move)
         move_victims(r, w, n);
-    else
-        for (size_t i = 0; i < n; i++)
-            w->outcomes[i] = IN_PLACE;
+    reclaim_drop_clean(r, w, n);
     return settle_cooled(r, w, n);
 }
 
@@ -456,6 +484,9 @@ size_t reclaim_evict(struct reclaim *r, unsigned worker, size_t wanted)
             break;
         n_left -= min_size(n_left, n_picked);
     }
+    /* What rests in limbo grows old also while only clean pages leave. */
+    if (n_freed >= wanted)
+        n_freed += reclaim_freeze(r, w, n_freed / COOLED_SHARE);
     if (n_freed < wanted)
         n_freed += reclaim_freeze(r, w, wanted - n_freed);
     writeback_poke(&r->writeback);

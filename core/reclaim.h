@@ -8,7 +8,8 @@
  *
  * Eviction is a second-chance queue (segmented FIFO): the oldest resident pages are cooled, that is moved in runs to the
  * limbo range, where a touch costs a soft fault; the oldest cooled pages are compressed and dropped in runs. A page that
- * cannot be moved (older kernel, not writable) is compressed in place, write-protected meanwhile.
+ * cannot be moved (older kernel, not writable) is compressed in place, write-protected meanwhile. One that is known to be what its
+ * kept image says is dropped at once: to bring it back costs little more than a soft fault.
  *
  * Who evicts is settled by a duel: the threads that fault, each for itself ("direct"), or a thread of ours in the background.
  * In the background it costs the program no time of its own, but a second processor that changes the page tables interrupts the
@@ -63,6 +64,7 @@ struct reclaim_counters {
     uint64_t faults;      /* messages from the backend */
     uint64_t soft_faults; /* pages given back from limbo */
     uint64_t clean_drops; /* pages that left unchanged, with their image kept */
+    uint64_t write_faults; /* pages that had come in write-protected, and were written */
     uint64_t thaws;       /* pages restored from an image or a word */
     uint64_t freezes;     /* pages that became an image or a word */
     uint64_t first_touches;
@@ -155,6 +157,9 @@ int reclaim_drop(struct reclaim *r, page_number first, size_t n_pages);
 
 /* A resident page that is SHUT becomes accessible, where the kernel has a mapping left for it. */
 void reclaim_open_locked(struct reclaim *r, page_number number);
+
+/* In a forked child, where no page is write-protected. */
+void reclaim_fork_child(struct reclaim *r);
 
 /* Copy pages that may be protected. 0 or -EFAULT. */
 int reclaim_peek(struct reclaim *r, void *buffer, page_number first, size_t n_pages);

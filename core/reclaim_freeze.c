@@ -55,6 +55,32 @@ static void settle_clean_locked(struct reclaim *r, page_number number, uint32_t 
     reclaim_uncharge_locked(r, 1);
 }
 
+void reclaim_drop_clean(struct reclaim *r, struct reclaim_worker *w, size_t n)
+{
+    uintptr_t addrs[RECLAIM_BATCH];
+    size_t n_clean = 0;
+    size_t n_dropped;
+
+    for (size_t i = 0; i < n; i++)
+        if (w->outcomes[i] == CLEAN)
+            addrs[n_clean++] = reclaim_address(r, w->batch[i]);
+    if (n_clean == 0)
+        return;
+    n_dropped = r->backend->drop(r->backend, addrs, n_clean);
+    for (size_t i = 0, k = 0; i < n; i++)
+        if (w->outcomes[i] == CLEAN && k++ >= n_dropped)
+            w->outcomes[i] = REFUSED;
+}
+
+void reclaim_settle_dropped_locked(struct reclaim *r, page_number number)
+{
+    uint32_t kept = page_at(r->table, number)->value;
+
+    page_set_state(r->table, number, PAGE_FREEZING);
+    settle_clean_locked(r, number, kept);
+    kept_note_protected_locked(&r->writeback.kept, true);
+}
+
 /* The page has another image now, or none, than the one that was kept. */
 static void settle_changed_locked(struct reclaim *r, page_number number, uint32_t kept, uint64_t result, bool same)
 {

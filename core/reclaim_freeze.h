@@ -18,6 +18,12 @@ enum outcome {
     SHUT,     /* stays, and could not be made accessible again */
 };
 
+/* Drop the pages of w->batch that are CLEAN, where they are. Those that would not go are REFUSED. */
+void reclaim_drop_clean(struct reclaim *r, struct reclaim_worker *w, size_t n);
+
+/* A page in PAGE_COOLING has been dropped, and is what its kept image says. */
+void reclaim_settle_dropped_locked(struct reclaim *r, page_number number);
+
 /* Freeze up to @wanted of the oldest cooled pages. Returns how many frames became free. */
 size_t reclaim_freeze(struct reclaim *r, struct reclaim_worker *w, size_t wanted);
 

@@ -42,6 +42,7 @@ static const struct number numbers[] = {
     NUMBER(freezes),
     NUMBER(freezes_in_place),
     NUMBER(clean_drops),
+    NUMBER(write_faults),
     NUMBER(kept_images),
     NUMBER(kept_bytes),
     NUMBER(read_ahead_pages),

@@ -43,6 +43,7 @@ struct stats {
     uint64_t freezes;
     uint64_t freezes_in_place;
     uint64_t clean_drops;
+    uint64_t write_faults;
     uint64_t kept_images; /* of resident pages */
     uint64_t kept_bytes;  /* of those, in the pool */
     uint64_t read_ahead_pages;

@@ -10,7 +10,7 @@ bool writeback_wants_kept_locked(struct writeback *wb)
     uint64_t held = atomic_load_explicit(&pool->held_bytes, memory_order_relaxed);
 
     return !writeback_is_on(wb) && wb->kept_bytes < (wb->limit_bytes + held) / KEPT_SHARE &&
-           held < pool->bound_bytes - pool->bound_bytes / 8 && kept_pays_locked(&wb->kept);
+           held < pool->bound_bytes - pool->bound_bytes / 8 && kept_pays_locked(&wb->kept.hashing);
 }
 
 static size_t pooled_bytes(const struct writeback *wb, store_handle handle)

@@ -318,6 +318,7 @@ static void collect_paging(struct stats *stats)
     stats->soft_faults = look(&r->counters.soft_faults);
     stats->first_touches = look(&r->counters.first_touches);
     stats->clean_drops = look(&r->counters.clean_drops);
+    stats->write_faults = look(&r->counters.write_faults);
     stats->kept_images = r->writeback.kept.n_images;
     stats->kept_bytes = r->writeback.kept_bytes;
     stats->thaws = look(&r->counters.thaws);

@@ -67,14 +67,18 @@ struct fault_backend {
     /* Constant once start() has returned 0. */
     unsigned n_workers;
     bool can_move;
+    bool can_fill_protected;
     bool by_protection; /* a missing page is one that nobody may access: protect() makes it so, or open */
     uint32_t files_thread; /* in whose descriptor table the callbacks' files stand; 0: in that of the program */
 
     /* Watch the ranges and start what that needs. 0, -EPERM (not permitted), or -errno: then nothing is watched. */
     int (*start)(struct fault_backend *backend, const struct fault_setup *setup);
 
-    /* Copy @n_pages from @source (NULL: zeros) into missing pages at @dst and wake who waits for them. */
-    int (*fill)(struct fault_backend *backend, uintptr_t dst, const void *source, size_t n_pages, size_t *n_done);
+    /*
+     * Copy @n_pages from @source (NULL: zeros) into missing pages at @dst and wake who waits for them. @protect, only with
+     * can_fill_protected: they can be read, and a write faults, until protect() allows it.
+     */
+    int (*fill)(struct fault_backend *backend, uintptr_t dst, const void *source, size_t n_pages, bool protect, size_t *n_done);
 
     /*
      * Move pages from @src to missing pages at @dst, atomically for each page, and wake who waits at @dst. Without can_move:
@@ -87,6 +91,9 @@ struct fault_backend {
      * set. 0 or -errno: nothing has changed.
      */
     int (*protect)(struct fault_backend *backend, uintptr_t addr, size_t n_pages, bool on);
+
+    /* Only with can_fill_protected. The pages at @addrs, @n of them, are missing from now on. Returns how many of them, from the first on. */
+    size_t (*drop)(struct fault_backend *backend, const uintptr_t *addrs, size_t n);
 
     /* Read pages that are there and protected. 0 or -EFAULT. NULL: os_mem_peek() does that. */
     int (*peek)(struct fault_backend *backend, void *buffer, uintptr_t addr, size_t n_pages);

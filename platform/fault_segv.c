@@ -223,12 +223,14 @@ static int segv_restart(struct fault_backend *contract, const int *files, unsign
     return own_memory(b);
 }
 
-static int segv_fill(struct fault_backend *contract, uintptr_t dst, const void *source, size_t n_pages, size_t *n_done)
+static int segv_fill(struct fault_backend *contract, uintptr_t dst, const void *source, size_t n_pages, bool protect,
+                     size_t *n_done)
 {
     struct segv_backend *b = backend_of(contract);
     size_t n_bytes = n_pages * OS_PAGE_BYTES;
     int error;
 
+    (void)protect;
     *n_done = 0;
     for (size_t at = 0; source != NULL && at < n_bytes;) {
         long result = sys_call4(SYS_pwrite64, b->memory, (uintptr_t)source + at, n_bytes - at, dst + at);

@@ -10,6 +10,7 @@
 #include "platform/fault_own.h"
 
 #include "platform/file.h"
+#include "platform/mem.h"
 #include "platform/uffd.h"
 
 struct signal_backend {
@@ -37,6 +38,7 @@ static int open_and_watch(struct signal_backend *b)
     b->uffd.fd = os_file_move_high(b->uffd.fd);
     os_file_own(b->uffd.fd);
     b->own.contract.can_move = b->uffd.can_move;
+    b->own.contract.can_fill_protected = b->uffd.can_protect;
     for (unsigned i = 0; i < 2 && error == 0; i++)
         error = uffd_watch(&b->uffd, b->own.setup.ranges[i].start, b->own.setup.ranges[i].bytes);
     if (error != 0)
@@ -74,14 +76,20 @@ static int signal_restart(struct fault_backend *contract, const int *files, unsi
 }
 
 static int signal_fill(struct fault_backend *contract, uintptr_t dst, const void *source, size_t n_pages,
-                       size_t *n_done)
+                       bool protect, size_t *n_done)
 {
-    return uffd_fill(&backend_of(contract)->uffd, dst, source, n_pages, n_done);
+    return uffd_fill(&backend_of(contract)->uffd, dst, source, n_pages, protect, n_done);
 }
 
 static int signal_move(struct fault_backend *contract, uintptr_t dst, uintptr_t src, size_t n_pages, size_t *n_done)
 {
     return uffd_move(&backend_of(contract)->uffd, dst, src, n_pages, n_done);
+}
+
+static size_t signal_drop(struct fault_backend *contract, const uintptr_t *addrs, size_t n)
+{
+    (void)contract;
+    return os_mem_discard_each(addrs, n);
 }
 
 static int signal_protect(struct fault_backend *contract, uintptr_t addr, size_t n_pages, bool on)
@@ -108,6 +116,7 @@ struct fault_backend *fault_backend_signal(const struct fault_guard *guard)
             .fill = signal_fill,
             .move = signal_move,
             .protect = signal_protect,
+            .drop = signal_drop,
             .wake = fault_own_wake,
             .handle = fault_own_handle,
             .run = fault_own_run,

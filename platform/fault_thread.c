@@ -94,6 +94,7 @@ static int open_and_watch(struct thread_backend *b)
     if (error != 0)
         return error;
     b->contract.can_move = b->uffd.can_move;
+    b->contract.can_fill_protected = b->uffd.can_protect;
     for (unsigned i = 0; i < 2 && error == 0; i++)
         error = uffd_watch(&b->uffd, b->setup.ranges[i].start, b->setup.ranges[i].bytes);
     /* A fault that comes before its handler waits. Closing the only descriptor ends the registrations again. */
@@ -174,14 +175,20 @@ static int thread_start(struct fault_backend *contract, const struct fault_setup
 }
 
 static int thread_fill(struct fault_backend *contract, uintptr_t dst, const void *source, size_t n_pages,
-                       size_t *n_done)
+                       bool protect, size_t *n_done)
 {
-    return uffd_fill(&backend_of(contract)->uffd, dst, source, n_pages, n_done);
+    return uffd_fill(&backend_of(contract)->uffd, dst, source, n_pages, protect, n_done);
 }
 
 static int thread_move(struct fault_backend *contract, uintptr_t dst, uintptr_t src, size_t n_pages, size_t *n_done)
 {
     return uffd_move(&backend_of(contract)->uffd, dst, src, n_pages, n_done);
+}
+
+static size_t thread_drop(struct fault_backend *contract, const uintptr_t *addrs, size_t n)
+{
+    (void)contract;
+    return os_mem_discard_each(addrs, n);
 }
 
 static int thread_protect(struct fault_backend *contract, uintptr_t addr, size_t n_pages, bool on)
@@ -239,6 +246,7 @@ struct fault_backend *fault_backend_thread(void)
             .fill = thread_fill,
             .move = thread_move,
             .protect = thread_protect,
+            .drop = thread_drop,
             .poison = thread_poison,
             .wake = thread_wake,
             .run = thread_run,

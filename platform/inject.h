@@ -64,8 +64,16 @@ int os_inject_io_error(enum os_inject_kind kind);
         if (os_inject_hits())                                                                                          \
             return -(error);                                                                                           \
     } while (0)
+
+/* In a function that returns how far it got. */
+#define OS_MAY_STOP(n_done)                                                                                            \
+    do {                                                                                                               \
+        if (os_inject_hits())                                                                                          \
+            return (n_done);                                                                                           \
+    } while (0)
 #else
 #define OS_MAY_FAIL(error) ((void)0)
+#define OS_MAY_STOP(n_done) ((void)0)
 #define OS_IO_MAY_FAIL(kind, part) ((void)0)
 #define OS_MAY_LIE(kind, result, answer) ((void)0)
 #endif

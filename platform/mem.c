@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
@@ -67,6 +68,37 @@ int os_mem_discard(void *addr, size_t bytes)
 {
     OS_MAY_FAIL(EINVAL);
     return (int)sys_call3(SYS_madvise, addr, bytes, MADV_DONTNEED);
+}
+
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
+#endif
+#define PIDFD_SELF_THREAD_GROUP -10001 /* Source: include/uapi/linux/fcntl.h; Linux 6.14 */
+#define MAX_EACH 32
+
+size_t os_mem_discard_each(const uintptr_t *addrs, size_t n)
+{
+    static _Atomic bool refused; /* by an older kernel, or by a filter */
+    struct iovec pages[MAX_EACH];
+    size_t n_done = 0;
+
+    OS_MAY_STOP(n / 2);
+    while (!atomic_load_explicit(&refused, memory_order_relaxed) && n_done < n) {
+        size_t n_now = n - n_done < MAX_EACH ? n - n_done : MAX_EACH;
+        long result;
+
+        for (size_t i = 0; i < n_now; i++)
+            pages[i] = (struct iovec){(void *)addrs[n_done + i], OS_PAGE_BYTES};
+        result = sys_call5(SYS_process_madvise, PIDFD_SELF_THREAD_GROUP, pages, n_now, MADV_DONTNEED, 0);
+        if (result == -EBADF || result == -EPERM || result == -ENOSYS)
+            atomic_store_explicit(&refused, true, memory_order_relaxed);
+        if (result <= 0)
+            break;
+        n_done += (size_t)result / OS_PAGE_BYTES;
+    }
+    while (n_done < n && os_mem_discard((void *)addrs[n_done], OS_PAGE_BYTES) == 0)
+        n_done++;
+    return n_done;
 }
 
 int os_mem_release(void *addr, size_t bytes)

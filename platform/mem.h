@@ -43,6 +43,9 @@ int os_mem_discard(void *addr, size_t bytes);
  */
 int os_mem_release(void *addr, size_t bytes);
 
+/* As os_mem_discard(), of @n single pages anywhere, with as few system calls as the kernel lets it be. Returns how many were done. */
+size_t os_mem_discard_each(const uintptr_t *addrs, size_t n);
+
 /*
  * Move the pages of [@from, @from + @bytes) to @to, which is committed and empty; @from stays mapped and empty.
  * Returns 0; -EFAULT or -EINVAL when the kernel cannot (mappings of different kinds): then nothing has moved.

@@ -65,6 +65,7 @@ int uffd_open(struct uffd *uffd, bool user_mode_only)
         return -ENOSYS;
     }
     uffd->can_move = (api.features & UFFD_FEATURE_MOVE) != 0;
+    uffd->can_protect = (api.features & UFFD_FEATURE_PAGEFAULT_FLAG_WP) != 0;
     uffd->knows_threads = (api.features & UFFD_FEATURE_THREAD_ID) != 0;
     return 0;
 }
@@ -105,7 +106,7 @@ static int progress(long result, int64_t moved, size_t *n_done)
 #define ZERO_PAGES 32u
 static const unsigned char zeros[ZERO_PAGES][4096] __attribute__((aligned(4096)));
 
-int uffd_fill(const struct uffd *uffd, uintptr_t dst, const void *source, size_t n_pages, size_t *n_done)
+int uffd_fill(const struct uffd *uffd, uintptr_t dst, const void *source, size_t n_pages, bool protect, size_t *n_done)
 {
     int error;
 
@@ -118,6 +119,7 @@ int uffd_fill(const struct uffd *uffd, uintptr_t dst, const void *source, size_t
             .dst = dst + offset,
             .src = source != NULL ? (uintptr_t)source + offset : (uintptr_t)zeros,
             .len = (source != NULL || n_left < ZERO_PAGES ? n_left : ZERO_PAGES) * OS_PAGE_BYTES,
+            .mode = protect ? UFFDIO_COPY_MODE_WP : 0,
         };
 
         error = progress(sys_call3(SYS_ioctl, uffd->fd, UFFDIO_COPY, &copy), copy.copy, n_done);

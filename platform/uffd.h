@@ -14,6 +14,7 @@
 struct uffd {
     int fd;
     bool can_move;
+    bool can_protect; /* against writing */
     bool knows_threads; /* messages carry the thread's id */
 };
 
@@ -25,7 +26,7 @@ void uffd_close(struct uffd *uffd);
 int uffd_watch(const struct uffd *uffd, uintptr_t start, size_t bytes);
 
 /* The operations of fault.h. */
-int uffd_fill(const struct uffd *uffd, uintptr_t dst, const void *source, size_t n_pages, size_t *n_done);
+int uffd_fill(const struct uffd *uffd, uintptr_t dst, const void *source, size_t n_pages, bool protect, size_t *n_done);
 int uffd_move(const struct uffd *uffd, uintptr_t dst, uintptr_t src, size_t n_pages, size_t *n_done);
 int uffd_protect(const struct uffd *uffd, uintptr_t addr, size_t n_pages, bool on);
 /* Make the missing page give SIGBUS to all who touch it, now and later. 0 or -errno. Linux 6.6. */

@@ -29,7 +29,8 @@ static _Atomic unsigned char *protection_of(struct fake *fake, uintptr_t addr)
     return &fake->protected_pages[(addr - fake->setup.ranges[0].start) / PAGE_BYTES];
 }
 
-static int fake_fill(struct fault_backend *contract, uintptr_t dst, const void *source, size_t n_pages, size_t *n_done)
+static int fake_fill(struct fault_backend *contract, uintptr_t dst, const void *source, size_t n_pages, bool protect,
+                     size_t *n_done)
 {
     struct fake *fake = fake_of(contract);
 
@@ -47,10 +48,21 @@ static int fake_fill(struct fault_backend *contract, uintptr_t dst, const void *
             memcpy((void *)dst, (const char *)source + *n_done * PAGE_BYTES, PAGE_BYTES);
         else
             memset((void *)dst, 0, PAGE_BYTES);
-        *protection_of(fake, dst) = 0;
+        *protection_of(fake, dst) = protect ? FAKE_READ_ONLY : FAKE_OPEN;
     }
     pthread_mutex_unlock(&table_lock);
     return 0;
+}
+
+static size_t fake_drop(struct fault_backend *contract, const uintptr_t *addrs, size_t n)
+{
+    size_t n_dropped;
+
+    (void)contract;
+    pthread_mutex_lock(&table_lock);
+    n_dropped = os_mem_discard_each(addrs, n);
+    pthread_mutex_unlock(&table_lock);
+    return n_dropped;
 }
 
 static int move_error(struct fake *fake, uintptr_t dst, uintptr_t src)
@@ -93,7 +105,7 @@ static int fake_protect(struct fault_backend *contract, uintptr_t addr, size_t n
 
     pthread_mutex_lock(&table_lock);
     for (size_t i = 0; i < n_pages; i++)
-        *protection_of(fake, addr + i * PAGE_BYTES) = on;
+        *protection_of(fake, addr + i * PAGE_BYTES) = on ? FAKE_CLOSED : FAKE_OPEN;
     pthread_mutex_unlock(&table_lock);
     return 0;
 }
@@ -142,10 +154,12 @@ void fake_init(struct fake *fake, bool can_move)
 {
     *fake = (struct fake){.contract = {.name = "fake",
                                        .can_move = can_move,
+                                       .can_fill_protected = true,
                                        .start = fake_start,
                                        .fill = fake_fill,
                                        .move = fake_move,
                                        .protect = fake_protect,
+                                       .drop = fake_drop,
                                        .poison = fake_poison,
                                        .wake = fake_wake,
                                        .run = fake_run,
@@ -177,27 +191,41 @@ bool fake_is_present(struct world *world, const void *p)
 {
     uintptr_t addr = (uintptr_t)p & ~(PAGE_BYTES - 1);
 
-    return is_in_ram(addr) && (world->fake.protected_pages == NULL || !*protection_of(&world->fake, addr));
+    return is_in_ram(addr) && (world->fake.protected_pages == NULL || *protection_of(&world->fake, addr) != FAKE_CLOSED);
+}
+
+static bool is_open(struct world *world, const void *p, bool write)
+{
+    uintptr_t addr = (uintptr_t)p & ~(PAGE_BYTES - 1);
+
+    return fake_is_present(world, p) && !(write && *protection_of(&world->fake, addr) == FAKE_READ_ONLY);
 }
 
 /* Returns with table_lock held and the page in its place. */
-static void hold(struct world *world, const void *p, uint32_t thread)
+static void hold(struct world *world, const void *p, uint32_t thread, bool write)
 {
-    struct fault fault = {.addr = (uintptr_t)p & ~(PAGE_BYTES - 1), .thread = thread, .worker = thread % 6};
+    struct fault fault = {.addr = (uintptr_t)p & ~(PAGE_BYTES - 1), .thread = thread, .worker = thread % 6, .write = write};
 
     pthread_mutex_lock(&table_lock);
     if (!pager_is_engaged(&world->pager))
         return;
-    while (!fake_is_present(world, p) && atomic_load(&world->fake.poisoned) != fault.addr) {
+    while (!is_open(world, p, write) && atomic_load(&world->fake.poisoned) != fault.addr) {
         pthread_mutex_unlock(&table_lock);
         world->fake.setup.on_fault(world->fake.setup.arg, &fault);
         pthread_mutex_lock(&table_lock);
     }
 }
 
+void *fake_look(struct world *world, void *p, uint32_t thread)
+{
+    hold(world, p, thread, false);
+    pthread_mutex_unlock(&table_lock);
+    return p;
+}
+
 void *fake_touch(struct world *world, void *p, uint32_t thread)
 {
-    hold(world, p, thread);
+    hold(world, p, thread, true);
     pthread_mutex_unlock(&table_lock);
     return p;
 }
@@ -206,7 +234,7 @@ uint64_t fake_load(struct world *world, const uint64_t *p, uint32_t thread)
 {
     uint64_t value;
 
-    hold(world, p, thread);
+    hold(world, p, thread, false);
     value = *p;
     pthread_mutex_unlock(&table_lock);
     return value;
@@ -214,14 +242,14 @@ uint64_t fake_load(struct world *world, const uint64_t *p, uint32_t thread)
 
 void fake_store(struct world *world, uint64_t *p, uint64_t value, uint32_t thread)
 {
-    hold(world, p, thread);
+    hold(world, p, thread, true);
     *p = value;
     pthread_mutex_unlock(&table_lock);
 }
 
 void fake_add(struct world *world, uint64_t *p, uint64_t value, uint32_t thread)
 {
-    hold(world, p, thread);
+    hold(world, p, thread, true);
     *p += value;
     pthread_mutex_unlock(&table_lock);
 }

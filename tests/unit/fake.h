@@ -11,6 +11,12 @@
 
 #include <stdatomic.h>
 
+enum fake_protection {
+    FAKE_OPEN,
+    FAKE_CLOSED,     /* it is there, and nobody may use it */
+    FAKE_READ_ONLY,
+};
+
 struct fake {
     struct fault_backend contract; /* first */
     struct fault_setup setup;
@@ -24,7 +30,7 @@ struct fake {
     _Atomic uintptr_t odd_page;
     _Atomic uintptr_t poisoned; /* the page that was poisoned last: a touch of it ends without it */
     _Atomic int fail_fills; /* so many fills end with -ENOMEM */
-    _Atomic unsigned char *protected_pages; /* a byte a ghost page: it is there, and nobody may use it */
+    _Atomic unsigned char *protected_pages; /* a byte a ghost page: enum fake_protection */
 };
 
 /* One for the process: a pager and a heap over @limit pages, with the fake behind them. */
@@ -43,13 +49,16 @@ struct world *world_new(size_t range_bytes, size_t limit, bool can_move);
 /* Before anything is allocated: a swap file in TMPDIR or /tmp, and the smallest buffer in front of it. */
 void world_use_swap(struct world *world, uint64_t max_bytes, bool encrypts, bool plain);
 
-/* Is the page of @p in its place? */
+/* Is the page of @p in its place, and may be read? */
 bool fake_is_present(struct world *world, const void *p);
 
-/* What a load or a store does: bring the page in if it is not there. Returns @p. @thread: 1 .. */
+/* What a load does: bring the page in if it is not there. Returns @p. @thread: 1 .. */
+void *fake_look(struct world *world, void *p, uint32_t thread);
+
+/* What a store does. */
 void *fake_touch(struct world *world, void *p, uint32_t thread);
 
-/* Read or write one word through fake_touch(), holding the page in its place meanwhile. */
+/* Read or write one word, holding the page in its place meanwhile. */
 uint64_t fake_load(struct world *world, const uint64_t *p, uint32_t thread);
 void fake_store(struct world *world, uint64_t *p, uint64_t value, uint32_t thread);
 void fake_add(struct world *world, uint64_t *p, uint64_t value, uint32_t thread);

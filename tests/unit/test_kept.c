@@ -24,7 +24,7 @@ static void write_page(struct world *w, uint64_t *p, size_t page, uint64_t round
 
 static void read_page(struct world *w, uint64_t *p, size_t page, uint64_t round)
 {
-    const uint64_t *words = fake_touch(w, p + page * WORDS, 1);
+    const uint64_t *words = fake_look(w, p + page * WORDS, 1);
 
     for (size_t k = 0; k < WORDS; k++)
         cr_assert(words[k] == word_of(page, k, round), "page %zu word %zu", page, k);
@@ -59,12 +59,13 @@ static void free_all(struct world *w, uint64_t *p)
     cr_assert_eq(w->pager.reclaim.writeback.kept_bytes, 0);
 }
 
-static void pages_only_read_are_compressed_once(bool can_move)
+static void pages_only_read_are_compressed_once(bool can_move, bool can_fill_protected)
 {
     struct world *w = world_new(RANGE, LIMIT, can_move);
     uint64_t *p = pages(w);
     uint64_t n_made;
 
+    w->fake.contract.can_fill_protected = can_fill_protected;
     read_pages(w, p, 1);
     n_made = w->pager.store.pool.n_images_made;
     for (unsigned i = 0; i < 3; i++)
@@ -76,12 +77,127 @@ static void pages_only_read_are_compressed_once(bool can_move)
 
 Test(kept, pages_only_read_are_compressed_once)
 {
-    pages_only_read_are_compressed_once(true);
+    pages_only_read_are_compressed_once(true, true);
 }
 
 Test(kept, pages_only_read_are_compressed_once_where_they_cannot_move)
 {
-    pages_only_read_are_compressed_once(false);
+    pages_only_read_are_compressed_once(false, true);
+}
+
+Test(kept, hashes_tell_where_pages_cannot_be_protected)
+{
+    pages_only_read_are_compressed_once(true, false);
+}
+
+Test(kept, hashes_tell_where_pages_can_neither_be_moved_nor_protected)
+{
+    pages_only_read_are_compressed_once(false, false);
+}
+
+Test(kept, page_that_was_only_read_leaves_from_where_it_is)
+{
+    struct world *w = world_new(RANGE, LIMIT, true);
+    uint64_t *p = pages(w);
+    uint64_t n_moves;
+
+    for (unsigned i = 0; i < 3; i++)
+        read_pages(w, p, 1);
+    n_moves = w->fake.n_moves;
+    for (unsigned i = 0; i < 3; i++)
+        read_pages(w, p, 1);
+    cr_assert_leq(w->fake.n_moves - n_moves, N / 10);
+    cr_assert_eq(w->pager.reclaim.counters.write_faults, 0);
+    free_all(w, p);
+}
+
+Test(kept, write_to_a_protected_page_ends_its_image)
+{
+    struct world *w = world_new(RANGE, LIMIT, true);
+    const struct reclaim *r = &w->pager.reclaim;
+    uint64_t *p = pages(w);
+
+    read_pages(w, p, 1);
+    for (size_t i = N - 10; i < N; i++) {
+        uint32_t n_kept = r->writeback.kept.n_images;
+
+        read_page(w, p, i, 1);
+        fake_add(w, p + i * WORDS, 1, 1);
+        fake_add(w, p + i * WORDS, 1, 1);
+        cr_assert_eq(r->writeback.kept.n_images, n_kept - 1);
+    }
+    cr_assert_eq(r->counters.write_faults, 10);
+    for (size_t i = 0; i < N - 10; i++)
+        read_page(w, p, i, 1);
+    for (size_t i = N - 10; i < N; i++)
+        cr_assert_eq(fake_load(w, p + i * WORDS, 1), word_of(i, 0, 1) + 2);
+    free_all(w, p);
+}
+
+/* Each page is read and then written: all that protecting brings is one more fault. */
+Test(kept, pages_are_not_protected_while_most_are_written)
+{
+    struct world *w = world_new(RANGE, LIMIT, true);
+    const struct reclaim_counters *counters = &w->pager.reclaim.counters;
+    uint64_t *p = pages(w);
+
+    for (uint64_t round = 0; round < 4; round++)
+        for (size_t i = 0; i < N; i++) {
+            (void)fake_load(w, p + i * WORDS, 1);
+            fake_add(w, p + i * WORDS, 1, 1);
+        }
+    cr_assert_gt(counters->write_faults, 0);
+    cr_assert_leq(counters->write_faults, 64 + 4 * N / 16 + 1);
+    for (size_t i = 0; i < N; i++)
+        cr_assert_eq(fake_load(w, p + i * WORDS, 1), word_of(i, 0, 1) + 4);
+    free_all(w, p);
+}
+
+Test(kept, what_a_system_call_may_write_is_opened)
+{
+    struct world *w = world_new(RANGE, LIMIT, true);
+    struct hold hold = {.n = 0};
+    page_number first;
+    uint64_t *p = pages(w);
+
+    read_pages(w, p, 1);
+    first = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES) + N - 12;
+    for (size_t i = 0; i < 4; i++)
+        cr_assert_eq(w->fake.protected_pages[first + 4 + i], FAKE_READ_ONLY);
+    hold_add(&hold, first, first + 8); /* some are frozen */
+    for (size_t i = 0; i < 200; i++)
+        read_page(w, p, i, 1);
+    for (size_t i = N - 8; i < N; i++)
+        read_page(w, p, i, 1);
+    pager_hold(&w->pager, &hold);
+    for (size_t i = 0; i < 8; i++)
+        cr_assert_eq(w->fake.protected_pages[first + i], FAKE_OPEN, "page %zu", i);
+    p[(N - 12) * WORDS] = p[(N - 5) * WORDS] = 77; /* by the kernel: without a fault */
+    hold_end(&hold);
+    for (size_t i = 0; i < 200; i++)
+        read_page(w, p, i, 1);
+    cr_assert_eq(fake_load(w, p + (N - 12) * WORDS, 1), 77);
+    cr_assert_eq(fake_load(w, p + (N - 5) * WORDS, 1), 77);
+    free_all(w, p);
+}
+
+/* It is there, and zeros: its image must not come back in its place. */
+Test(kept, protected_page_discarded_behind_our_back_reads_as_zeros)
+{
+    struct world *w = world_new(RANGE, LIMIT, true);
+    uint64_t *p = pages(w);
+
+    read_pages(w, p, 1);
+    for (size_t i = N - 4; i < N; i++) {
+        read_page(w, p, i, 1);
+        cr_assert_eq(os_mem_discard(p + i * WORDS, PAGE_BYTES), 0);
+        cr_assert_eq(i % 2 == 0 ? fake_load(w, p + i * WORDS, 1) : *(uint64_t *)fake_touch(w, p + i * WORDS, 1), 0);
+    }
+    for (size_t i = 0; i < 200; i++)
+        read_page(w, p, i, 1);
+    for (size_t i = N - 4; i < N; i++)
+        cr_assert_eq(fake_load(w, p + i * WORDS + 1, 1), 0);
+    free_all(w, p);
 }
 
 Test(kept, changed_page_never_gets_its_old_image)

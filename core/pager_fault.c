@@ -1,5 +1,5 @@
 /* pager_fault.c - a touch of a page that is not there: what it was comes back, with what its thread will want next. */
-#include "core/pager.h"
+#include "core/pager_fault.h"
 
 #include "core/log.h"
 #include "platform/thread.h"
@@ -301,12 +301,8 @@ static bool settle_error_locked(struct pager *pager, unsigned worker, page_numbe
     return false;
 }
 
-/*
- * Bring in the page at @number, and what its thread's stream will want next. Returns false when the lock was dropped
- * and the page has to be looked at again.
- */
-static bool bring_in_locked(struct pager *pager, const struct fault *fault, page_number number, uint32_t window,
-                            bool *exhausted)
+bool pager_bring_in_locked(struct pager *pager, const struct fault *fault, page_number number, uint32_t window,
+                           bool *exhausted)
 {
     struct reclaim *r = &pager->reclaim;
     bool cooled = page_state(page_at(&pager->table, number)) == PAGE_COOLED;
@@ -384,7 +380,7 @@ static void confirm_locked(struct pager *pager, struct fault *fault, page_number
     os_event_signal(&r->transit_ended);
 }
 
-static void release_and_refill(struct reclaim *r, unsigned worker)
+void pager_release_and_refill(struct reclaim *r, unsigned worker)
 {
     bool low = reclaim_is_low_locked(r);
 
@@ -436,74 +432,9 @@ void pager_fault(struct pager *pager, struct fault *fault)
         default:
             if (window == 0)
                 window = streams_fault(&r->streams, fault->thread, number);
-            settled = bring_in_locked(pager, fault, number, window, &exhausted);
+            settled = pager_bring_in_locked(pager, fault, number, window, &exhausted);
             break;
         }
     }
-    release_and_refill(r, fault->worker);
-}
-
-/* One page of a hold. A lost one stays lost: the system call finds out. */
-static void hold_page(struct pager *pager, const struct fault *fault, page_number number, page_number end)
-{
-    struct reclaim *r = &pager->reclaim;
-    uint32_t window = (uint32_t)min_size(STREAM_MAX_WINDOW, end - number);
-    bool exhausted = false;
-    bool settled = false;
-
-    os_lock_take(&r->lock);
-    while (!settled) {
-        reclaim_admit_locked(r);
-        switch (page_state(page_at(&pager->table, number))) {
-        case PAGE_RESIDENT:
-            reclaim_open_locked(r, number);
-            settled = true;
-            break;
-        case PAGE_LOST:
-            settled = true;
-            break;
-        case PAGE_THAWING:
-        case PAGE_COOLING:
-        case PAGE_FREEZING:
-        case PAGE_MOVING:
-            reclaim_wait_locked(r);
-            break;
-        default:
-            settled = bring_in_locked(pager, fault, number, window, &exhausted);
-            break;
-        }
-    }
-    release_and_refill(r, fault->worker);
-}
-
-struct hold_job {
-    struct pager *pager;
-    const struct hold *hold;
-};
-
-static void hold_all(void *arg, unsigned worker)
-{
-    const struct hold_job *job = arg;
-    const struct fault fault = {.worker = worker, .write = true}; /* for all we know */
-
-    for (uint32_t i = 0; i < job->hold->n; i++) {
-        page_number end = (page_number)min_size(job->hold->ranges[i].end, job->pager->table.committed_pages);
-
-        for (page_number number = job->hold->ranges[i].first; number < end; number++)
-            hold_page(job->pager, &fault, number, end);
-    }
-}
-
-void pager_bring_in(struct pager *pager, const struct hold *hold)
-{
-    struct hold_job job = {.pager = pager, .hold = hold};
-
-    pager->backend->run(pager->backend, hold_all, &job, false);
-}
-
-void pager_hold(struct pager *pager, struct hold *hold)
-{
-    hold_start(&pager->holds, hold);
-    if (pager_is_engaged(pager))
-        pager_bring_in(pager, hold);
+    pager_release_and_refill(r, fault->worker);
 }

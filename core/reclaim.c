@@ -15,8 +15,6 @@
 #define COOLED_SHARE 8
 /* Pages that come in while one way of evicting is timed. */
 #define MIN_TURN_PAGES 512
-/* A page that is locked in RAM is tried again so often. */
-#define STUCK_RETRY_NS ((uint64_t)100 * 1000 * 1000)
 /* How often a thread that evicts for itself looks whether the pool wants to be compacted: waking somebody is not free. */
 #define REFILLS_A_LOOK 64
 /* How long the background thread sleeps when nothing can be evicted. */
@@ -245,24 +243,6 @@ void reclaim_fork_child(struct reclaim *r)
         page_at(r->table, number)->flags &= ~PAGE_FLAG_SHUT & 15u;
 }
 
-static void retry_stuck_locked(struct reclaim *r)
-{
-    uint64_t now_ns;
-
-    if (r->stuck.n_pages == 0)
-        return;
-    now_ns = os_now_ns();
-    if (now_ns < r->stuck_retry_ns)
-        return;
-    r->stuck_retry_ns = now_ns + STUCK_RETRY_NS;
-    while (r->stuck.n_pages > 0) {
-        page_number number = r->stuck.oldest;
-
-        reclaim_leave_locked(r, number);
-        queue_push(&r->queue, r->table, number);
-    }
-}
-
 /* ---- moving pages ---- */
 
 size_t reclaim_move_run(struct reclaim *r, uintptr_t dst, uintptr_t src, size_t n_pages, int *error)
@@ -299,165 +279,9 @@ size_t reclaim_move_run(struct reclaim *r, uintptr_t dst, uintptr_t src, size_t 
     return n_moved;
 }
 
-/* ---- cooling ---- */
-
-/* Nobody has written to it since it came in. */
-static bool is_clean(const struct reclaim *r, const struct page *page)
-{
-    return (page->flags & PAGE_FLAG_SHUT) != 0 && page->value != 0 && !r->backend->by_protection;
-}
-
-/*
- * Victims into worker->batch, oldest first; those that are not CLEAN each with a slot if pages can move. A page that a system
- * call holds goes to the young end, so that it is not looked at again and again.
- */
-static size_t pick_victims_locked(struct reclaim *r, struct reclaim_worker *w, size_t wanted)
-{
-    uint64_t now_ns = r->streams.protecting ? os_now_ns() : 0;
-    bool any_held = holds_any(r->holds);
-    page_number number = r->queue.oldest;
-    size_t n_left = r->queue.n_pages;
-    size_t n = 0;
-
-    while (n < wanted && number != PAGE_NONE && n_left-- > 0) {
-        page_number next = page_at(r->table, number)->next;
-
-        if (any_held && holds_contain(r->holds, number)) {
-            queue_remove(&r->queue, r->table, number);
-            queue_push(&r->queue, r->table, number);
-            if (next == PAGE_NONE)
-                break;
-        } else if (!streams_protect(&r->streams, number, now_ns)) {
-            bool clean = is_clean(r, page_at(r->table, number));
-            bool moves = r->backend->can_move && !clean;
-            limbo_slot slot = moves ? limbo_take(&r->limbo, number) : LIMBO_NONE;
-
-            if (slot == LIMBO_NONE && moves)
-                break;
-            reclaim_leave_locked(r, number);
-            page_set_state(r->table, number, PAGE_COOLING);
-            w->batch[n] = number;
-            w->slots[n] = slot;
-            w->outcomes[n] = clean ? CLEAN : IN_PLACE;
-            n++;
-        }
-        number = next;
-    }
-    return n;
-}
-
-static size_t run_length(const struct reclaim_worker *w, size_t from, size_t n)
-{
-    size_t length = 1;
-
-    while (from + length < n && w->batch[from + length] == w->batch[from] + length &&
-           w->slots[from + length] == w->slots[from] + length)
-        length++;
-    return length;
-}
-
 void reclaim_note_change(struct reclaim *r, page_number number, const char *what)
 {
     log_sparsely(LOG_EVENT, &r->counters.outside_changes, "page %p: %s", (void *)reclaim_address(r, number), what);
-}
-
-/* What became of a page that did not move. Only a page that is really not there may be forgotten. */
-static enum outcome outcome_of(struct reclaim *r, page_number number, int error)
-{
-    if (error == -EINVAL)
-        return IN_PLACE;
-    if (error != -ENOENT)
-        return REFUSED;
-    if (os_mem_is_present((const void *)reclaim_address(r, number))) {
-        reclaim_note_change(r, number, "there, but said to be missing when it was to move");
-        return REFUSED;
-    }
-    reclaim_note_change(r, number, "discarded behind our back");
-    return GONE;
-}
-
-static void move_victims(struct reclaim *r, struct reclaim_worker *w, size_t n)
-{
-    for (size_t i = 0; i < n;) {
-        size_t length = run_length(w, i, n);
-        size_t n_moved;
-        int error;
-
-        if (w->outcomes[i] == CLEAN) {
-            i++;
-            continue;
-        }
-        n_moved = reclaim_move_run(r, limbo_address(&r->limbo, w->slots[i]), reclaim_address(r, w->batch[i]),
-                                          length, &error);
-
-        for (size_t k = 0; k < n_moved; k++)
-            w->outcomes[i++] = DONE;
-        if (n_moved == length)
-            continue;
-        w->outcomes[i] = (uint8_t)outcome_of(r, w->batch[i], error);
-        i++;
-    }
-}
-
-/* The end of cooling for each of the batch. Returns the frames that became free: pages gone, or frozen in place. */
-static size_t settle_cooled(struct reclaim *r, struct reclaim_worker *w, size_t n)
-{
-    size_t n_freed = 0;
-    size_t n_in_place = 0;
-
-    os_lock_take(&r->lock);
-    for (size_t i = 0; i < n; i++) {
-        page_number number = w->batch[i];
-
-        if (w->outcomes[i] == DONE) {
-            struct page *page = page_at(r->table, number);
-
-            page_set_state(r->table, number, PAGE_COOLED);
-            page->next = page->value & PAGE_NONE;
-            page->value = w->slots[i];
-            r->limbo.n_resting++;
-            continue;
-        }
-        if (w->slots[i] != LIMBO_NONE)
-            limbo_release(&r->limbo, w->slots[i]);
-        if (w->outcomes[i] == CLEAN) {
-            reclaim_settle_dropped_locked(r, number);
-            n_freed++;
-        } else if (w->outcomes[i] == GONE) {
-            writeback_drop_kept_locked(&r->writeback, page_at(r->table, number)->value);
-            page_set_state(r->table, number, PAGE_EMPTY);
-            reclaim_uncharge_locked(r, 1);
-            n_freed++;
-        } else if (w->outcomes[i] == IN_PLACE) {
-            page_set_state(r->table, number, PAGE_FREEZING);
-            w->batch[n_in_place++] = number;
-        } else {
-            r->counters.busy_pages++;
-            reclaim_enter_locked(r, number);
-        }
-    }
-    os_lock_release(&r->lock);
-    os_event_signal(&r->transit_ended);
-    return n_freed + reclaim_freeze_in_place(r, w, n_in_place);
-}
-
-/* Returns the frames that became free at once; *@n_picked says how many pages were tried. */
-static size_t cool(struct reclaim *r, struct reclaim_worker *w, size_t wanted, size_t *n_picked)
-{
-    size_t n;
-
-    os_lock_take(&r->lock);
-    reclaim_admit_locked(r);
-    retry_stuck_locked(r);
-    n = pick_victims_locked(r, w, min_size(wanted, RECLAIM_BATCH));
-    os_lock_release(&r->lock);
-    *n_picked = n;
-    if (n == 0)
-        return 0;
-    if (r->backend->can_move)
-        move_victims(r, w, n);
-    reclaim_drop_clean(r, w, n);
-    return settle_cooled(r, w, n);
 }
 
 /* ---- evicting ---- */
@@ -479,16 +303,13 @@ size_t reclaim_evict(struct reclaim *r, unsigned worker, size_t wanted)
         os_lock_release(&r->lock);
         if (n_resting >= r->cooled_target + wanted)
             break;
-        n_freed += cool(r, w, r->cooled_target + wanted - n_resting, &n_picked);
+        n_freed += reclaim_cool(r, w, r->cooled_target + wanted - n_resting, &n_picked);
         if (n_picked == 0)
             break;
         n_left -= min_size(n_left, n_picked);
     }
     /* What rests in limbo grows old also while only clean pages leave. */
-    if (n_freed >= wanted)
-        n_freed += reclaim_freeze(r, w, n_freed / COOLED_SHARE);
-    if (n_freed < wanted)
-        n_freed += reclaim_freeze(r, w, wanted - n_freed);
+    n_freed += reclaim_freeze(r, w, n_freed < wanted ? wanted - n_freed : n_freed / COOLED_SHARE);
     writeback_poke(&r->writeback);
     return n_freed;
 }

@@ -1,5 +1,5 @@
 /*
- * reclaim_freeze.h - reclaim's second half: cooled pages become images, and their frames are free.
+ * reclaim_freeze.h - the two steps of eviction: resident pages are cooled, and cooled pages become images.
  *
  * Calls, locks, memory: as reclaim.h, which this is a part of.
  */
@@ -17,6 +17,12 @@ enum outcome {
     CLEAN,    /* its kept image is what it is */
     SHUT,     /* stays, and could not be made accessible again */
 };
+
+/*
+ * Cool up to @wanted of the oldest resident pages; what is clean or cannot be moved is frozen at once. Returns how many frames
+ * became free; *@n_picked says how many pages were tried.
+ */
+size_t reclaim_cool(struct reclaim *r, struct reclaim_worker *w, size_t wanted, size_t *n_picked);
 
 /* Drop the pages of w->batch that are CLEAN, where they are. Those that would not go are REFUSED. */
 void reclaim_drop_clean(struct reclaim *r, struct reclaim_worker *w, size_t n);

@@ -205,6 +205,39 @@ static void hold_pointers(struct hold *hold, uintptr_t at, size_t bytes)
             guard_hold_range(hold, word, LARGE);
 }
 
+#define ROBUST_MAX 2048 /* Source: include/linux/futex.h, ROBUST_LIST_LIMIT */
+
+/* A lock's entry and the word that says whose it is: the kernel marks it when its owner ends. Its next entry, or 0. */
+static uintptr_t hold_robust_lock(struct hold *hold, uintptr_t entry, long offset)
+{
+    uintptr_t next = 0;
+
+    entry &= ~(uintptr_t)1; /* set for one with priority inheritance */
+    guard_hold_range(hold, entry, sizeof next);
+    guard_hold_range(hold, entry + (uintptr_t)offset, sizeof(uint32_t));
+    return guard_copy(&next, (const void *)entry, sizeof next) == 0 ? next : 0;
+}
+
+/* Source: get_robust_list(2); Documentation/locking/robust-futex-ABI.rst. */
+static void hold_robust_list(struct hold *hold)
+{
+    struct {
+        uintptr_t first;
+        long offset;
+        uintptr_t pending;
+    } head;
+    uintptr_t at = 0;
+    size_t bytes;
+
+    if (sys_failed(sys_call3(SYS_get_robust_list, 0, &at, &bytes)) || at == 0 ||
+        guard_copy(&head, (const void *)at, sizeof head) != 0)
+        return;
+    for (size_t i = 0; i < ROBUST_MAX && head.first != 0 && (head.first & ~(uintptr_t)1) != at; i++)
+        head.first = hold_robust_lock(hold, head.first, head.offset);
+    if (head.pending != 0)
+        (void)hold_robust_lock(hold, head.pending, head.offset);
+}
+
 static void follow(struct hold *hold, const struct rule *rule, const unsigned long *args)
 {
     uintptr_t at = args[rule->arg];
@@ -256,6 +289,8 @@ static void collect(struct hold *hold, const struct guard_call *call)
     for (unsigned i = 0; i < 6; i++)
         if (heap_owns(&ghost.heap, (const void *)call->args[i]))
             guard_hold_range(hold, call->args[i] & ~(PAGE_BYTES - 1), 2 * PAGE_BYTES);
+    if (call->number == SYS_exit)
+        hold_robust_list(hold);
     if (call->number < 0 || (unsigned long)call->number >= N_RULED)
         return;
     for (unsigned i = 0; i < MAX_RULES && rules[call->number][i].kind != NO_MORE; i++)

@@ -298,6 +298,40 @@ static void locks_in_frozen_memory(size_t bytes)
     CHECK(syscall(SYS_futex, &shared->word, FUTEX_WAIT, 5, &none) == -1 && errno == ETIMEDOUT);
 }
 
+#define ROBUST_MUTEXES 3
+
+static pthread_mutex_t *robust_mutex(char *block, size_t i)
+{
+    return (pthread_mutex_t *)(void *)(block + (i * 8 + 1) * PAGE);
+}
+
+static void *end_as_owner(void *arg)
+{
+    for (size_t i = 0; i < ROBUST_MUTEXES; i++)
+        CHECK(pthread_mutex_lock(robust_mutex(arg, i)) == 0);
+    push_out(pushed_bytes);
+    return arg;
+}
+
+/* The kernel follows the list of them when the thread ends. */
+static void owner_of_frozen_mutexes_ends(size_t bytes)
+{
+    char *block = malloc(SMALL);
+    pthread_mutexattr_t attr;
+    struct timespec past = {1, 0};
+    pthread_t thread;
+
+    pushed_bytes = bytes;
+    pthread_mutexattr_init(&attr);
+    CHECK(pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST) == 0);
+    for (size_t i = 0; i < ROBUST_MUTEXES; i++)
+        CHECK(pthread_mutex_init(robust_mutex(block, i), &attr) == 0);
+    push_out(bytes);
+    CHECK(pthread_create(&thread, NULL, end_as_owner, block) == 0 && pthread_join(thread, NULL) == 0);
+    for (size_t i = 0; i < ROBUST_MUTEXES; i++)
+        CHECK(pthread_mutex_timedlock(robust_mutex(block, i), &past) == EOWNERDEAD);
+}
+
 /* ---- stacks ---- */
 
 static void *deep(void *arg)
@@ -431,6 +465,7 @@ const struct probe probes_calls[] = {
     {"waiting_calls", waiting_calls},
     {"arguments_of_a_new_program", arguments_of_a_new_program},
     {"locks_in_frozen_memory", locks_in_frozen_memory},
+    {"owner_of_frozen_mutexes_ends", owner_of_frozen_mutexes_ends},
     {"thread_stack_in_ghost_memory", thread_stack_in_ghost_memory},
     {"paging_starts_on_a_ghost_stack", paging_starts_on_a_ghost_stack},
     {"coroutines_on_ghost_stacks", coroutines_on_ghost_stacks},

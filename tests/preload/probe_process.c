@@ -316,8 +316,30 @@ static void signal_dispositions_look_untouched(size_t bytes)
     CHECK(sigaction(SIGINT, NULL, &action) == 0 && action.sa_handler == SIG_DFL);
 }
 
+/* A page that came in to be read may leave without a look at it; but not what a child, which was not there, writes to it. */
+static void child_writes_what_its_parent_only_read(size_t bytes)
+{
+    char *p = filled(bytes, 1);
+    size_t n_pages = bytes / PAGE;
+    pid_t child;
+
+    check(p, bytes, 1);
+    check(p, bytes, 1);
+    child = fork();
+    if (child == 0) {
+        for (size_t page = n_pages; page-- > 0;) /* the youngest first: they are there */
+            p[page * PAGE + 7] = 0x5a;
+        for (size_t i = 0; i < 3 * n_pages; i++)
+            CHECK(p[(n_pages - 1 - i % n_pages) * PAGE + 7] == 0x5a);
+        _exit(0);
+    }
+    expect_success(child);
+    check(p, bytes, 1);
+}
+
 const struct probe probes_process[] = {
     {"both_sides_of_a_fork_go_on", both_sides_of_a_fork_go_on},
+    {"child_writes_what_its_parent_only_read", child_writes_what_its_parent_only_read},
     {"fork_chain", fork_chain},
     {"fork_storm", fork_storm},
     {"fork_while_threads_touch", fork_while_threads_touch},

@@ -2,6 +2,11 @@
 #include "tests/unit/fake.h"
 #include "tests/unit/unit.h"
 
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+
 #define RANGE (256 * MIB)
 #define WORDS (PAGE_BYTES / sizeof(uint64_t))
 #define LIMIT 64
@@ -108,6 +113,30 @@ Test(kept, page_that_was_only_read_leaves_from_where_it_is)
         read_pages(w, p, 1);
     cr_assert_leq(w->fake.n_moves - n_moves, N / 10);
     cr_assert_eq(w->pager.reclaim.counters.write_faults, 0);
+    free_all(w, p);
+}
+
+/* An older kernel, or a filter: pages are dropped one by one. */
+Test(kept, clean_pages_leave_also_where_the_kernel_drops_only_one_at_a_time)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0 /* nr */),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 440 /* process_madvise */, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = 4, .filter = filter};
+    struct world *w = world_new(RANGE, LIMIT, true);
+    uint64_t *p = pages(w);
+    uint64_t n_moves;
+
+    cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+    for (unsigned i = 0; i < 3; i++)
+        read_pages(w, p, 1);
+    n_moves = w->fake.n_moves;
+    read_pages(w, p, 1);
+    cr_assert_leq(w->fake.n_moves - n_moves, N / 10);
     free_all(w, p);
 }
 

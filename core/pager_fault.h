@@ -1,0 +1,21 @@
+/*
+ * pager_fault.h - what faults and holds have in common: a page comes in.
+ *
+ * Calls, locks, memory: as pager.h, which this is a part of.
+ */
+#ifndef GHOSTMEM_CORE_PAGER_FAULT_H
+#define GHOSTMEM_CORE_PAGER_FAULT_H
+
+#include "core/pager.h"
+
+/*
+ * Bring in the page at @number, and what its thread's stream will want next. Returns false when the lock was dropped
+ * and the page has to be looked at again.
+ */
+bool pager_bring_in_locked(struct pager *pager, const struct fault *fault, page_number number, uint32_t window,
+                           bool *exhausted);
+
+/* The fault is served: let go of pager.lock, and evict for the next one if that is this thread's part. */
+void pager_release_and_refill(struct reclaim *r, unsigned worker);
+
+#endif

@@ -1,0 +1,67 @@
+/* pager_hold.c - pages that a system call will touch come in before it, and stay. See pager.h. */
+#include "core/pager_fault.h"
+
+/* One page of a hold. A lost one stays lost: the system call finds out. */
+static void hold_page(struct pager *pager, const struct fault *fault, page_number number, page_number end)
+{
+    struct reclaim *r = &pager->reclaim;
+    uint32_t window = (uint32_t)min_size(STREAM_MAX_WINDOW, end - number);
+    bool exhausted = false;
+    bool settled = false;
+
+    os_lock_take(&r->lock);
+    while (!settled) {
+        reclaim_admit_locked(r);
+        switch (page_state(page_at(&pager->table, number))) {
+        case PAGE_RESIDENT:
+            reclaim_open_locked(r, number);
+            settled = true;
+            break;
+        case PAGE_LOST:
+            settled = true;
+            break;
+        case PAGE_THAWING:
+        case PAGE_COOLING:
+        case PAGE_FREEZING:
+        case PAGE_MOVING:
+            reclaim_wait_locked(r);
+            break;
+        default:
+            settled = pager_bring_in_locked(pager, fault, number, window, &exhausted);
+            break;
+        }
+    }
+    pager_release_and_refill(r, fault->worker);
+}
+
+struct hold_job {
+    struct pager *pager;
+    const struct hold *hold;
+};
+
+static void hold_all(void *arg, unsigned worker)
+{
+    const struct hold_job *job = arg;
+    const struct fault fault = {.worker = worker, .write = true}; /* for all we know */
+
+    for (uint32_t i = 0; i < job->hold->n; i++) {
+        page_number end = (page_number)min_size(job->hold->ranges[i].end, job->pager->table.committed_pages);
+
+        for (page_number number = job->hold->ranges[i].first; number < end; number++)
+            hold_page(job->pager, &fault, number, end);
+    }
+}
+
+void pager_bring_in(struct pager *pager, const struct hold *hold)
+{
+    struct hold_job job = {.pager = pager, .hold = hold};
+
+    pager->backend->run(pager->backend, hold_all, &job, false);
+}
+
+void pager_hold(struct pager *pager, struct hold *hold)
+{
+    hold_start(&pager->holds, hold);
+    if (pager_is_engaged(pager))
+        pager_bring_in(pager, hold);
+}

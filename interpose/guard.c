@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,6 +22,9 @@
 #endif
 #ifndef SYS_epoll_pwait2
 #define SYS_epoll_pwait2 441
+#endif
+#ifndef PR_SET_MEMORY_MERGE
+#define PR_SET_MEMORY_MERGE 67 /* Linux 6.4 */
 #endif
 
 static bool prepared; /* before there are threads */
@@ -312,6 +316,11 @@ static bool see_to(struct guard_thread *self, struct guard_call *call)
         if (!memory_protect(call->args[0], call->args[1], (int)call->args[2], &result))
             break;
         guard_return(call, result);
+        return true;
+    case SYS_prctl: /* merged pages lose their write-protection: as a kernel without merging answers */
+        if (call->args[0] != PR_SET_MEMORY_MERGE || call->args[1] == 0)
+            break;
+        guard_return(call, -EINVAL);
         return true;
     case SYS_io_uring_setup:
     case SYS_io_setup:

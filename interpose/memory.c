@@ -22,7 +22,7 @@ static bool is_ghost_range(uintptr_t addr, size_t bytes, page_number *first, siz
 
 /*
  * Frozen pages are not where the kernel could forget them, so discarding is ours. Huge pages would hide which of their
- * small ones are used. All other advice is about speed, and the kernel's to take or leave.
+ * small ones are used, and a page that the kernel merges with its equals loses its write-protection. All other advice is about speed, and the kernel's to take or leave.
  */
 bool memory_advise(uintptr_t addr, size_t bytes, int advice, int *result)
 {
@@ -30,7 +30,11 @@ bool memory_advise(uintptr_t addr, size_t bytes, int advice, int *result)
     size_t n_pages;
 
     *result = 0;
-    if (!is_ghost_range(addr, bytes, &first, &n_pages) || !pager_is_engaged(&ghost.pager))
+    if (!is_ghost_range(addr, bytes, &first, &n_pages))
+        return false;
+    if (advice == MADV_MERGEABLE)
+        return true;
+    if (!pager_is_engaged(&ghost.pager))
         return false;
     if (advice == MADV_HUGEPAGE)
         return true;

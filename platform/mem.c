@@ -32,6 +32,8 @@ int os_mem_reserve(size_t bytes, void **addr)
         return error;
     /* A huge page would make neighbours resident that nobody touched. Kernels without huge pages refuse: fine. */
     sys_call3(SYS_madvise, *addr, bytes, MADV_NOHUGEPAGE);
+    /* Where equal pages of the whole process are merged (PR_SET_MEMORY_MERGE): a merged page has lost its write-protection. */
+    sys_call3(SYS_madvise, *addr, bytes, MADV_UNMERGEABLE);
     return 0;
 }
 

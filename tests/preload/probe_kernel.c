@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -106,6 +107,50 @@ static void discarded_memory_reads_as_zeros(size_t bytes)
         CHECK(p[i] == 0);
     CHECK(madvise(p, bytes, MADV_HUGEPAGE) == 0);
     check(p, bytes / 4, 1);
+}
+
+/* Has the mapping of @p this flag in /proc/self/smaps? */
+static int mapping_has(const void *p, const char *flag)
+{
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    char line[512];
+    int is_ours = 0;
+    int has = -1;
+
+    CHECK(maps != NULL);
+    while (has < 0 && fgets(line, sizeof line, maps) != NULL) {
+        unsigned long start;
+        unsigned long end;
+
+        if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+            is_ours = (uintptr_t)p >= start && (uintptr_t)p < end;
+        else if (is_ours && strncmp(line, "VmFlags:", 8) == 0)
+            has = strstr(line, flag) != NULL;
+    }
+    fclose(maps);
+    return has;
+}
+
+/* The kernel may merge pages that are equal; a merged page would not tell us any more that it is written. */
+static void pages_are_not_merged(size_t bytes)
+{
+    char *p;
+
+    CHECK(prctl(67 /* PR_SET_MEMORY_MERGE */, 1, 0, 0, 0) == 0 || errno == EINVAL || errno == EPERM);
+    if (getenv("PROBE_RUNS_AGAIN") == NULL) { /* a new program inherits it, before any memory is its own */
+        CHECK(setenv("PROBE_RUNS_AGAIN", "1", 1) == 0);
+        execl("/proc/self/exe", "probe", "pages_are_not_merged", "4", (char *)NULL);
+        CHECK(0);
+    }
+    p = filled(bytes, 1);
+    (void)madvise((void *)(((uintptr_t)p + PAGE - 1) & ~(PAGE - 1)), bytes / 2 & ~(PAGE - 1), MADV_MERGEABLE);
+    check(p, bytes, 1);
+    CHECK(getenv("GHOSTMEM_MAX_PAGES") == NULL || mapping_has(p + bytes / 4, " mg") == 0);
+    if (getenv("GHOSTMEM_FAULTS") == NULL || strcmp(getenv("GHOSTMEM_FAULTS"), "thread") == 0)
+        return; /* README, Limits */
+    (void)prctl(67, 0, 0, 0, 0);
+    (void)prctl(67, 1, 0, 0, 0);
+    CHECK(mapping_has(p + bytes / 4, " mg") == 0);
 }
 
 /* A call that must not be cut makes the limit yield; then the program does not fault for a while. */
@@ -273,6 +318,7 @@ const struct probe probes_kernel[] = {
     {"closing_every_descriptor_loses_nothing", closing_every_descriptor_loses_nothing},
     {"nothing_runs_while_the_program_fits", nothing_runs_while_the_program_fits},
     {"discarded_memory_reads_as_zeros", discarded_memory_reads_as_zeros},
+    {"pages_are_not_merged", pages_are_not_merged},
     {"limit_returns_after_a_large_write", limit_returns_after_a_large_write},
     {"protected_memory_keeps_its_protection", protected_memory_keeps_its_protection},
     {"locked_memory_is_freed_and_zeroed", locked_memory_is_freed_and_zeroed},

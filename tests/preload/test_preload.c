@@ -52,6 +52,7 @@ static const char *const probes[] = {
     "system_calls_reach_frozen_memory",
     "closing_every_descriptor_loses_nothing",
     "discarded_memory_reads_as_zeros",
+    "pages_are_not_merged",
     "protected_memory_keeps_its_protection",
     "locked_memory_is_freed_and_zeroed",
     "privileges_are_dropped_after_the_start",

@@ -9,14 +9,16 @@
 /* Two hashes cost a fifth of a compression or less (bench/floor): a page that leaves unchanged pays for four that do not. */
 #define CREDIT_UNCHANGED 4
 #define CREDIT_MAX 64
-/* Without credit it is done for one image in so many, to see whether things have changed. */
-#define SAMPLE 16
+/* A page that was protected for nothing costs a fault, which is many hashes. */
+#define HASHING_SAMPLE 16
+#define PROTECTING_SAMPLE 128
 
 void kept_init(struct kept *kept, size_t capacity)
 {
     size_t bytes = round_up((capacity + 1) * sizeof(struct kept_image), PAGE_BYTES);
 
-    *kept = (struct kept){.hashing = {.left = CREDIT_MAX}, .protecting = {.left = CREDIT_MAX}};
+    *kept = (struct kept){.hashing = {.left = CREDIT_MAX, .sample = HASHING_SAMPLE},
+                           .protecting = {.left = CREDIT_MAX, .sample = PROTECTING_SAMPLE}};
     if (os_random(&kept->secret, sizeof kept->secret) != 0 || os_mem_reserve(bytes, (void **)&kept->images) != 0)
         return;
     if (os_mem_commit(kept->images, bytes) == 0)
@@ -34,7 +36,7 @@ struct kept_hash kept_hash_of(const struct kept *kept, const void *page)
 
 bool kept_pays_locked(struct kept_credit *credit)
 {
-    return credit->left > 0 || credit->n_asked++ % SAMPLE == 0;
+    return credit->left > 0 || credit->n_asked++ % credit->sample == 0;
 }
 
 static void note(struct kept_credit *credit, bool unchanged, unsigned worth)

@@ -35,6 +35,7 @@ _Static_assert(sizeof(struct kept_image) == 24, "24 bytes of table for a kept im
 struct kept_credit {
     unsigned left;
     unsigned n_asked;
+    unsigned sample; /* without credit it is done once in so many times, to see whether things have changed */
 };
 
 struct kept {

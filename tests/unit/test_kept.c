@@ -176,7 +176,7 @@ Test(kept, pages_are_not_protected_while_most_are_written)
             fake_add(w, p + i * WORDS, 1, 1);
         }
     cr_assert_gt(counters->write_faults, 0);
-    cr_assert_leq(counters->write_faults, 64 + 4 * N / 16 + 1);
+    cr_assert_leq(counters->write_faults, 64 + 4 * N / 128 + 1);
     for (size_t i = 0; i < N; i++)
         cr_assert_eq(fake_load(w, p + i * WORDS, 1), word_of(i, 0, 1) + 4);
     free_all(w, p);

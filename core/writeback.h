@@ -74,7 +74,7 @@ void writeback_recall_locked(struct writeback *wb, page_number first, size_t n_p
 
 /*
  * A frozen page has come in, whose image in the pool has @bytes: is the image to be kept? Not with a swap file, where the pool is
- * a buffer; not beyond a sixth of all RAM that paging holds; not in the last eighth of the pool.
+ * a buffer; not beyond 16 % of all RAM that paging holds; not in the last eighth of the pool.
  */
 bool writeback_wants_kept_locked(struct writeback *wb);
 

@@ -1,15 +1,15 @@
 /* writeback_kept.c - images that stay while their page is resident, in the pool or in the swap file. See kept.h. */
 #include "core/writeback.h"
 
-/* Of all RAM that paging holds, at the most. */
-#define KEPT_SHARE 6
+/* Of all RAM that paging holds, at the most: it is then less than 1.2 times what it would be without. */
+#define KEPT_PERCENT 16
 
 bool writeback_wants_kept_locked(struct writeback *wb)
 {
     const struct pool *pool = &wb->store->pool;
     uint64_t held = atomic_load_explicit(&pool->held_bytes, memory_order_relaxed);
 
-    return !writeback_is_on(wb) && wb->kept_bytes < (wb->limit_bytes + held) / KEPT_SHARE &&
+    return !writeback_is_on(wb) && wb->kept_bytes < (wb->limit_bytes + held) / 100 * KEPT_PERCENT &&
            held < pool->bound_bytes - pool->bound_bytes / 8 && kept_pays_locked(&wb->kept.hashing);
 }
 

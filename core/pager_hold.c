@@ -59,9 +59,22 @@ void pager_bring_in(struct pager *pager, const struct hold *hold)
     pager->backend->run(pager->backend, hold_all, &job, false);
 }
 
+/* While paging begins, pages may be shut that are there, until they are adopted. */
+static void wait_for_engaging(struct pager *pager)
+{
+    for (;;) {
+        uint32_t ticket = os_event_ticket(&pager->engaging_ended);
+
+        if (!atomic_load(&pager->engaging))
+            return;
+        os_event_wait(&pager->engaging_ended, ticket, -1);
+    }
+}
+
 void pager_hold(struct pager *pager, struct hold *hold)
 {
     hold_start(&pager->holds, hold);
+    wait_for_engaging(pager);
     if (pager_is_engaged(pager))
         pager_bring_in(pager, hold);
 }

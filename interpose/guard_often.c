@@ -18,7 +18,7 @@ static bool enter(uintptr_t buffer, size_t bytes)
         os_dispatch_selector = 0;
         return true;
     }
-    if (bytes / PAGE_BYTES + 2 > ghost.pager.limit / 2)
+    if (!pager_is_engaged(&ghost.pager) || bytes / PAGE_BYTES + 2 > ghost.pager.limit / 2)
         return false;
     visit_begin(&ghost.pager.visits, &visit);
     hold_clear(&self->hold);

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void system_calls_reach_frozen_memory(size_t bytes)
@@ -107,6 +108,39 @@ static void discarded_memory_reads_as_zeros(size_t bytes)
         CHECK(p[i] == 0);
     CHECK(madvise(p, bytes, MADV_HUGEPAGE) == 0);
     check(p, bytes / 4, 1);
+}
+
+static void *push_out_by_and_by(void *arg)
+{
+    usleep(2000);
+    return filled((size_t)(uintptr_t)arg, 3);
+}
+
+/* In each of many programs paging starts, in another thread, while this one reads into its memory. */
+static void paging_starts_while_calls_run(size_t bytes)
+{
+    const size_t part = 256 << 10;
+    char path[] = "/tmp/ghostmem-probe-XXXXXX";
+    int fd = mkstemp(path);
+
+    CHECK(fd >= 0 && unlink(path) == 0 && ftruncate(fd, (off_t)part) == 0);
+    for (int i = 0; i < 16; i++) {
+        pid_t child = fork();
+        pthread_t thread;
+        int status;
+
+        if (child == 0) {
+            char *p = filled(part, 1);
+
+            CHECK(pthread_create(&thread, NULL, push_out_by_and_by, (void *)bytes) == 0);
+            for (int k = 0; k < 100; k++)
+                CHECK(pread(fd, p, part, 0) == (ssize_t)part);
+            CHECK(pthread_join(thread, NULL) == 0);
+            _exit(0);
+        }
+        CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+    }
+    close(fd);
 }
 
 /* Has the mapping of @p this flag in /proc/self/smaps? */
@@ -319,6 +353,7 @@ const struct probe probes_kernel[] = {
     {"nothing_runs_while_the_program_fits", nothing_runs_while_the_program_fits},
     {"discarded_memory_reads_as_zeros", discarded_memory_reads_as_zeros},
     {"pages_are_not_merged", pages_are_not_merged},
+    {"paging_starts_while_calls_run", paging_starts_while_calls_run},
     {"limit_returns_after_a_large_write", limit_returns_after_a_large_write},
     {"protected_memory_keeps_its_protection", protected_memory_keeps_its_protection},
     {"locked_memory_is_freed_and_zeroed", locked_memory_is_freed_and_zeroed},

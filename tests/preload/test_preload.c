@@ -53,6 +53,7 @@ static const char *const probes[] = {
     "closing_every_descriptor_loses_nothing",
     "discarded_memory_reads_as_zeros",
     "pages_are_not_merged",
+    "paging_starts_while_calls_run",
     "protected_memory_keeps_its_protection",
     "locked_memory_is_freed_and_zeroed",
     "privileges_are_dropped_after_the_start",

@@ -107,7 +107,7 @@ static struct swap_file *file_of(struct swap *swap, const struct swap_segment *s
     return &swap->files[segment->file];
 }
 
-static bool is_wanted_shared(const struct swap_file *file)
+static bool is_wanted_shared_locked(const struct swap_file *file)
 {
     return file->is_shared && file->n_used > 0;
 }
@@ -221,7 +221,7 @@ void swap_release_locked(struct swap *swap, swap_handle handle, uint32_t n_units
     INVARIANT(segment->sequence != 0 && segment->live_units >= n_units);
     segment->live_units = (uint16_t)(segment->live_units - n_units);
     __atomic_sub_fetch(&swap->live_units, n_units, __ATOMIC_RELAXED);
-    __atomic_add_fetch(&swap->died_units, n_units, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&swap->died_units, n_units, __ATOMIC_SEQ_CST);
     forget_if_empty_locked(swap, swap_segment_of(handle));
 }
 
@@ -302,9 +302,20 @@ unsigned swap_pick_victims_locked(struct swap *swap, uint32_t *victims, unsigned
 
 /* ---- keeping the files small ---- */
 
-static bool has_too_many_spares(const struct swap_file *file)
+static bool has_too_many_spares_locked(const struct swap_file *file)
 {
     return file->n_spare > (file->n_used > 0 ? max_size(SPARE_MIN, file->n_used / SPARE_SHARE) : 0);
+}
+
+/* Segments die under the lock whenever an image does: what is decided here is decided with the lock held. */
+static bool ask(bool (*is_so_locked)(const struct swap_file *), const struct swap_file *file, struct os_lock *lock)
+{
+    bool is_so;
+
+    os_lock_take(lock);
+    is_so = is_so_locked(file);
+    os_lock_release(lock);
+    return is_so;
 }
 
 /* The end of the file that is not used. Nobody but the caller, the one writer, takes places. */
@@ -328,12 +339,16 @@ static void cut_tail(struct swap_file *file, struct os_lock *lock)
 
 static void punch_spares(struct swap_file *file, struct os_lock *lock)
 {
-    for (uint32_t place = file->n_places; place > 0 && has_too_many_spares(file); place--) {
+    for (uint32_t place = file->n_places; place > 0; place--) {
         bool is_spare;
+        bool is_enough;
 
         os_lock_take(lock);
         is_spare = file->places[place - 1] == PLACE_SPARE;
+        is_enough = !has_too_many_spares_locked(file);
         os_lock_release(lock);
+        if (is_enough)
+            return;
         if (!is_spare)
             continue;
         if (os_swapfile_punch(file->fd, offset_of(place - 1), SWAP_SEGMENT_BYTES) != 0)
@@ -343,6 +358,11 @@ static void punch_spares(struct swap_file *file, struct os_lock *lock)
         file->n_spare--;
         os_lock_release(lock);
     }
+}
+
+static bool is_empty_locked(const struct swap_file *file)
+{
+    return file->n_used == 0;
 }
 
 static void close_file(struct swap_file *file, struct os_lock *lock)
@@ -380,22 +400,22 @@ void swap_tend(struct swap *swap, struct os_lock *lock)
             continue;
         if (file->direct == -1)
             open_direct(file, lock);
-        if (is_wanted_shared(file) && os_swapfile_is_alone(file->fd)) {
+        if (ask(is_wanted_shared_locked, file, lock) && os_swapfile_is_alone(file->fd)) {
             os_lock_take(lock);
             file->is_shared = false;
             os_lock_release(lock);
         }
-        if (file->n_used == 0 && (file->is_shared || have_own)) {
+        if ((file->is_shared || have_own) && ask(is_empty_locked, file, lock)) {
             close_file(file, lock);
             continue;
         }
         if (file->is_shared)
             continue;
         have_own = true;
-        if (has_too_many_spares(file))
+        if (ask(has_too_many_spares_locked, file, lock)) {
             cut_tail(file, lock);
-        if (has_too_many_spares(file))
             punch_spares(file, lock);
+        }
     }
 }
 

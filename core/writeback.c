@@ -12,9 +12,9 @@
 #define MIN_BOUND_BYTES (4 * SWAP_SEGMENT_BYTES)
 #define BACKOFF_MIN_NS ((uint64_t)100 * 1000 * 1000)
 #define BACKOFF_MAX_NS ((uint64_t)10 * 1000 * 1000 * 1000)
-/* How often we look whether a file that a fork made common is ours alone again. */
+/* How often we look whether a file that a fork made common is ours alone again, and whether a little has died. */
 #define TEND_MS 1000
-/* What has to die before the background thread looks whether the file can shrink: at rest the file is at most so much larger. */
+/* What has to die before the background thread looks at once whether the file can shrink. For less it looks after TEND_MS. */
 #define POKE_DIED_UNITS (SWAP_SEGMENT_UNITS / 4)
 
 int writeback_init(struct writeback *wb, struct os_lock *lock, struct os_event *ended, struct pagetable *table,
@@ -376,9 +376,24 @@ static bool wants_writing(const struct writeback *wb)
 
 void writeback_poke(struct writeback *wb)
 {
-    if (writeback_is_on(wb) &&
-        (wants_writing(wb) || __atomic_load_n(&wb->swap.died_units, __ATOMIC_RELAXED) >= POKE_DIED_UNITS))
+    uint32_t died_units;
+
+    if (!writeback_is_on(wb))
+        return;
+    died_units = __atomic_load_n(&wb->swap.died_units, __ATOMIC_SEQ_CST);
+    if (wants_writing(wb) || died_units >= POKE_DIED_UNITS || (died_units > 0 && atomic_load(&wb->resting)))
         os_event_signal(&wb->wanted);
+}
+
+/* Until there is something to do. When nothing has died for TEND_MS, and nothing is watched, until we are poked. */
+static void rest(struct writeback *wb, uint32_t ticket, bool watching)
+{
+    if (!watching) {
+        atomic_store(&wb->resting, true);
+        watching = __atomic_load_n(&wb->swap.died_units, __ATOMIC_SEQ_CST) > 0;
+    }
+    os_event_wait(&wb->wanted, ticket, watching ? TEND_MS : -1);
+    atomic_store(&wb->resting, false);
 }
 
 /* Also while writing fails. */
@@ -423,12 +438,13 @@ void writeback_background(struct writeback *wb)
     for (;;) {
         uint32_t ticket = os_event_ticket(&wb->wanted);
         bool wants_cleaning;
+        bool died;
 
         if (!writeback_is_on(wb)) {
             os_event_wait(&wb->wanted, ticket, -1);
             continue;
         }
-        __atomic_store_n(&wb->swap.died_units, 0, __ATOMIC_RELAXED);
+        died = __atomic_exchange_n(&wb->swap.died_units, 0, __ATOMIC_SEQ_CST) > 0;
         if (wants_writing(wb) && write_round(wb) == DONE)
             continue;
         os_lock_take(wb->lock);
@@ -437,7 +453,7 @@ void writeback_background(struct writeback *wb)
         if (wants_cleaning && writeback_clean_round(wb) == DONE)
             continue;
         tend(wb);
-        os_event_wait(&wb->wanted, ticket, is_watching_something(wb) ? TEND_MS : -1);
+        rest(wb, ticket, died || is_watching_something(wb));
     }
 }
 

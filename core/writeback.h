@@ -51,6 +51,7 @@ struct writeback {
     uint64_t kept_bytes; /* of kept images in the pool */
 
     struct os_event wanted; /* wakes the background thread */
+    _Atomic bool resting;   /* it sleeps until it is woken, or is about to */
 };
 
 /* After swap_init(), if there is a swap. @bound_bytes: of the pool. @limit_pages: most pages that can be resident. 0 or -errno: no swap. */

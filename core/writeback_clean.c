@@ -164,7 +164,7 @@ enum result writeback_clean_round(struct writeback *wb)
             error = writeback_write_segment(wb, &where);
         if (error == 0) {
             settle_cleaned(wb, segment);
-            wb->swap.cleaned_bytes += wb->buffer->n_units * SWAP_UNIT_BYTES;
+            __atomic_add_fetch(&wb->swap.cleaned_bytes, wb->buffer->n_units * SWAP_UNIT_BYTES, __ATOMIC_RELAXED);
         } else {
             writeback_note_failure(wb, "cannot be written", error);
         }

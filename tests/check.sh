@@ -16,6 +16,11 @@ number() { # KEY: the last number behind it in the suite's closing line
     sed -n "s/.*Synthesis:.*$1: *\([0-9]*\).*/\1/p" "$log" | tail -n 1
 }
 
+why() { # what the log says of failures; when it says nothing of that kind, its end
+    grep -A4 --no-group-separator -E 'Assertion Failed|Unexpected signal|CRASH|assertion failed|WARNING: |ERROR: ' "$log" ||
+        grep -vE '^\[(PASS|RUN |SKIP|====)' "$log" | tail -n 12
+}
+
 for suite in "$@"; do
     name=${suite%%=*}
     start=$SECONDS
@@ -41,7 +46,7 @@ for suite in "$@"; do
     if [ "$f" -ne 0 ]; then
         grep -vE '^\[(PASS|RUN )' "$log" | head -n 100
         # Once more at the end, where it is found.
-        { echo "failed in $name:"; grep -vE '^\[(PASS|RUN |SKIP|====)' "$log" | head -n 12 | cut -c1-300; } >>"$failures"
+        { echo "failed in $name:"; why | head -n 12 | cut -c1-300; } >>"$failures"
     fi
     grep '^\[SKIP\]' "$log"
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))

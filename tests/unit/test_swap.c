@@ -343,6 +343,10 @@ Test(swap, file_system_without_holes_costs_space_and_nothing_else)
         write_page(w, p, i, 2);
     for (size_t i = 0; i < 2000; i++)
         cr_assert(is_written(w, p, i, i % 2 == 0 ? 2 : 1));
+    for (int i = 0; i < 500 && atomic_load(&os_inject_io[OS_INJECT_PUNCH].n_calls) == 0; i++)
+        usleep(10000);
+    cr_assert_gt(atomic_load(&os_inject_io[OS_INJECT_PUNCH].n_calls), 0);
+    inject(OS_INJECT_PUNCH, 0, 0, 0); /* tests may share a process */
 }
 
 static void lose_one_page(int error)

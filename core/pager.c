@@ -184,35 +184,32 @@ int pager_engage(struct pager *pager, size_t committed)
     if (pager->failed)
         return -EPERM;
     visit_touch_stack(pager->base, pager->n_pages * PAGE_BYTES); /* nothing can leave before the lock is released */
+    mask = os_signals_block();
     engaging_begin(pager);
     error = build(pager, committed); /* what it reserved on failure is address space only */
     if (error != 0)
-        goto fail;
-    mask = os_signals_block();
+        goto end;
     describe(pager, &setup);
     os_lock_take(&r->lock);
     error = pager->backend->start(pager->backend, &setup);
     if (error == 0) {
         /* Missing pages are watched by now, so nothing appears behind the scan. Faults wait for the lock. */
-        error = os_mem_scan_present((void *)pager->base, committed * PAGE_BYTES, adopt_run, pager);
-        if (error != 0)
-            log_line(LOG_ERROR, "cannot see which pages are in RAM: %e; they stay there", -error);
+        int unseen = os_mem_scan_present((void *)pager->base, committed * PAGE_BYTES, adopt_run, pager);
+
+        if (unseen != 0)
+            log_line(LOG_ERROR, "cannot see which pages are in RAM: %e; they stay there", -unseen);
         atomic_store_explicit(&pager->engaged, true, memory_order_release);
-        error = 0;
     }
     /* Nobody has said yet where the blocks end. */
     r->streams.paused = true;
     os_lock_release(&r->lock);
-    os_signals_restore(mask);
-    if (error == 0) {
+    if (error == 0)
         log_line(LOG_CHOICE, "engaged: backend %s, pages %s, %z pages resident", pager->backend->name,
                  pager->backend->can_move ? "are moved (UFFDIO_MOVE)" : "are frozen in place", r->charged);
-        engaging_end(pager);
-        return 0;
-    }
-fail:
-    pager->failed = true;
+end:
+    pager->failed = error != 0;
     engaging_end(pager);
+    os_signals_restore(mask); /* not before: a handler that runs here must not wait for us */
     return error;
 }
 

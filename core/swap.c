@@ -107,11 +107,6 @@ static struct swap_file *file_of(struct swap *swap, const struct swap_segment *s
     return &swap->files[segment->file];
 }
 
-static bool is_wanted_shared_locked(const struct swap_file *file)
-{
-    return file->is_shared && file->n_used > 0;
-}
-
 /* ---- segments ---- */
 
 static struct swap_file *file_to_write_locked(struct swap *swap)
@@ -307,25 +302,14 @@ static bool has_too_many_spares_locked(const struct swap_file *file)
     return file->n_spare > (file->n_used > 0 ? max_size(SPARE_MIN, file->n_used / SPARE_SHARE) : 0);
 }
 
-/* Segments die under the lock whenever an image does: what is decided here is decided with the lock held. */
-static bool ask(bool (*is_so_locked)(const struct swap_file *), const struct swap_file *file, struct os_lock *lock)
-{
-    bool is_so;
-
-    os_lock_take(lock);
-    is_so = is_so_locked(file);
-    os_lock_release(lock);
-    return is_so;
-}
-
 /* The end of the file that is not used. Nobody but the caller, the one writer, takes places. */
 static void cut_tail(struct swap_file *file, struct os_lock *lock)
 {
-    uint32_t n_places;
+    uint32_t n_places = file->n_places;
     uint32_t n_spare = 0;
 
     os_lock_take(lock);
-    for (n_places = file->n_places; n_places > 0 && file->places[n_places - 1] != PLACE_USED; n_places--)
+    for (; has_too_many_spares_locked(file) && n_places > 0 && file->places[n_places - 1] != PLACE_USED; n_places--)
         n_spare += file->places[n_places - 1] == PLACE_SPARE;
     os_lock_release(lock);
     if (n_places == file->n_places || os_swapfile_truncate(file->fd, offset_of(n_places)) != 0)
@@ -360,11 +344,6 @@ static void punch_spares(struct swap_file *file, struct os_lock *lock)
     }
 }
 
-static bool is_empty_locked(const struct swap_file *file)
-{
-    return file->n_used == 0;
-}
-
 static void close_file(struct swap_file *file, struct os_lock *lock)
 {
     int fd = file->fd;
@@ -377,6 +356,17 @@ static void close_file(struct swap_file *file, struct os_lock *lock)
     os_swapfile_close(fd);
     if (direct >= 0)
         os_swapfile_close(direct);
+}
+
+/* A segment ends, under the lock, whenever its last image dies; only the caller, the one writer, begins one. */
+static bool is_empty(const struct swap_file *file, struct os_lock *lock)
+{
+    uint32_t n_used;
+
+    os_lock_take(lock);
+    n_used = file->n_used;
+    os_lock_release(lock);
+    return n_used == 0;
 }
 
 /* Tried once: -2 means not here. */
@@ -400,22 +390,20 @@ void swap_tend(struct swap *swap, struct os_lock *lock)
             continue;
         if (file->direct == -1)
             open_direct(file, lock);
-        if (ask(is_wanted_shared_locked, file, lock) && os_swapfile_is_alone(file->fd)) {
+        if (file->is_shared && !is_empty(file, lock) && os_swapfile_is_alone(file->fd)) {
             os_lock_take(lock);
             file->is_shared = false;
             os_lock_release(lock);
         }
-        if ((file->is_shared || have_own) && ask(is_empty_locked, file, lock)) {
+        if ((file->is_shared || have_own) && is_empty(file, lock)) {
             close_file(file, lock);
             continue;
         }
         if (file->is_shared)
             continue;
         have_own = true;
-        if (ask(has_too_many_spares_locked, file, lock)) {
-            cut_tail(file, lock);
-            punch_spares(file, lock);
-        }
+        cut_tail(file, lock);
+        punch_spares(file, lock);
     }
 }
 

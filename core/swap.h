@@ -80,7 +80,7 @@ struct swap {
     uint32_t n_used;     /* segments */
     uint64_t live_units; /* written with the lock held, read by anybody */
     uint64_t next_sequence;
-    uint32_t died_units; /* since the background thread last looked; read by anybody */
+    uint32_t died_units; /* since the background thread last looked; atomic */
 
     /* Written by the one writer, read by anybody with relaxed loads. */
     uint64_t written_bytes;

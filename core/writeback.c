@@ -389,6 +389,7 @@ void writeback_poke(struct writeback *wb)
 static void rest(struct writeback *wb, uint32_t ticket, bool watching)
 {
     if (!watching) {
+        /* Who lets an image die counts it first and looks whether we rest afterwards: one of the two sees the other. */
         atomic_store(&wb->resting, true);
         watching = __atomic_load_n(&wb->swap.died_units, __ATOMIC_SEQ_CST) > 0;
     }

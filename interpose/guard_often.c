@@ -18,6 +18,7 @@ static bool enter(uintptr_t buffer, size_t bytes)
         os_dispatch_selector = 0;
         return true;
     }
+    /* While paging begins pager_hold() waits, for longer than a visit should last. */
     if (!pager_is_engaged(&ghost.pager) || bytes / PAGE_BYTES + 2 > ghost.pager.limit / 2)
         return false;
     visit_begin(&ghost.pager.visits, &visit);

@@ -7,6 +7,8 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,6 +143,61 @@ static void paging_starts_while_calls_run(size_t bytes)
         CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
     }
     close(fd);
+}
+
+static struct {
+    int fd;
+    char *p;
+    pthread_t whom;
+    atomic_bool over;
+} disturbed;
+
+static void read_page(int number)
+{
+    (void)number;
+    CHECK(pread(disturbed.fd, disturbed.p, PAGE, 0) == (ssize_t)PAGE);
+}
+
+static void *disturb(void *arg)
+{
+    while (!disturbed.over) {
+        CHECK(pthread_kill(disturbed.whom, SIGUSR1) == 0);
+        usleep(20);
+    }
+    return arg;
+}
+
+/* What is sent while signals are blocked comes at the end of it, in the very thread that starts paging. */
+static void paging_starts_while_a_handler_reads(size_t bytes)
+{
+    char path[] = "/tmp/ghostmem-probe-XXXXXX";
+
+    disturbed.fd = mkstemp(path);
+    CHECK(disturbed.fd >= 0 && unlink(path) == 0 && ftruncate(disturbed.fd, (off_t)PAGE) == 0);
+    for (int i = 0; i < 16; i++) {
+        pid_t child = fork();
+        int status;
+
+        if (child == 0) {
+            pthread_t thread;
+            char *p;
+
+            alarm(60);
+            disturbed.p = filled(128 << 10, 1);
+            disturbed.whom = pthread_self();
+            CHECK(signal(SIGUSR1, read_page) != SIG_ERR);
+            CHECK(pthread_create(&thread, NULL, disturb, NULL) == 0);
+            usleep(2000);
+            p = malloc(bytes);
+            CHECK(p != NULL);
+            disturbed.over = true;
+            CHECK(pthread_join(thread, NULL) == 0);
+            memset(p, 1, bytes);
+            _exit(0);
+        }
+        CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+    }
+    close(disturbed.fd);
 }
 
 /* Has the mapping of @p this flag in /proc/self/smaps? */
@@ -354,6 +411,7 @@ const struct probe probes_kernel[] = {
     {"discarded_memory_reads_as_zeros", discarded_memory_reads_as_zeros},
     {"pages_are_not_merged", pages_are_not_merged},
     {"paging_starts_while_calls_run", paging_starts_while_calls_run},
+    {"paging_starts_while_a_handler_reads", paging_starts_while_a_handler_reads},
     {"limit_returns_after_a_large_write", limit_returns_after_a_large_write},
     {"protected_memory_keeps_its_protection", protected_memory_keeps_its_protection},
     {"locked_memory_is_freed_and_zeroed", locked_memory_is_freed_and_zeroed},

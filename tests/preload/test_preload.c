@@ -54,6 +54,7 @@ static const char *const probes[] = {
     "discarded_memory_reads_as_zeros",
     "pages_are_not_merged",
     "paging_starts_while_calls_run",
+    "paging_starts_while_a_handler_reads",
     "protected_memory_keeps_its_protection",
     "locked_memory_is_freed_and_zeroed",
     "privileges_are_dropped_after_the_start",

@@ -49,6 +49,10 @@ static struct thread_backend *backend_of(struct fault_backend *contract)
     return (struct thread_backend *)(void *)contract;
 }
 
+/*
+ * On any processor. A handler kept on one has a page in hand, and while another session's program is busy there, it may not run
+ * for minutes: its own session's weight lies where its other threads are (seen on Linux 6.18, autogroup).
+ */
 static void handler_main(void *arg)
 {
     struct thread_backend *b = arg;
@@ -56,7 +60,6 @@ static void handler_main(void *arg)
     struct uffd_msg message;
 
     os_thread_drop_capabilities();
-    os_thread_pin(worker);
     for (;;) {
         long got = sys_call3(SYS_read, b->uffd.fd, &message, sizeof message);
         struct fault fault;

@@ -172,25 +172,6 @@ unsigned os_cpu_count(void)
     return (unsigned)CPU_COUNT_S((size_t)bytes, &set);
 }
 
-void os_thread_pin(unsigned index)
-{
-    cpu_set_t allowed;
-    cpu_set_t one;
-    long bytes = sys_call3(SYS_sched_getaffinity, 0, sizeof allowed, &allowed);
-
-    if (sys_failed(bytes))
-        return;
-    index %= (unsigned)CPU_COUNT_S((size_t)bytes, &allowed);
-    for (size_t cpu = 0; cpu < (size_t)bytes * 8; cpu++) {
-        if (!CPU_ISSET_S(cpu, (size_t)bytes, &allowed) || index-- > 0)
-            continue;
-        CPU_ZERO(&one);
-        CPU_SET(cpu, &one);
-        sys_call3(SYS_sched_setaffinity, 0, sizeof one, &one);
-        return;
-    }
-}
-
 uint32_t os_thread_id(void)
 {
     return (uint32_t)sys_call0(SYS_gettid);

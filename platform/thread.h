@@ -34,9 +34,6 @@ void os_thread_drop_capabilities(void);
 /* Processors that this thread may run on, at least 1. */
 unsigned os_cpu_count(void);
 
-/* Keep the calling thread on the @index-th of the processors that it may run on (modulo their number). */
-void os_thread_pin(unsigned index);
-
 /* Kernel's id of the calling thread. */
 uint32_t os_thread_id(void);
 

@@ -200,6 +200,40 @@ static void paging_starts_while_a_handler_reads(size_t bytes)
     close(disturbed.fd);
 }
 
+static void allowed_processors(const char *thread, char *text, size_t bytes)
+{
+    char path[300];
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/self/task/%s/status", thread);
+    file = fopen(path, "r");
+    CHECK(file != NULL);
+    while (fgets(text, (int)bytes, file) != NULL && strncmp(text, "Cpus_allowed:", 13) != 0)
+        ;
+    fclose(file);
+}
+
+/* A thread that has to stay where another program is busy may not run for minutes, and whoever waits for it neither. */
+static void threads_run_on_every_processor(size_t bytes)
+{
+    char main_thread[20];
+    char here[4096];
+    char there[4096];
+    DIR *threads = opendir("/proc/self/task");
+
+    check(filled(bytes, 1), bytes, 1);
+    snprintf(main_thread, sizeof main_thread, "%d", (int)getpid());
+    allowed_processors(main_thread, here, sizeof here);
+    CHECK(threads != NULL && strncmp(here, "Cpus_allowed:", 13) == 0);
+    for (const struct dirent *entry; (entry = readdir(threads)) != NULL;) {
+        if (entry->d_name[0] == '.')
+            continue;
+        allowed_processors(entry->d_name, there, sizeof there);
+        CHECK(strcmp(here, there) == 0);
+    }
+    closedir(threads);
+}
+
 /* Has the mapping of @p this flag in /proc/self/smaps? */
 static int mapping_has(const void *p, const char *flag)
 {
@@ -410,6 +444,7 @@ const struct probe probes_kernel[] = {
     {"nothing_runs_while_the_program_fits", nothing_runs_while_the_program_fits},
     {"discarded_memory_reads_as_zeros", discarded_memory_reads_as_zeros},
     {"pages_are_not_merged", pages_are_not_merged},
+    {"threads_run_on_every_processor", threads_run_on_every_processor},
     {"paging_starts_while_calls_run", paging_starts_while_calls_run},
     {"paging_starts_while_a_handler_reads", paging_starts_while_a_handler_reads},
     {"limit_returns_after_a_large_write", limit_returns_after_a_large_write},

@@ -53,6 +53,7 @@ static const char *const probes[] = {
     "closing_every_descriptor_loses_nothing",
     "discarded_memory_reads_as_zeros",
     "pages_are_not_merged",
+    "threads_run_on_every_processor",
     "paging_starts_while_calls_run",
     "paging_starts_while_a_handler_reads",
     "protected_memory_keeps_its_protection",

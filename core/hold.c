@@ -1,6 +1,10 @@
 /* hold.c - see hold.h. */
 #include "core/hold.h"
 
+/* All calls together have half of the limit; one that comes too late for that, a part of what is left, or at least of the limit. */
+#define SHARE_BESIDE 4
+#define SHARE_LEAST 16
+
 void hold_clear(struct hold *hold)
 {
     hold_end(hold);
@@ -49,9 +53,19 @@ void hold_remove(struct hold *hold, page_number first, page_number end)
             hold->ranges[i] = hold->ranges[--hold->n];
 }
 
-void hold_start(struct holds *holds, struct hold *hold)
+size_t hold_pages(const struct hold *hold)
 {
-    atomic_store_explicit(&hold->active, 1, memory_order_release);
+    size_t n_pages = 0;
+
+    for (uint32_t i = 0; i < hold->n; i++)
+        n_pages += hold->ranges[i].end - hold->ranges[i].first;
+    return n_pages;
+}
+
+/* To be seen by others before its thread looks at theirs. */
+static void publish(struct holds *holds, struct hold *hold, uint32_t active)
+{
+    atomic_store(&hold->active, active);
     if (hold->listed)
         return;
     hold->listed = true;
@@ -60,11 +74,48 @@ void hold_start(struct holds *holds, struct hold *hold)
         continue;
 }
 
+static uint32_t up_to(size_t n_pages)
+{
+    return (uint32_t)min_size(n_pages, HOLD_CLAIM - 1);
+}
+
+size_t hold_claim(struct holds *holds, struct hold *hold, size_t n_pages)
+{
+    size_t n_others = 0;
+
+    publish(holds, hold, HOLD_CLAIM | up_to(n_pages));
+    for (struct hold *other = atomic_load(&holds->first); other != NULL; other = other->next)
+        if (other != hold)
+            n_others += atomic_load(&other->active) & ~HOLD_CLAIM;
+    return n_others;
+}
+
+size_t hold_share(size_t limit_pages, size_t n_others)
+{
+    size_t half = limit_pages / 2;
+    size_t n_left = limit_pages > n_others ? limit_pages - n_others : 0;
+    size_t least = max_size(limit_pages / SHARE_LEAST, 1);
+
+    return max_size(max_size(half > n_others ? half - n_others : 0, n_left / SHARE_BESIDE), least);
+}
+
+void hold_start(struct holds *holds, struct hold *hold)
+{
+    publish(holds, hold, up_to(max_size(hold_pages(hold), 1)));
+}
+
+static bool is_active(const struct hold *hold)
+{
+    uint32_t active = atomic_load_explicit(&hold->active, memory_order_acquire);
+
+    return active != 0 && (active & HOLD_CLAIM) == 0;
+}
+
 bool holds_contain(struct holds *holds, page_number number)
 {
     for (const struct hold *hold = atomic_load_explicit(&holds->first, memory_order_acquire); hold != NULL;
          hold = hold->next) {
-        if (atomic_load_explicit(&hold->active, memory_order_acquire) == 0)
+        if (!is_active(hold))
             continue;
         for (uint32_t i = 0; i < hold->n && i < HOLD_RANGES; i++)
             if (number >= hold->ranges[i].first && number < hold->ranges[i].end)
@@ -77,7 +128,7 @@ bool holds_any(struct holds *holds)
 {
     for (const struct hold *hold = atomic_load_explicit(&holds->first, memory_order_acquire); hold != NULL;
          hold = hold->next)
-        if (atomic_load_explicit(&hold->active, memory_order_acquire) != 0)
+        if (is_active(hold))
             return true;
     return false;
 }

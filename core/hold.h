@@ -5,6 +5,9 @@
  * evicted. Ending it is one store, made by whoever has done with it, without a lock: eviction looks at each round. What changes
  * while it is active, changes under pager.lock.
  *
+ * Calls that are under way at the same time share the limit. Each says what it is going to hold before it looks at what the
+ * others do, so that of two that begin together at least one sees the other.
+ *
  * Calls: nothing.  Locks: none to end one; filling in and starting are its thread's alone.  Memory: its owner's, for ever.
  */
 #ifndef GHOSTMEM_CORE_HOLD_H
@@ -22,8 +25,11 @@ struct hold_range {
     page_number end;
 };
 
+/* The pages are going to be held; eviction does not heed it yet. */
+#define HOLD_CLAIM (UINT32_C(1) << 31)
+
 struct hold {
-    _Atomic uint32_t active; /* first: assembly clears it */
+    _Atomic uint32_t active; /* pages held, or HOLD_CLAIM and pages; first: assembly clears it */
     uint32_t n;
     struct hold_range ranges[HOLD_RANGES];
     bool listed;
@@ -51,6 +57,15 @@ void hold_intersect(const struct hold *hold, page_number first, page_number end,
 
 /* Its ranges that lie within these pages go; those that reach further stay. */
 void hold_remove(struct hold *hold, page_number first, page_number end);
+
+/* Pages in all its ranges. */
+size_t hold_pages(const struct hold *hold);
+
+/* @hold, which is not active, is going to take so many pages. Returns how many the others have or are going to. */
+size_t hold_claim(struct holds *holds, struct hold *hold, size_t n_pages);
+
+/* Pages that a call may hold beside others that have @n_others: half of the limit less these, or a small part. At least one. */
+size_t hold_share(size_t limit_pages, size_t n_others);
 
 void hold_start(struct holds *holds, struct hold *hold);
 

@@ -140,15 +140,24 @@ static size_t evict_direct(struct reclaim *r, unsigned worker)
     return n_evicted;
 }
 
+static uint64_t n_came_in_locked(const struct reclaim *r)
+{
+    return r->counters.thaws + r->counters.first_touches + r->counters.soft_faults;
+}
+
 /* Evict, or wait for somebody who does. The lock is dropped meanwhile. False: nothing resident can leave. */
 static bool make_room_locked(struct reclaim *r, unsigned worker)
 {
+    uint64_t n_before = n_came_in_locked(r);
     size_t n_evicted;
 
     os_lock_release(&r->lock);
     n_evicted = evict_direct(r, worker);
     os_lock_take(&r->lock);
     if (n_evicted > 0 || free_frames_locked(r) > 0 || r->paused)
+        return true;
+    /* What was on its way in then may be evicted now. */
+    if (n_came_in_locked(r) != n_before)
         return true;
     if (r->table->n_transit == 0)
         return false;

@@ -91,6 +91,9 @@ void guard_go_on(struct guard_thread *self, const struct guard_call *call);
 /* Bring in what the call touches, and hold it. True: the call has been made already. */
 bool guard_hold_memory(struct guard_thread *self, const struct guard_call *call);
 
+/* May the thread's hold, which is filled in and not active, be started as it is? Its pages are claimed meanwhile. */
+bool guard_may_hold(struct guard_thread *self);
+
 /* Range by range; a hold that is not active. */
 void guard_hold_range(struct hold *hold, uintptr_t start, size_t bytes);
 

@@ -297,16 +297,12 @@ static void collect(struct hold *hold, const struct guard_call *call)
         follow(hold, &rules[call->number][i], call->args);
 }
 
-static size_t n_held(const struct hold *hold)
-{
-    size_t n = 0;
+/* ---- buffers that are too large for the limit, or for what other calls leave of it ---- */
 
-    for (uint32_t i = 0; i < hold->n; i++)
-        n += hold->ranges[i].end - hold->ranges[i].first;
-    return n;
-}
-
-/* ---- buffers greater than half of the limit ---- */
+/* A buffer of whole pages that begins and ends within one is held with so many more. */
+#define UNALIGNED 2
+/* Calls that hold so small a part of the limit are not counted beforehand. */
+#define FEW 64
 
 enum way {
     WHOLE, /* the limit yields */
@@ -337,17 +333,27 @@ static enum way way_of(const struct guard_call *call)
     return SHORTER;
 }
 
-static long in_pieces(struct guard_thread *self, const struct guard_call *call, size_t piece)
+/* The first so many bytes of the buffer, as @bytes say or fewer, become the thread's hold: what it may have beside others. */
+static size_t hold_piece(struct guard_thread *self, uintptr_t buffer, size_t bytes)
+{
+    size_t limit = ghost.pager.limit;
+    size_t n_others = hold_claim(&ghost.pager.holds, &self->hold, min_size(bytes / PAGE_BYTES, hold_share(limit, 0)));
+    size_t piece = min_size(bytes, hold_share(limit, n_others) * PAGE_BYTES);
+
+    self->hold.n = 0;
+    guard_hold_range(&self->hold, buffer, piece);
+    return piece;
+}
+
+static long in_pieces(struct guard_thread *self, const struct guard_call *call)
 {
     size_t n_bytes = min_size(call->args[2], 0x7ffff000); /* Source: read(2), NOTES */
     size_t done = 0;
 
     while (done < n_bytes) {
-        size_t part = min_size(piece, n_bytes - done);
+        size_t part = hold_piece(self, call->args[1] + done, n_bytes - done);
         long result;
 
-        hold_clear(&self->hold);
-        guard_hold_range(&self->hold, call->args[1] + done, part);
         pager_hold(&ghost.pager, &self->hold);
         result = sys_call4(call->number, call->args[0], call->args[1] + done, part, call->args[3] + done);
         hold_end(&self->hold);
@@ -360,26 +366,31 @@ static long in_pieces(struct guard_thread *self, const struct guard_call *call, 
     return (long)done;
 }
 
+bool guard_may_hold(struct guard_thread *self)
+{
+    size_t limit = ghost.pager.limit;
+    size_t n_pages = hold_pages(&self->hold);
+
+    if (n_pages <= UNALIGNED || n_pages * FEW <= limit)
+        return true;
+    return n_pages <= hold_share(limit, hold_claim(&ghost.pager.holds, &self->hold, n_pages)) + UNALIGNED;
+}
+
 bool guard_hold_memory(struct guard_thread *self, const struct guard_call *call)
 {
-    size_t half = max_size(ghost.pager.limit / 2, 1);
-
     hold_clear(&self->hold);
     collect(&self->hold, call);
     if (self->hold.n == 0)
         return false;
-    if (n_held(&self->hold) > half + 2) {
+    if (!guard_may_hold(self)) {
         enum way way = way_of(call);
 
         if (way == PIECES) {
-            guard_return(call, in_pieces(self, call, half * PAGE_BYTES));
+            guard_return(call, in_pieces(self, call));
             return true;
         }
-        if (way == SHORTER) {
-            hold_clear(&self->hold);
-            guard_hold_range(&self->hold, call->args[1], half * PAGE_BYTES);
-            call->context->uc_mcontext.gregs[REG_RDX] = (greg_t)(half * PAGE_BYTES);
-        }
+        if (way == SHORTER)
+            call->context->uc_mcontext.gregs[REG_RDX] = (greg_t)hold_piece(self, call->args[1], call->args[2]);
     }
     pager_hold(&ghost.pager, &self->hold);
     return false;

@@ -13,21 +13,27 @@ static bool enter(uintptr_t buffer, size_t bytes)
 {
     struct guard_thread *self = guard_self();
     struct visit visit;
+    bool may;
 
     if (!heap_owns(&ghost.heap, (const void *)buffer)) {
         os_dispatch_selector = 0;
         return true;
     }
     /* While paging begins pager_hold() waits, for longer than a visit should last. */
-    if (!pager_is_engaged(&ghost.pager) || bytes / PAGE_BYTES + 2 > ghost.pager.limit / 2)
+    if (!pager_is_engaged(&ghost.pager))
         return false;
     visit_begin(&ghost.pager.visits, &visit);
     hold_clear(&self->hold);
     guard_hold_range(&self->hold, buffer, bytes);
-    pager_hold(&ghost.pager, &self->hold);
-    os_dispatch_selector = 0;
+    may = guard_may_hold(self);
+    if (may) {
+        pager_hold(&ghost.pager, &self->hold);
+        os_dispatch_selector = 0;
+    } else {
+        hold_end(&self->hold);
+    }
     visit_end(&visit);
-    return true;
+    return may;
 }
 
 /* Also when the thread is cancelled in the call. */

@@ -75,6 +75,7 @@ static const char *const probes[] = {
     "paging_starts_on_a_ghost_stack",
     "coroutines_on_ghost_stacks",
     "direct_reads_while_others_evict",
+    "blocked_reads_leave_room",
     "handler_touches_frozen_memory",
     "interrupted_calls_end_as_they_should",
     "jumps_out_of_a_handler",

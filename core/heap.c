@@ -342,8 +342,10 @@ static void retire_block_locked(struct heap *heap, page_number first, size_t n_p
 /* The pages are TAG_LEAVING: nobody else touches them. @empty: they hold nothing any more. */
 static void return_span(struct heap *heap, page_number first, size_t n_pages, bool empty)
 {
-    int error = empty ? 0 : pager_discard(heap->pager, first, n_pages);
+    int error = pager_take_back(heap->pager, first, n_pages);
 
+    if (error == 0 && !empty)
+        error = pager_discard(heap->pager, first, n_pages);
     if (error == 0)
         error = pager_unprotect(heap->pager, first, n_pages);
     os_lock_take(&heap->lock);
@@ -451,6 +453,30 @@ void *heap_resize(struct heap *heap, void *p, size_t bytes, const char *caller)
         return move_block(heap, p, n_pages, wanted);
     return_span(heap, (page_number)(first + wanted), n_pages - wanted, false);
     return p;
+}
+
+/* ---- memory calls of the program ---- */
+
+/* Do the pages lie within one live block? The walk is long, but such calls are rare. */
+static bool in_one_block_locked(const struct heap *heap, page_number first, size_t n_pages)
+{
+    for (size_t i = 0; i < heap->top; i += pages_of(heap->tags[i]))
+        if (first < i + pages_of(heap->tags[i]))
+            return first >= i && kind_of(heap->tags[i]) == TAG_USED && first + n_pages <= i + pages_of(heap->tags[i]);
+    return false;
+}
+
+long heap_cede(struct heap *heap, uintptr_t addr, size_t bytes, bool keep, pager_call *call, void *arg)
+{
+    page_number first = number_of(heap, (const void *)addr);
+    size_t n_pages = round_up(bytes, PAGE_BYTES) / PAGE_BYTES;
+    long result = -EINVAL;
+
+    os_lock_take(&heap->lock);
+    if (in_one_block_locked(heap, first, n_pages))
+        result = pager_cede(heap->pager, first, n_pages, keep, call, arg);
+    os_lock_release(&heap->lock);
+    return result;
 }
 
 /* ---- fork ---- */

@@ -76,6 +76,12 @@ void heap_free(struct heap *heap, void *p, const char *caller);
 /* Resize a live block; contents up to the smaller size stay. NULL: not to be had here, and the block is as it was. */
 void *heap_resize(struct heap *heap, void *p, size_t bytes, const char *caller);
 
+/*
+ * A memory call of the program that changes what lies at @addr: see pager_cede(). Returns what @call does; -EINVAL: the pages do
+ * not lie within one live block; -ENOMEM.
+ */
+long heap_cede(struct heap *heap, uintptr_t addr, size_t bytes, bool keep, pager_call *call, void *arg);
+
 void heap_fork_prepare(struct heap *heap);
 void heap_fork_parent(struct heap *heap);
 void heap_fork_child(struct heap *heap);

@@ -82,6 +82,26 @@ static void adopt_run(void *arg, uintptr_t start, size_t n_pages)
     r->charged_peak = r->charged;
 }
 
+/* What is there of the program's blocks, but for what it has mapped itself. */
+static int adopt_all(struct pager *pager, size_t committed)
+{
+    struct fault_range part = {.start = pager->base};
+    page_number at = 0;
+    int error = 0;
+
+    while (pager_next_part(pager, &part) && at < committed) {
+        page_number first = (page_number)((part.start - pager->base) >> PAGE_SHIFT);
+        page_number end = (page_number)min_size(committed, first + part.bytes / PAGE_BYTES);
+
+        for (; at < first && at < committed; at++)
+            page_set_state(&pager->table, at, PAGE_CEDED);
+        if (first < end && error == 0)
+            error = os_mem_scan_present((void *)part.start, (size_t)(end - first) * PAGE_BYTES, adopt_run, pager);
+        at = (page_number)max_size(at, end);
+    }
+    return error;
+}
+
 /* Where it cannot be had, images stay in RAM. */
 static void start_swap(struct pager *pager)
 {
@@ -125,6 +145,7 @@ static void describe(const struct pager *pager, struct fault_setup *setup)
     *setup = (struct fault_setup){
         .ranges = {{pager->base, pager->n_pages * PAGE_BYTES},
                    {(uintptr_t)limbo->space, (size_t)limbo->n_slots * PAGE_BYTES}},
+        .next_part = pager_next_part,
         .on_fault = fault_entry,
         .background = {{evict_entry, "ghostmem/evict"}},
         .arg = (void *)(uintptr_t)pager,
@@ -194,7 +215,7 @@ int pager_engage(struct pager *pager, size_t committed)
     error = pager->backend->start(pager->backend, &setup);
     if (error == 0) {
         /* Missing pages are watched by now, so nothing appears behind the scan. Faults wait for the lock. */
-        int unseen = os_mem_scan_present((void *)pager->base, committed * PAGE_BYTES, adopt_run, pager);
+        int unseen = adopt_all(pager, committed);
 
         if (unseen != 0)
             log_line(LOG_ERROR, "cannot see which pages are in RAM: %e; they stay there", -unseen);

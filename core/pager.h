@@ -16,6 +16,9 @@
 /* Pages from which on a block that moves had better keep its number modulo PAGETABLE_GROUP_PAGES: see pager_move(). */
 #define PAGER_MOVE_GROUPS_FROM (4 * PAGETABLE_GROUP_PAGES)
 
+/* Ranges that may be ceded at the same time. */
+#define PAGER_MAX_CEDED 64u
+
 /* The swap file, see swap.h. */
 struct pager_swap {
     const char *path; /* kept, not copied; NULL: none */
@@ -50,6 +53,9 @@ struct pager {
     struct holds holds;
     struct hold sealed;       /* with by_protection: what the program protects in a way of its own */
     _Atomic bool reprotected; /* there was such a call */
+    struct hold ceding;       /* what must stay until it is ceded */
+    _Atomic uint64_t ceded[PAGER_MAX_CEDED]; /* first page, and the end in the upper half; 0: free. Never freed while in use */
+    _Atomic uint32_t n_ceded;
     struct visits visits;
     struct pagetable table;
     struct store store;
@@ -107,6 +113,27 @@ int pager_protect(struct pager *pager, page_number first, size_t n_pages, int pr
 
 /* Discarded pages are readable and writable again, whatever their block's protection was. 0 or -errno. */
 int pager_unprotect(struct pager *pager, page_number first, size_t n_pages);
+
+/*
+ * A memory call of the program puts something else in the place of the pages, or does to them what we do not follow: from now on
+ * they are not ours, until pager_take_back(). @call(@arg) makes it, under pager.lock; a negative answer means that nothing has
+ * changed, and that is so here too. @keep: it needs the contents, all of them in their place; the limit yields for that.
+ * One at a time. Returns what @call does; -ENOMEM: too many ranges are ceded. Context: as pager_hold().
+ */
+typedef long pager_call(void *arg);
+long pager_cede(struct pager *pager, page_number first, size_t n_pages, bool keep, pager_call *call, void *arg);
+
+/* Ceded pages stay as they are, but the kernel does not tell us of them any more. After pager_cede() with @keep. */
+void pager_unwatch(struct pager *pager, page_number first, size_t n_pages);
+
+/* Their block is free: what was ceded of these pages is ours again, and empty. 0 or -errno: then they must not be used again. */
+int pager_take_back(struct pager *pager, page_number first, size_t n_pages);
+
+/* Is any of the pages ceded? */
+bool pager_has_ceded(struct pager *pager, page_number first, size_t n_pages);
+
+/* For fault.h. */
+bool pager_next_part(void *pager, struct fault_range *part);
 
 /* The fault callback: makes the page accessible. Context: fault path. */
 void pager_fault(struct pager *pager, struct fault *fault);

@@ -54,6 +54,7 @@ static bool discard_page_locked(struct pager *pager, page_number number, struct 
 
     switch (page_state(page)) {
     case PAGE_EMPTY:
+    case PAGE_CEDED:
         return true;
     case PAGE_RESIDENT:
         reclaim_leave_locked(r, number);
@@ -354,6 +355,8 @@ int pager_move(struct pager *pager, page_number to, page_number from, size_t n_p
     size_t n_resident;
     struct visit visit;
 
+    if (pager_has_ceded(pager, from, n_pages))
+        return -EAGAIN;
     if (pager_dormant_begin(pager)) {
         int error = -EAGAIN;
 

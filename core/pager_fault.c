@@ -424,6 +424,11 @@ void pager_fault(struct pager *pager, struct fault *fault)
             if (pager->backend->handle == NULL)
                 pager->backend->poison(pager->backend, reclaim_address(r, number), fault->thread);
             return;
+        case PAGE_CEDED: /* meanwhile */
+            fault->answer = FAULT_WAS_THERE;
+            pager->backend->wake(pager->backend, reclaim_address(r, number), 1);
+            settled = true;
+            break;
         case PAGE_COOLING:
         case PAGE_FREEZING:
         case PAGE_MOVING:

@@ -121,10 +121,12 @@ static void thaw_from_swap(struct pager *pager, const struct page *page, unsigne
 static void thaw_everything(struct pager *pager)
 {
     struct reclaim *r = &pager->reclaim;
+    struct fault_range part = {.start = pager->base};
     page_number end = (page_number)pager->table.committed_pages;
 
-    if (pager->backend->by_protection)
-        INVARIANT(os_mem_commit((void *)pager->base, end * PAGE_BYTES) == 0);
+    while (pager->backend->by_protection && pager_next_part(pager, &part) && part.start < pager->base + end * PAGE_BYTES)
+        INVARIANT(os_mem_commit((void *)part.start,
+                                min_size(part.bytes, pager->base + end * PAGE_BYTES - part.start)) == 0);
     for (page_number i = pagetable_next_busy(&pager->table, 0, end); i < end;
          i = pagetable_next_busy(&pager->table, i + 1, end)) {
         const struct page *page = page_at(&pager->table, i);

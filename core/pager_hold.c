@@ -18,6 +18,7 @@ static void hold_page(struct pager *pager, const struct fault *fault, page_numbe
             settled = true;
             break;
         case PAGE_LOST:
+        case PAGE_CEDED:
             settled = true;
             break;
         case PAGE_THAWING:

@@ -51,7 +51,7 @@ int pagetable_commit(struct pagetable *table, size_t n_pages)
 static bool arrow_exists(enum page_state from, enum page_state to)
 {
     static const uint16_t targets[] = {
-        [PAGE_EMPTY] = 1u << PAGE_THAWING | 1u << PAGE_RESIDENT | 1u << PAGE_MOVING,
+        [PAGE_EMPTY] = 1u << PAGE_THAWING | 1u << PAGE_RESIDENT | 1u << PAGE_MOVING | 1u << PAGE_CEDED,
         [PAGE_RESIDENT] = 1u << PAGE_COOLING | 1u << PAGE_FREEZING | 1u << PAGE_MOVING | 1u << PAGE_EMPTY,
         [PAGE_COOLED] = 1u << PAGE_FREEZING | 1u << PAGE_THAWING | 1u << PAGE_RESIDENT | 1u << PAGE_EMPTY,
         [PAGE_FROZEN] = 1u << PAGE_THAWING | 1u << PAGE_RESIDENT | 1u << PAGE_SWAPPED | 1u << PAGE_EMPTY,
@@ -59,6 +59,7 @@ static bool arrow_exists(enum page_state from, enum page_state to)
         [PAGE_SWAPPED] = 1u << PAGE_THAWING | 1u << PAGE_RESIDENT | 1u << PAGE_FROZEN | 1u << PAGE_LOST |
                          1u << PAGE_EMPTY,
         [PAGE_LOST] = 1u << PAGE_EMPTY,
+        [PAGE_CEDED] = 1u << PAGE_EMPTY,
         [PAGE_THAWING] = 1u << PAGE_RESIDENT | 1u << PAGE_FROZEN | 1u << PAGE_SAME | 1u << PAGE_SWAPPED |
                          1u << PAGE_LOST | 1u << PAGE_COOLED | 1u << PAGE_EMPTY,
         [PAGE_COOLING] = 1u << PAGE_COOLED | 1u << PAGE_RESIDENT | 1u << PAGE_FREEZING | 1u << PAGE_EMPTY,

@@ -11,7 +11,8 @@
  *          |              +------ fault --------- SWAPPED ------> LOST (cannot be read back)
  *          +--- free, from every resting state
  *
- * Resting states: EMPTY, RESIDENT, COOLED, FROZEN, SAME, SWAPPED, LOST. In transit, owned by the one thread that set the
+ * Resting states: EMPTY, RESIDENT, COOLED, FROZEN, SAME, SWAPPED, LOST, and CEDED: not ours until its block is freed (pager.h,
+ * pager_cede()). In transit, owned by the one thread that set the
  * state: THAWING, COOLING, FREEZING, MOVING (realloc). COOLED pages lie uncompressed in the limbo range: still resident, but
  * out of the program's reach, so that a touch of one is noticed and cheap to serve.
  *
@@ -41,6 +42,7 @@ enum page_state {
     PAGE_SAME,
     PAGE_SWAPPED,
     PAGE_LOST,
+    PAGE_CEDED,
     PAGE_THAWING,
     PAGE_COOLING,
     PAGE_FREEZING,

@@ -229,12 +229,19 @@ static bool is_ours(unsigned long fd)
     return fd <= INT32_MAX && os_file_next_owned((int)fd) == (int)fd;
 }
 
+static bool answer_if(const struct guard_call *call, bool done, const long *result)
+{
+    if (done)
+        guard_return(call, *result);
+    return done;
+}
+
 /* True: the call is over, or on its way by other means. */
 static bool see_to(struct guard_thread *self, struct guard_call *call)
 {
     ucontext_t *context = call->context;
     os_sigset mask;
-    int result;
+    long result;
 
     switch (call->number) {
     case SYS_rt_sigaction:
@@ -308,15 +315,17 @@ static bool see_to(struct guard_thread *self, struct guard_call *call)
                                               (unsigned)call->args[2] & ~2u));
         return true;
     case SYS_madvise:
-        if (!memory_advise(call->args[0], call->args[1], (int)call->args[2], &result))
-            break;
-        guard_return(call, result);
-        return true;
+        return answer_if(call, memory_advise(call->args, &result), &result);
     case SYS_mprotect:
-        if (!memory_protect(call->args[0], call->args[1], (int)call->args[2], &result))
-            break;
-        guard_return(call, result);
-        return true;
+        return answer_if(call, memory_protect(call->args, &result), &result);
+    case SYS_mmap:
+        return answer_if(call, memory_map(call->args, &result), &result);
+    case SYS_munmap:
+        return answer_if(call, memory_unmap(call->args, &result), &result);
+    case SYS_mremap:
+        return answer_if(call, memory_remap(call->args, &result), &result);
+    case SYS_pkey_mprotect:
+        return answer_if(call, memory_protect_by_key(call->args, &result), &result);
     case SYS_prctl: /* merged pages lose their write-protection: as a kernel without merging answers */
         if (call->args[0] != PR_SET_MEMORY_MERGE || call->args[1] == 0)
             break;

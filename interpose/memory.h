@@ -10,8 +10,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* madvise(2), mprotect(2): true, it is done, and *@result is 0 or -errno; false, it is the kernel's to do. */
-bool memory_advise(uintptr_t addr, size_t bytes, int advice, int *result);
-bool memory_protect(uintptr_t addr, size_t bytes, int protection, int *result);
+/*
+ * By their system calls' arguments: true, it is done, and *@result is what the call returns, or -errno; false, it is the kernel's
+ * to do. What mmap(2), munmap(2), mremap(2) and pkey_mprotect(2) do to ghost memory is done, and the pages are not paged any more
+ * until their block is freed.
+ */
+bool memory_advise(const unsigned long *args, long *result);
+bool memory_protect(const unsigned long *args, long *result);
+bool memory_map(const unsigned long *args, long *result);
+bool memory_unmap(const unsigned long *args, long *result);
+bool memory_remap(const unsigned long *args, long *result);
+bool memory_protect_by_key(const unsigned long *args, long *result);
 
 #endif

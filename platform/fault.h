@@ -31,24 +31,26 @@ struct fault {
     bool write_protected; /* the page is there; somebody wants to write while it is protected */
     enum fault_answer {
         FAULT_SERVED,
-        FAULT_WAS_THERE, /* with by_protection: the page is where it should be, and as open as we ever make it */
+        FAULT_WAS_THERE, /* the page is as open as we ever make it (with by_protection), or it is not ours */
         FAULT_LOST,      /* with handle(): what the page was cannot be had any more, its thread is to get SIGBUS */
     } answer;
 };
 
 #define FAULT_BACKGROUNDS 2u
 
-typedef void fault_callback(void *arg, struct fault *fault);
-typedef void fault_background(void *arg, unsigned worker);
-typedef void fault_job(void *arg, unsigned worker);
-
 struct fault_range {
     uintptr_t start;
     size_t bytes;
 };
 
+typedef void fault_callback(void *arg, struct fault *fault);
+typedef void fault_background(void *arg, unsigned worker);
+typedef void fault_job(void *arg, unsigned worker);
+typedef bool fault_next_part(void *arg, struct fault_range *part);
+
 struct fault_setup {
     struct fault_range ranges[2]; /* the ghost range and the limbo range */
+    fault_next_part *next_part; /* of the ghost range, behind *@part, that is to be watched; false: there is no more */
     fault_callback *on_fault;
     /* Each runs for ever in a thread of its own, where there is one to be had; NULL: none. */
     struct {
@@ -103,6 +105,9 @@ struct fault_backend {
 
     /* Let whoever waits for these pages try again. */
     void (*wake)(struct fault_backend *backend, uintptr_t addr, size_t n_pages);
+
+    /* Begin or end watching pages of the ghost range, none of which is missing when it ends. 0 or -errno. NULL: not needed. */
+    int (*watch)(struct fault_backend *backend, uintptr_t addr, size_t n_pages, bool on);
 
     /*
      * NULL where other threads handle faults. Otherwise: the page at @addr is missing, and the calling thread, @thread,

@@ -185,6 +185,7 @@ static int shut_range(uintptr_t start, size_t bytes)
 static int segv_start(struct fault_backend *contract, const struct fault_setup *setup)
 {
     struct segv_backend *b = backend_of(contract);
+    struct fault_range part = {.start = setup->ranges[0].start};
     size_t bits_bytes = (setup->ranges[0].bytes / OS_PAGE_BYTES / BITS + 1) * sizeof *b->open;
     int error;
 
@@ -200,8 +201,8 @@ static int segv_start(struct fault_backend *contract, const struct fault_setup *
     if (error == 0)
         error = b->own.guard->arm();
     /* Who is in the middle of an access gets a fault, and waits for the pager's lock. */
-    if (error == 0)
-        error = shut_range(setup->ranges[0].start, setup->ranges[0].bytes);
+    while (error == 0 && setup->next_part(setup->arg, &part))
+        error = shut_range(part.start, part.bytes);
     if (error != 0) {
         disown_memory(b);
         return error;

@@ -39,8 +39,7 @@ static int open_and_watch(struct signal_backend *b)
     os_file_own(b->uffd.fd);
     b->own.contract.can_move = b->uffd.can_move;
     b->own.contract.can_fill_protected = b->uffd.can_protect;
-    for (unsigned i = 0; i < 2 && error == 0; i++)
-        error = uffd_watch(&b->uffd, b->own.setup.ranges[i].start, b->own.setup.ranges[i].bytes);
+    error = uffd_watch_all(&b->uffd, &b->own.setup);
     if (error != 0)
         close_uffd(b);
     return error;
@@ -86,6 +85,13 @@ static int signal_move(struct fault_backend *contract, uintptr_t dst, uintptr_t 
     return uffd_move(&backend_of(contract)->uffd, dst, src, n_pages, n_done);
 }
 
+static int signal_watch(struct fault_backend *contract, uintptr_t addr, size_t n_pages, bool on)
+{
+    const struct uffd *uffd = &backend_of(contract)->uffd;
+
+    return on ? uffd_watch(uffd, addr, n_pages * OS_PAGE_BYTES) : uffd_unwatch(uffd, addr, n_pages * OS_PAGE_BYTES);
+}
+
 static size_t signal_drop(struct fault_backend *contract, const uintptr_t *addrs, size_t n)
 {
     (void)contract;
@@ -117,6 +123,7 @@ struct fault_backend *fault_backend_signal(const struct fault_guard *guard)
             .move = signal_move,
             .protect = signal_protect,
             .drop = signal_drop,
+            .watch = signal_watch,
             .wake = fault_own_wake,
             .handle = fault_own_handle,
             .run = fault_own_run,

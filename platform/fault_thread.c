@@ -98,8 +98,7 @@ static int open_and_watch(struct thread_backend *b)
         return error;
     b->contract.can_move = b->uffd.can_move;
     b->contract.can_fill_protected = b->uffd.can_protect;
-    for (unsigned i = 0; i < 2 && error == 0; i++)
-        error = uffd_watch(&b->uffd, b->setup.ranges[i].start, b->setup.ranges[i].bytes);
+    error = uffd_watch_all(&b->uffd, &b->setup);
     /* A fault that comes before its handler waits. Closing the only descriptor ends the registrations again. */
     if (error == 0)
         error = os_thread_start(handler_main, b, "ghostmem/fault", true);
@@ -188,6 +187,13 @@ static int thread_move(struct fault_backend *contract, uintptr_t dst, uintptr_t 
     return uffd_move(&backend_of(contract)->uffd, dst, src, n_pages, n_done);
 }
 
+static int thread_watch(struct fault_backend *contract, uintptr_t addr, size_t n_pages, bool on)
+{
+    const struct uffd *uffd = &backend_of(contract)->uffd;
+
+    return on ? uffd_watch(uffd, addr, n_pages * OS_PAGE_BYTES) : uffd_unwatch(uffd, addr, n_pages * OS_PAGE_BYTES);
+}
+
 static size_t thread_drop(struct fault_backend *contract, const uintptr_t *addrs, size_t n)
 {
     (void)contract;
@@ -250,6 +256,7 @@ struct fault_backend *fault_backend_thread(void)
             .move = thread_move,
             .protect = thread_protect,
             .drop = thread_drop,
+            .watch = thread_watch,
             .poison = thread_poison,
             .wake = thread_wake,
             .run = thread_run,

@@ -22,6 +22,16 @@ static int map_anonymous(size_t bytes, int protection, int flags, void **addr)
     return 0;
 }
 
+/*
+ * A huge page would make neighbours resident that nobody touched; kernels without huge pages refuse, fine. Where equal pages
+ * of the whole process are merged (PR_SET_MEMORY_MERGE), a merged page has lost its write-protection.
+ */
+static void keep_pages_single(void *addr, size_t bytes)
+{
+    sys_call3(SYS_madvise, addr, bytes, MADV_NOHUGEPAGE);
+    sys_call3(SYS_madvise, addr, bytes, MADV_UNMERGEABLE);
+}
+
 int os_mem_reserve(size_t bytes, void **addr)
 {
     int error;
@@ -30,10 +40,7 @@ int os_mem_reserve(size_t bytes, void **addr)
     error = map_anonymous(bytes, PROT_NONE, MAP_NORESERVE, addr);
     if (error != 0)
         return error;
-    /* A huge page would make neighbours resident that nobody touched. Kernels without huge pages refuse: fine. */
-    sys_call3(SYS_madvise, *addr, bytes, MADV_NOHUGEPAGE);
-    /* Where equal pages of the whole process are merged (PR_SET_MEMORY_MERGE): a merged page has lost its write-protection. */
-    sys_call3(SYS_madvise, *addr, bytes, MADV_UNMERGEABLE);
+    keep_pages_single(*addr, bytes);
     return 0;
 }
 
@@ -59,6 +66,19 @@ int os_mem_protect_none(void *addr, size_t bytes)
 {
     OS_MAY_FAIL(ENOMEM);
     return (int)sys_call3(SYS_mprotect, addr, bytes, PROT_NONE);
+}
+
+int os_mem_renew(void *addr, size_t bytes)
+{
+    long result;
+
+    OS_MAY_FAIL(ENOMEM);
+    result = sys_call6(SYS_mmap, (long)addr, (long)bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    if (sys_failed(result))
+        return (int)result;
+    keep_pages_single(addr, bytes);
+    return 0;
 }
 
 void os_mem_unmap(void *addr, size_t bytes)

@@ -31,6 +31,9 @@ int os_mem_map(size_t bytes, void **addr);
 /* From now on an access to the range is a fault. 0 or -errno. */
 int os_mem_protect_none(void *addr, size_t bytes);
 
+/* A committed part of a reservation is as new, whatever has been mapped there: zeros, readable and writable. 0 or -ENOMEM. */
+int os_mem_renew(void *addr, size_t bytes);
+
 void os_mem_unmap(void *addr, size_t bytes);
 
 /* Give the RAM back; the range reads as zeros afterwards. 0; -EINVAL when part of it is locked in RAM. */

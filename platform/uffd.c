@@ -87,6 +87,24 @@ int uffd_watch(const struct uffd *uffd, uintptr_t start, size_t bytes)
     return (int)sys_call3(SYS_ioctl, uffd->fd, UFFDIO_REGISTER, &watch);
 }
 
+int uffd_unwatch(const struct uffd *uffd, uintptr_t start, size_t bytes)
+{
+    struct uffdio_range range = {.start = start, .len = bytes};
+
+    OS_MAY_FAIL(ENOMEM);
+    return (int)sys_call3(SYS_ioctl, uffd->fd, UFFDIO_UNREGISTER, &range);
+}
+
+int uffd_watch_all(const struct uffd *uffd, const struct fault_setup *setup)
+{
+    struct fault_range part = {.start = setup->ranges[0].start};
+    int error = uffd_watch(uffd, setup->ranges[1].start, setup->ranges[1].bytes);
+
+    while (error == 0 && setup->next_part(setup->arg, &part))
+        error = uffd_watch(uffd, part.start, part.bytes);
+    return error;
+}
+
 /*
  * One answer for the kernel's several ways to say how far a run got. @moved: bytes done, or -errno of the first page.
  * -EAGAIN means that the address space was changing at that moment: 1 says "go on from there".

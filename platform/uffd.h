@@ -7,6 +7,8 @@
 #ifndef GHOSTMEM_PLATFORM_UFFD_H
 #define GHOSTMEM_PLATFORM_UFFD_H
 
+#include "platform/fault.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -24,6 +26,10 @@ void uffd_close(struct uffd *uffd);
 
 /* Watch a range for missing pages and for writes to protected ones. 0 or -errno. */
 int uffd_watch(const struct uffd *uffd, uintptr_t start, size_t bytes);
+int uffd_unwatch(const struct uffd *uffd, uintptr_t start, size_t bytes);
+
+/* All that the setup says. 0 or -errno: some may be watched. */
+int uffd_watch_all(const struct uffd *uffd, const struct fault_setup *setup);
 
 /* The operations of fault.h. */
 int uffd_fill(const struct uffd *uffd, uintptr_t dst, const void *source, size_t n_pages, bool protect, size_t *n_done);

@@ -64,40 +64,54 @@ static void write_entry(void *arg, unsigned worker)
     writeback_background(&pager->reclaim.writeback);
 }
 
-/* A run that was resident before we watched. Nothing else knows these pages yet. */
-static void adopt_run(void *arg, uintptr_t start, size_t n_pages)
+/* Runs that were resident before we watched. Nothing else knows these pages yet. */
+static void adopt(struct pager *pager, uintptr_t start, size_t n_pages, bool shut)
 {
-    struct pager *pager = arg;
     struct reclaim *r = &pager->reclaim;
     page_number first = (page_number)((start - pager->base) >> PAGE_SHIFT);
 
-    bool shut = r->backend->by_protection && r->backend->protect(r->backend, start, n_pages, false) != 0;
-
-    for (size_t i = 0; i < n_pages; i++) {
-        reclaim_enter_locked(r, (page_number)(first + i));
-        if (shut)
-            page_at(r->table, (page_number)(first + i))->flags |= PAGE_FLAG_SHUT;
+    for (page_number number = first; number < first + n_pages; number++) {
+        if (page_state(page_at(r->table, number)) != PAGE_EMPTY)
+            continue;
+        reclaim_enter_locked(r, number);
+        page_at(r->table, number)->flags |= shut ? PAGE_FLAG_SHUT : 0;
+        r->charged++;
     }
-    r->charged += n_pages;
     r->charged_peak = r->charged;
 }
 
+static void adopt_run(void *arg, uintptr_t start, size_t n_pages)
+{
+    struct pager *pager = arg;
+    struct fault_backend *backend = pager->backend;
+
+    adopt(pager, start, n_pages, backend->by_protection && backend->protect(backend, start, n_pages, false) != 0);
+}
+
+/* The program's own protection stays. */
+static void adopt_sealed_run(void *arg, uintptr_t start, size_t n_pages)
+{
+    adopt(arg, start, n_pages, false);
+}
+
+static int scan(struct pager *pager, size_t first, size_t end, os_mem_visit *visit)
+{
+    return first < end ? os_mem_scan_present((void *)(pager->base + first * PAGE_BYTES), (end - first) * PAGE_BYTES, visit, pager) : 0;
+}
+
 /* What is there of the program's blocks, but for what it has mapped itself. */
-static int adopt_all(struct pager *pager, size_t committed)
+static int adopt_all_locked(struct pager *pager, size_t committed)
 {
     struct fault_range part = {.start = pager->base};
-    page_number at = 0;
     int error = 0;
 
-    while (pager_next_part(pager, &part) && at < committed) {
-        page_number first = (page_number)((part.start - pager->base) >> PAGE_SHIFT);
-        page_number end = (page_number)min_size(committed, first + part.bytes / PAGE_BYTES);
+    pager_mark_ceded_locked(pager);
+    for (uint32_t i = 0; i < pager->sealed.n && error == 0; i++)
+        error = scan(pager, pager->sealed.ranges[i].first, pager->sealed.ranges[i].end, adopt_sealed_run);
+    while (error == 0 && pager_next_part(pager, &part)) {
+        size_t first = (part.start - pager->base) >> PAGE_SHIFT;
 
-        for (; at < first && at < committed; at++)
-            page_set_state(&pager->table, at, PAGE_CEDED);
-        if (first < end && error == 0)
-            error = os_mem_scan_present((void *)part.start, (size_t)(end - first) * PAGE_BYTES, adopt_run, pager);
-        at = (page_number)max_size(at, end);
+        error = scan(pager, first, min_size(committed, first + part.bytes / PAGE_BYTES), adopt_run);
     }
     return error;
 }
@@ -215,7 +229,7 @@ int pager_engage(struct pager *pager, size_t committed)
     error = pager->backend->start(pager->backend, &setup);
     if (error == 0) {
         /* Missing pages are watched by now, so nothing appears behind the scan. Faults wait for the lock. */
-        int unseen = adopt_all(pager, committed);
+        int unseen = adopt_all_locked(pager, committed);
 
         if (unseen != 0)
             log_line(LOG_ERROR, "cannot see which pages are in RAM: %e; they stay there", -unseen);

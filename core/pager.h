@@ -132,7 +132,10 @@ int pager_take_back(struct pager *pager, page_number first, size_t n_pages);
 /* Is any of the pages ceded? */
 bool pager_has_ceded(struct pager *pager, page_number first, size_t n_pages);
 
-/* For fault.h. */
+/* When paging starts: what was ceded before. */
+void pager_mark_ceded_locked(struct pager *pager);
+
+/* For fault.h: ceded pages are not watched, and where pages are shut, those that the program protects itself are not either. */
 bool pager_next_part(void *pager, struct fault_range *part);
 
 /* The fault callback: makes the page accessible. Context: fault path. */

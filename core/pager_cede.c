@@ -45,22 +45,35 @@ bool pager_has_ceded(struct pager *pager, page_number first, size_t n_pages)
     return false;
 }
 
+/* The ranges that are left to the program: what is ceded, and where pages are shut, what it protects itself. */
+#define N_LEFT (PAGER_MAX_CEDED + HOLD_RANGES)
+
+static uint64_t left_at(struct pager *pager, size_t i)
+{
+    const struct hold *sealed = &pager->sealed;
+
+    if (i < PAGER_MAX_CEDED)
+        return range_at(pager, i);
+    i -= PAGER_MAX_CEDED;
+    return i < sealed->n ? make_range(sealed->ranges[i].first, sealed->ranges[i].end) : 0;
+}
+
 bool pager_next_part(void *arg, struct fault_range *part)
 {
     struct pager *pager = arg;
     page_number first = (page_number)((part->start + part->bytes - pager->base) >> PAGE_SHIFT);
     page_number end = (page_number)pager->n_pages;
 
-    for (size_t i = 0; i < PAGER_MAX_CEDED; i++) {
-        uint64_t range = range_at(pager, i);
+    for (size_t i = 0; i < N_LEFT; i++) {
+        uint64_t range = left_at(pager, i);
 
         if (range != 0 && first >= first_of(range) && first < end_of(range)) {
             first = end_of(range);
             i = (size_t)-1; /* the next one may begin there */
         }
     }
-    for (size_t i = 0; i < PAGER_MAX_CEDED; i++) {
-        uint64_t range = range_at(pager, i);
+    for (size_t i = 0; i < N_LEFT; i++) {
+        uint64_t range = left_at(pager, i);
 
         if (range != 0 && first_of(range) >= first && first_of(range) < end)
             end = first_of(range);
@@ -209,6 +222,16 @@ long pager_cede(struct pager *pager, page_number first, size_t n_pages, bool kee
     hold_end(&pager->ceding);
     visit_end(&visit);
     return result;
+}
+
+void pager_mark_ceded_locked(struct pager *pager)
+{
+    for (size_t i = 0; i < PAGER_MAX_CEDED; i++) {
+        uint64_t range = range_at(pager, i);
+
+        for (page_number number = first_of(range); number < end_of(range); number++)
+            page_set_state(&pager->table, number, PAGE_CEDED);
+    }
 }
 
 /* ---- watching ---- */

@@ -70,6 +70,21 @@ static int open_sealed(struct pager *pager, page_number first, page_number end)
     return error;
 }
 
+/* Paging may yet start, and must then leave these pages as they are. */
+static void note_dormant(struct pager *pager, page_number first, page_number end, int protection)
+{
+    if (!pager->backend->by_protection)
+        return;
+    os_lock_take(&pager->reclaim.lock);
+    if (protection == (PROT_READ | PROT_WRITE)) {
+        hold_remove(&pager->sealed, first, end);
+    } else {
+        hold_add(&pager->sealed, first, end);
+        hold_start(&pager->holds, &pager->sealed);
+    }
+    os_lock_release(&pager->reclaim.lock);
+}
+
 int pager_protect(struct pager *pager, page_number first, size_t n_pages, int protection)
 {
     page_number end = (page_number)(first + n_pages);
@@ -78,6 +93,8 @@ int pager_protect(struct pager *pager, page_number first, size_t n_pages, int pr
     atomic_store(&pager->reprotected, true);
     if (pager_dormant_begin(pager)) {
         error = os_mem_protect((void *)address_of(pager, first), n_pages * PAGE_BYTES, protection);
+        if (error == 0)
+            note_dormant(pager, first, end, protection);
         pager_dormant_end(pager);
         return error;
     }
@@ -94,6 +111,7 @@ int pager_unprotect(struct pager *pager, page_number first, size_t n_pages)
         return 0;
     if (pager_dormant_begin(pager)) {
         error = os_mem_commit((void *)address_of(pager, first), n_pages * PAGE_BYTES);
+        note_dormant(pager, first, (page_number)(first + n_pages), PROT_READ | PROT_WRITE);
         pager_dormant_end(pager);
     } else if (!pager->backend->by_protection) {
         error = os_mem_commit((void *)address_of(pager, first), n_pages * PAGE_BYTES);

@@ -41,6 +41,20 @@ static int is_refused(volatile const char *p, int number)
     return refused;
 }
 
+/* Does a write end in SIGSEGV? It would change nothing. */
+static int is_unwritable(volatile char *p)
+{
+    volatile int refused = 1;
+
+    expected = SIGSEGV;
+    if (sigsetjmp(back, 1) == 0) {
+        *p = *p;
+        refused = 0;
+    }
+    expected = 0;
+    return refused;
+}
+
 /* A block, from its first whole page on. */
 struct block {
     void *start;
@@ -316,7 +330,40 @@ static void keys_protect_ghost_memory(size_t bytes)
     free_and_take_another(&block);
 }
 
+/* ---- protections of before ---- */
+
+static void protections_of_before_stay(size_t bytes)
+{
+    size_t n = 128 << 10; /* less than the limit, but for the smallest */
+    char *start = malloc(n + PAGE);
+    char *p = (char *)(((uintptr_t)start + PAGE - 1) & ~(uintptr_t)(PAGE - 1));
+
+    begin();
+    fill(p, n, 1);
+    CHECK(mprotect(p, PAGE, PROT_NONE) == 0);
+    CHECK(mprotect(p + 4 * PAGE, 4 * PAGE, PROT_READ) == 0);
+    CHECK(mprotect(p + 10 * PAGE, 4 * PAGE, PROT_READ) == 0);
+    CHECK(mprotect(p + 10 * PAGE, 4 * PAGE, PROT_READ | PROT_WRITE) == 0);
+    for (int round = 0; round < 3; round++) {
+        push_out(bytes);
+        CHECK(is_refused(p, SIGSEGV));
+        for (size_t i = 1; i < n / PAGE; i++)
+            check_page(p, i, 1);
+        for (size_t i = 4; i < 8; i++)
+            CHECK(is_unwritable(p + i * PAGE));
+        CHECK(!is_unwritable(p + 3 * PAGE) && !is_unwritable(p + 8 * PAGE) && !is_unwritable(p + 12 * PAGE));
+    }
+    CHECK(mprotect(p, 8 * PAGE, PROT_READ | PROT_WRITE) == 0);
+    push_out(bytes);
+    check(p, n, 1);
+    fill(p, n, 2);
+    push_out(bytes);
+    check(p, n, 2);
+    free(start);
+}
+
 const struct probe probes_map[] = {
+    {"protections_of_before_stay", protections_of_before_stay},
     {"files_are_mapped_over_ghost_memory", files_are_mapped_over_ghost_memory},
     {"blocks_are_cut_in_what_is_mapped_over", blocks_are_cut_in_what_is_mapped_over},
     {"mapping_over_goes_on_for_ever", mapping_over_goes_on_for_ever},

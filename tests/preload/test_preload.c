@@ -57,6 +57,7 @@ static const char *const probes[] = {
     "paging_starts_while_calls_run",
     "paging_starts_while_a_handler_reads",
     "protected_memory_keeps_its_protection",
+    "protections_of_before_stay",
     "files_are_mapped_over_ghost_memory",
     "blocks_are_cut_in_what_is_mapped_over",
     "mapping_over_goes_on_for_ever",

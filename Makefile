@@ -59,7 +59,7 @@ build/inject/libghostmem.so: $(SOURCES) $(wildcard platform/*.h core/*.h interpo
 # ---- programs under LD_PRELOAD: ours, and real ones ----
 
 TEST_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) -g -O1
-HELPERS = build/tests/probe build/tests/helper_fill build/tests/helper_atomics build/tests/helper_redis build/tests/helper_memcached build/tests/helper_refuse
+HELPERS = build/tests/blocks build/tests/ballast.so build/tests/probe build/tests/helper_fill build/tests/helper_atomics build/tests/helper_redis build/tests/helper_memcached build/tests/helper_refuse
 
 # The compiler must neither see through the misuse nor drop the calls that are under test.
 build/tests/probe: $(wildcard tests/preload/probe*.[ch])
@@ -78,6 +78,14 @@ build/tests/helper_%: tests/programs/helper_%.c
 	@mkdir -p $(@D)
 	$(CC) $(TEST_CFLAGS) -o $@ $< -lpthread
 
+build/tests/blocks: tests/soak/blocks.c
+	@mkdir -p $(@D)
+	$(CC) $(TEST_CFLAGS) -o $@ $< -lpthread
+
+build/tests/ballast.so: tests/soak/ballast.c
+	@mkdir -p $(@D)
+	$(CC) $(TEST_CFLAGS) -fPIC -shared -o $@ $<
+
 PRELOAD_SOURCES = $(wildcard tests/preload/test_*.c) tests/preload/outcome.c tests/programs/run.c
 build/tests/preload: $(PRELOAD_SOURCES) tests/preload/outcome.h tests/programs/run.h
 	@mkdir -p $(@D)
@@ -93,13 +101,16 @@ build/tests/programs: $(PROGRAM_SOURCES) $(wildcard tests/programs/*.h)
 BUILD_PACKAGES = gcc libc6-dev liblz4-dev libsodium-dev libxxhash-dev
 TEST_PACKAGES = $(BUILD_PACKAGES) libcriterion-dev libasan8 libubsan1 libtsan2 util-linux python3 python3-numpy \
                 xz-utils zstd sqlite3 git perl gawk coreutils procps redis-tools libpython3.11-testsuite \
-                memcached postgresql-15
+                memcached postgresql-15 stress-ng
+SOAK_PACKAGES = $(TEST_PACKAGES) memtester stressapptest
 BENCH_PACKAGES = $(BUILD_PACKAGES) python3 xz-utils util-linux redis-tools
 
 deps-build:
 	@tests/install.sh make $(BUILD_PACKAGES)
 deps-test:
 	@tests/install.sh make $(TEST_PACKAGES)
+deps-soak:
+	@tests/install.sh make $(SOAK_PACKAGES)
 deps-bench:
 	@tests/install.sh make $(BENCH_PACKAGES)
 
@@ -114,7 +125,7 @@ PROGRAMS = build/tests/programs -j2 --verbose
 # The server of PostgreSQL will not run as root, who alone may have `thread`; Python's tests are about the guard.
 FOR_ROOT = --filter !(python|postgres)/*@(_64|1024)_pages
 BRIEFLY = --filter !(python)/*@(_64|1024)_pages
-# What takes minutes is left to `make soak`.
+# What takes minutes is left to `make check-all`.
 SHORT = --filter */!(test_io*|test_socket*|test_subprocess*|of_400_kb_at_22*)
 
 check: deps-test
@@ -128,16 +139,22 @@ check: deps-test
 	    "programs, thread=env GHOSTMEM_TEST_FAULTS=thread $(PROGRAMS) $(FOR_ROOT)" \
 	    "programs, signal, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=signal $(PROGRAMS) $(SHORT)" \
 	    "programs, segv, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=segv $(PROGRAMS) $(BRIEFLY)" \
-	    "programs, swap file=env GHOSTMEM_TEST_SWAP=/var/tmp $(PROGRAMS) $(FOR_ROOT)"
+	    "programs, swap file=env GHOSTMEM_TEST_SWAP=/var/tmp $(PROGRAMS) $(FOR_ROOT)" \
+	    "stress programs=tests/soak.sh --brief"
 
 # Everything with every backend: an hour and more.
-soak: deps-test
+check-all: deps-test
 	@$(MAKE) --no-print-directory -j2 check-build
 	@$(CHECK) "preload, signal=env GHOSTMEM_TEST_FAULTS=signal $(PRELOAD)" "preload, segv=env GHOSTMEM_TEST_FAULTS=segv $(PRELOAD)" \
 	    "programs, thread=env GHOSTMEM_TEST_FAULTS=thread $(PROGRAMS) --filter !(postgres)/*" \
 	    "programs, signal, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=signal $(PROGRAMS)" \
 	    "programs, segv, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=segv $(PROGRAMS)" \
 	    "programs, swap file=$(NOBODY) GHOSTMEM_TEST_SWAP=/var/tmp $(PROGRAMS)"
+
+# Other people's stress programs with every backend: a quarter of an hour.
+soak: deps-soak
+	@$(MAKE) --no-print-directory -j2 libghostmem.so build/tests/blocks build/tests/ballast.so
+	@GHOSTMEM_LIB=$(CURDIR)/libghostmem.so GHOSTMEM_TEST_BIN=$(CURDIR)/build/tests tests/soak.sh
 
 check-build: libghostmem.so build/inject/libghostmem.so build/unit/plain build/unit/asan build/unit/tsan build/tests/preload build/tests/programs $(HELPERS)
 
@@ -172,4 +189,4 @@ bench: deps-bench
 clean:
 	rm -rf build libghostmem.so
 
-.PHONY: all clean install check soak check-build layers demo bench deps-build deps-test deps-bench
+.PHONY: all clean install check check-all soak check-build layers demo bench deps-build deps-test deps-soak deps-bench

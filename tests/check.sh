@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # check.sh - run every suite, one after the other, and add up what they say. Called by `make check`.
 #
-# check.sh SUITE=COMMAND...: each command is a Criterion program. Ends with "N passed, N failed, N skipped"; a suite that
+# check.sh SUITE=COMMAND...: each command is a Criterion program, or closes like one. Ends with "N passed, N failed, N skipped"; a suite that
 # ends without its closing line (a crash, a time-out) counts as one failure. Exit: 0 when nothing failed.
 set -uf # suites have filters with wildcards in them
 

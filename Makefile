@@ -86,8 +86,8 @@ build/tests/ballast.so: tests/soak/ballast.c
 	@mkdir -p $(@D)
 	$(CC) $(TEST_CFLAGS) -fPIC -shared -o $@ $<
 
-PRELOAD_SOURCES = $(wildcard tests/preload/test_*.c) tests/preload/outcome.c tests/programs/run.c
-build/tests/preload: $(PRELOAD_SOURCES) tests/preload/outcome.h tests/programs/run.h
+PRELOAD_SOURCES = $(wildcard tests/preload/test_*.c) tests/preload/outcome.c tests/programs/run.c tests/programs/results.c
+build/tests/preload: $(PRELOAD_SOURCES) tests/preload/outcome.h tests/programs/run.h tests/programs/results.h
 	@mkdir -p $(@D)
 	$(CC) $(TEST_CFLAGS) -o $@ $(PRELOAD_SOURCES) -lcriterion
 

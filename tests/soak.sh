@@ -9,7 +9,7 @@
 # which they would need none of it. A row a program and limit; a cell is seconds and the pages by which the limit was
 # exceeded. Ends with a closing line in Criterion's words, for check.sh. Exit: 0 when nothing failed.
 #
-# From the environment: GHOSTMEM_LIB, GHOSTMEM_TEST_BIN; absolute paths. soak.sh [--brief] [NAME...]: only these.
+# From the environment: GHOSTMEM_LIB, GHOSTMEM_TEST_BIN: absolute paths; GHOSTMEM_TEST_RESULTS: see results.h. soak.sh [--brief] [NAME...]: only these.
 set -u
 
 brief=false
@@ -136,18 +136,20 @@ judge() {
     fi
 }
 
-# count TRIAL: adds the verdict up, and notes what is not plain success.
+# count TRIAL BACKEND: adds the verdict up, notes what is not plain success, and tells check.sh's matrix.
 count() {
+    [ -z "${GHOSTMEM_TEST_RESULTS-}" ] ||
+        printf '%s\tstress\t%s\t\t%s\t%s\n' "$2" "$1" "$verdict" "${why//[$'\t\n']/ }" >>"$GHOSTMEM_TEST_RESULTS"
     case $verdict in
     passed) passed=$((passed + 1)) ;;
     failed)
         failed=$((failed + 1))
-        notes+="[FAIL] stress::$1: $why"$'\n'
+        notes+="[FAIL] stress::$1, $2: $why"$'\n'
         [ ! -d "$scratch/run" ] || notes+="$(tail -qn 6 "$scratch/run/output" "$scratch/run/errors" | cut -c1-200 | sed 's/^/       /')"$'\n'
         ;;
     skipped)
         skipped=$((skipped + 1))
-        notes+="[SKIP] stress::$1: $why"$'\n'
+        notes+="[SKIP] stress::$1, $2: $why"$'\n'
         ;;
     esac
 }
@@ -182,7 +184,7 @@ program() {
                 run "$backend" "$limit" "$how" "${command[@]}"
                 judge "$how"
             fi
-            count "${name}_${limit}_$backend"
+            count "${name}_at_${limit}_pages" "$backend"
             cell=$(printf '%-7s %6s %+5d' "$verdict" "$took" "$exceeded")
             row+="  | $cell"
         done

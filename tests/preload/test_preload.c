@@ -4,6 +4,7 @@
  * From the environment: GHOSTMEM_LIB and GHOSTMEM_TEST_BIN, as in tests/programs.
  */
 #include "tests/preload/outcome.h"
+#include "tests/programs/results.h"
 
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -136,6 +137,7 @@ ParameterizedTest(struct trial *trial, preload, probe_ends_as_it_does_without)
     struct outcome plain;
     struct outcome ghost;
 
+    results_name(trial->probe, trial->swaps ? "swap" : trial->limit);
     if (strcmp(trial->probe, "owner_of_frozen_mutexes_ends") == 0 && getenv("GHOSTMEM_TEST_FAULTS") != NULL &&
         strcmp(getenv("GHOSTMEM_TEST_FAULTS"), "thread") == 0)
         cr_skip_test("the kernel serves no userfault of a thread that ends: README, Limits");

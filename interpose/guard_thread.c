@@ -124,11 +124,14 @@ static int adopt(struct guard_thread *t, ucontext_t *context)
 
     os_stub_self = &t->stub;
     os_dispatch_selector = 0;
+    (void)os_sigaltstack(&ours, &t->own_stack);
     if (context != NULL) {
+        /*
+         * Not by this alone: Linux 6.18's rt_sigreturn(2) sets it while the stack pointer is still the handler's, and
+         * where that is on the program's own stack it refuses without a word.
+         */
         t->own_stack = context->uc_stack;
-        context->uc_stack = ours; /* set when the handler returns */
-    } else {
-        (void)os_sigaltstack(&ours, &t->own_stack);
+        context->uc_stack = ours;
     }
     t->own_stack.ss_flags &= ~SS_ONSTACK;
     if (t->lasting.n == 0)

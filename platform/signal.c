@@ -22,10 +22,26 @@ int os_sigaction(int number, const struct os_sigaction *action, struct os_sigact
     return (int)sys_call4(SYS_rt_sigaction, number, action, old, sizeof(os_sigset));
 }
 
+#if defined(__x86_64__)
+int os_sigaltstack(const stack_t *stack, stack_t *old)
+{
+    long result = SYS_sigaltstack;
+    uintptr_t pointer = (uintptr_t)stack->ss_sp + stack->ss_size;
+
+    __asm__ volatile("xchg %%rsp, %[pointer]\n"
+                     "    syscall\n"
+                     "    xchg %%rsp, %[pointer]\n"
+                     : "+a"(result), [pointer] "+r"(pointer)
+                     : "D"(stack), "S"(old)
+                     : "rcx", "r11", "memory");
+    return (int)result;
+}
+#else
 int os_sigaltstack(const stack_t *stack, stack_t *old)
 {
     return (int)sys_call2(SYS_sigaltstack, stack, old);
 }
+#endif
 
 int os_signal_thread(uint32_t thread, int number)
 {

@@ -37,6 +37,10 @@ void os_signals_restore(os_sigset mask);
 
 /* 0 or -errno. */
 int os_sigaction(int number, const struct os_sigaction *action, struct os_sigaction *old);
+/*
+ * sigaltstack(2) for a caller who may be on the old one: the kernel refuses that by the stack pointer (EPERM), so the
+ * pointer is at the top of the new stack, which nobody uses yet, for the length of the call.
+ */
 int os_sigaltstack(const stack_t *stack, stack_t *old);
 
 /* A signal for one thread of this process. 0 or -errno. */

@@ -3,11 +3,15 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -323,6 +327,101 @@ static void threads_of_before_are_not_disturbed(size_t bytes)
     check(p, bytes, 1);
 }
 
+/* Threads with a signal stack of their own when paging starts. */
+#define STACK_OF_OWN ((size_t)64 << 10)
+#define SIGNALS ((size_t)20)
+static _Thread_local char *own_stack;
+static char *own_block;
+static atomic_size_t own_ready;
+static atomic_size_t own_handled;
+static atomic_bool own_over;
+static atomic_bool own_waits;
+
+static void on_own_stack(int number)
+{
+    char here = 0;
+    size_t before = atomic_load(&own_handled);
+
+    CHECK(&here > own_stack && &here < own_stack + STACK_OF_OWN);
+    if (number == SIGUSR2) { /* is here when paging starts */
+        atomic_fetch_add(&own_ready, 1);
+        while (atomic_load(&own_waits))
+            sched_yield();
+        return;
+    }
+    check_page(own_block, before, 1);
+    CHECK(getppid() > 0); /* a call is trapped on another stack than this one */
+    atomic_fetch_add(&own_handled, 1);
+}
+
+static void set_own_stack(void)
+{
+    stack_t stack = {.ss_size = STACK_OF_OWN};
+    struct sigaction action = {.sa_handler = on_own_stack, .sa_flags = SA_ONSTACK};
+
+    own_stack = mmap(NULL, STACK_OF_OWN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(own_stack != MAP_FAILED);
+    stack.ss_sp = own_stack;
+    CHECK(sigaltstack(&stack, NULL) == 0);
+    CHECK(sigaction(SIGUSR1, &action, NULL) == 0 && sigaction(SIGUSR2, &action, NULL) == 0);
+}
+
+static void *spin_with_own_stack(void *in_handler)
+{
+    stack_t stack;
+
+    set_own_stack();
+    if (in_handler != NULL)
+        CHECK(pthread_kill(pthread_self(), SIGUSR2) == 0);
+    else
+        atomic_fetch_add(&own_ready, 1);
+    while (!atomic_load(&own_over))
+        continue;
+    CHECK(sigaltstack(NULL, &stack) == 0 && stack.ss_sp == own_stack && stack.ss_flags == 0);
+    return NULL;
+}
+
+static void signal_stacks_of_before_are_kept(size_t bytes)
+{
+    pthread_t threads[2];
+
+    atomic_store(&own_waits, true);
+    for (size_t i = 0; i < 2; i++)
+        CHECK(pthread_create(&threads[i], NULL, spin_with_own_stack, i == 0 ? NULL : &own_waits) == 0);
+    while (atomic_load(&own_ready) < 2)
+        sched_yield();
+    own_block = filled(bytes, 1);
+    atomic_store(&own_waits, false);
+    for (size_t i = 0; i < SIGNALS; i++) {
+        CHECK(pthread_kill(threads[i % 2], SIGUSR1) == 0);
+        while (atomic_load(&own_handled) == i)
+            sched_yield();
+    }
+    atomic_store(&own_over, true);
+    for (size_t i = 0; i < 2; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    CHECK(atomic_load(&own_handled) == SIGNALS);
+}
+
+static size_t bytes_for_handler;
+
+static void fill_on_own_stack(int number)
+{
+    (void)number;
+    own_block = filled(bytes_for_handler, 1);
+}
+
+static void paging_starts_in_a_handler_on_its_stack(size_t bytes)
+{
+    struct sigaction action = {.sa_handler = fill_on_own_stack, .sa_flags = SA_ONSTACK};
+
+    set_own_stack();
+    bytes_for_handler = bytes;
+    CHECK(sigaction(SIGTERM, &action, NULL) == 0 && raise(SIGTERM) == 0 && own_block != NULL);
+    for (size_t i = 0; i < SIGNALS; i++)
+        CHECK(raise(SIGUSR1) == 0 && atomic_load(&own_handled) == i + 1);
+}
+
 static void forks_without_libc(size_t bytes)
 {
     char *p = filled(bytes, 1);
@@ -372,6 +471,8 @@ const struct probe probes_signals[] = {
     {"thread_is_cancelled_in_a_call", thread_is_cancelled_in_a_call},
     {"many_threads_come_and_go", many_threads_come_and_go},
     {"threads_of_before_are_not_disturbed", threads_of_before_are_not_disturbed},
+    {"signal_stacks_of_before_are_kept", signal_stacks_of_before_are_kept},
+    {"paging_starts_in_a_handler_on_its_stack", paging_starts_in_a_handler_on_its_stack},
     {"fork_without_handlers", fork_without_handlers},
     {"forks_without_libc", forks_without_libc},
     {NULL, NULL},

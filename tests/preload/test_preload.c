@@ -94,6 +94,8 @@ static const char *const probes[] = {
     "thread_is_cancelled_in_a_call",
     "many_threads_come_and_go",
     "threads_of_before_are_not_disturbed",
+    "signal_stacks_of_before_are_kept",
+    "paging_starts_in_a_handler_on_its_stack",
     "fork_without_handlers",
 };
 /* Without root's rights there is nothing to show for these. */

@@ -23,6 +23,9 @@
 #ifndef SYS_epoll_pwait2
 #define SYS_epoll_pwait2 441
 #endif
+#ifndef PR_SET_SYSCALL_USER_DISPATCH
+#define PR_SET_SYSCALL_USER_DISPATCH 59 /* Linux 5.11 */
+#endif
 #ifndef PR_SET_MEMORY_MERGE
 #define PR_SET_MEMORY_MERGE 67 /* Linux 6.4 */
 #endif
@@ -326,8 +329,9 @@ static bool see_to(struct guard_thread *self, struct guard_call *call)
         return answer_if(call, memory_remap(call->args, &result), &result);
     case SYS_pkey_mprotect:
         return answer_if(call, memory_protect_by_key(call->args, &result), &result);
-    case SYS_prctl: /* merged pages lose their write-protection: as a kernel without merging answers */
-        if (call->args[0] != PR_SET_MEMORY_MERGE || call->args[1] == 0)
+    case SYS_prctl: /* the dispatch is ours, and merged pages lose their write-protection: as a kernel without them answers */
+        if (call->args[0] != PR_SET_SYSCALL_USER_DISPATCH &&
+            (call->args[0] != PR_SET_MEMORY_MERGE || call->args[1] == 0))
             break;
         guard_return(call, -EINVAL);
         return true;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -511,7 +512,21 @@ static void blocked_reads_leave_room(size_t bytes)
     }
 }
 
+/* Refused or not, system calls go on as they were: with `signal` and `segv` their trap is this dispatch. */
+static void dispatch_stays_as_it_was(size_t bytes)
+{
+    char *p = filled(bytes, 1);
+
+    CHECK(prctl(59 /* PR_SET_SYSCALL_USER_DISPATCH */, 0, 0, 0, 0) == 0 || errno == EINVAL);
+    for (size_t i = 0; i < 16; i++) {
+        fill(p, bytes, i);
+        CHECK(syscall(SYS_getcwd, p + i * PAGE, PAGE) > 0);
+        CHECK(p[i * PAGE] == '/');
+    }
+}
+
 const struct probe probes_calls[] = {
+    {"dispatch_stays_as_it_was", dispatch_stays_as_it_was},
     {"blocked_reads_leave_room", blocked_reads_leave_room},
     {"calls_without_libc", calls_without_libc},
     {"vectors_and_messages", vectors_and_messages},

@@ -71,6 +71,7 @@ static const char *const probes[] = {
     "signal_dispositions_look_untouched",
     "title_is_written_over_the_environment",
     "calls_without_libc",
+    "dispatch_stays_as_it_was",
     "every_call_of_the_table",
     "vectors_and_messages",
     "large_transfers",

@@ -135,6 +135,8 @@ judge() {
         why="more resident pages than the limit and what it yielded, in $n_broken processes"
     elif [ "$n_paged" -eq 0 ]; then
         verdict=skipped why="fits: $kib KiB of ghost memory at most"
+    elif log=$(grep -hoE -m 1 'info: .*(skipping the stressor|will be skipped).*' "$scratch/run/output" "$scratch/run/errors"); then
+        verdict=skipped why=$log
     else
         verdict=passed why=""
     fi
@@ -227,7 +229,7 @@ if ! $brief; then
     # Not mmapfork, which wants half of the machine's free RAM and more than its time.
     ng bigheap own 64K 1M --bigheap 1 --bigheap-growth @
     ng hsearch own 32768 - --hsearch 1 --hsearch-size @
-    ng tsearch own 131072 - --tsearch 1 --tsearch-size @
+    ng tsearch own 80000 - --tsearch 1 --tsearch-size @
     ng bsearch own 262144 - --bsearch 2 --bsearch-size @
     ng heapsort own 262144 - --heapsort 1 --heapsort-size @
     ng mergesort own 262144 4194304 --mergesort 1 --mergesort-size @

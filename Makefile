@@ -102,7 +102,7 @@ BUILD_PACKAGES = gcc libc6-dev liblz4-dev libsodium-dev libxxhash-dev
 TEST_PACKAGES = $(BUILD_PACKAGES) libcriterion-dev libasan8 libubsan1 libtsan2 util-linux python3 python3-numpy \
                 xz-utils zstd sqlite3 git perl gawk coreutils procps redis-tools libpython3.11-testsuite \
                 memcached postgresql-15 stress-ng
-SOAK_PACKAGES = $(TEST_PACKAGES) memtester stressapptest
+SOAK_PACKAGES = $(TEST_PACKAGES) memtester stressapptest glibc-source
 BENCH_PACKAGES = $(BUILD_PACKAGES) python3 xz-utils util-linux redis-tools
 
 deps-build:
@@ -154,6 +154,7 @@ check-all: deps-test
 # Other people's stress programs with every backend: a quarter of an hour.
 soak: deps-soak
 	@$(MAKE) --no-print-directory -j2 libghostmem.so build/tests/blocks build/tests/ballast.so
+	@tests/soak/glibc.sh $(CURDIR)/build/tests/glibc
 	@GHOSTMEM_LIB=$(CURDIR)/libghostmem.so GHOSTMEM_TEST_BIN=$(CURDIR)/build/tests tests/soak.sh
 
 check-build: libghostmem.so build/inject/libghostmem.so build/unit/plain build/unit/asan build/unit/tsan build/tests/preload build/tests/programs $(HELPERS)

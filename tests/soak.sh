@@ -262,6 +262,9 @@ if ! $brief; then
     ng ptrace ballast 1 1 --ptrace 1
     ng sigq ballast 1 1 --sigq 2
     ng exit-group ballast 1 1 --exit-group 2
+    for test in "$GHOSTMEM_TEST_BIN"/glibc/tst-*; do
+        [ ! -x "$test" ] || program "${test##*/}" ballast 1 1 "$test"
+    done
     program memtester own 1 24 memtester @M 1
     program stressapptest own 16 48 stressapptest -s S -M @ -m 2 -W --no_errors
 fi

@@ -15,7 +15,7 @@ INTERPOSE = $(wildcard interpose/*.c)
 SOURCES = $(PLATFORM) $(CORE) $(INTERPOSE)
 OBJECTS = $(SOURCES:%.c=build/lib/%.o)
 
-all: libghostmem.so
+all: libghostmem.so ghostmem-core
 
 libghostmem.so: $(OBJECTS) ghostmem.map
 	$(CC) $(CFLAGS) -o $@ $(OBJECTS) $(LINK)
@@ -23,12 +23,21 @@ libghostmem.so: $(OBJECTS) ghostmem.map
 # A thread that is cancelled in a call lets go of its buffer.
 build/lib/interpose/guard_often.o: ALL_CFLAGS += -fexceptions
 
+# ---- ghostmem-core: core files made whole, with the library's own parts ----
+
+TOOL_OBJECTS = $(patsubst %.c,build/lib/%.o,$(wildcard tools/*.c)) \
+               $(addprefix build/lib/,$(addsuffix .o,core/codec core/pool core/store core/pagetable core/log platform/mem platform/lock \
+               platform/file platform/thread platform/inject))
+
+ghostmem-core: $(TOOL_OBJECTS)
+	$(CC) $(CFLAGS) -o $@ $(TOOL_OBJECTS) -l:liblz4.a
+
 build/lib/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  cc $<"
 	@$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
--include $(OBJECTS:.o=.d)
+-include $(OBJECTS:.o=.d) $(TOOL_OBJECTS:.o=.d)
 
 # ---- unit tests: core modules with a fake fault backend ----
 
@@ -157,15 +166,17 @@ soak: deps-soak
 	@tests/soak/glibc.sh $(CURDIR)/build/tests/glibc
 	@GHOSTMEM_LIB=$(CURDIR)/libghostmem.so GHOSTMEM_TEST_BIN=$(CURDIR)/build/tests tests/soak.sh
 
-check-build: libghostmem.so build/inject/libghostmem.so build/unit/plain build/unit/asan build/unit/tsan build/tests/preload build/tests/programs $(HELPERS)
+check-build: libghostmem.so ghostmem-core build/inject/libghostmem.so build/unit/plain build/unit/asan build/unit/tsan build/tests/preload build/tests/programs $(HELPERS)
 
 layers:
 	@tests/layers.sh
 	@tests/docs.sh
 
 PREFIX ?= /usr/local
-install: libghostmem.so
+install: libghostmem.so ghostmem-core
 	install -D -m 755 libghostmem.so $(DESTDIR)$(PREFIX)/lib/libghostmem.so
+	install -D -m 755 ghostmem-core $(DESTDIR)$(PREFIX)/bin/ghostmem-core
+	install -D -m 644 doc/ghostmem-core.1 $(DESTDIR)$(PREFIX)/share/man/man1/ghostmem-core.1
 	install -D -m 644 doc/libghostmem.7 $(DESTDIR)$(PREFIX)/share/man/man7/libghostmem.7
 	install -D -m 644 doc/ghostmem.gdb $(DESTDIR)$(PREFIX)/share/ghostmem/ghostmem.gdb
 
@@ -188,6 +199,6 @@ bench: deps-bench
 	@bench/run.py
 
 clean:
-	rm -rf build libghostmem.so
+	rm -rf build libghostmem.so ghostmem-core
 
 .PHONY: all clean install check check-all soak check-build layers demo bench deps-build deps-test deps-soak deps-bench

@@ -233,6 +233,8 @@ int pager_engage(struct pager *pager, size_t committed)
 
         if (unseen != 0)
             log_line(LOG_ERROR, "cannot see which pages are in RAM: %e; they stay there", -unseen);
+        corefile_fill(&pager->corefile, pager->base, &pager->table, &pager->store.pool, &r->limbo,
+                      pager->backend->by_protection);
         atomic_store_explicit(&pager->engaged, true, memory_order_release);
     }
     /* Nobody has said yet where the blocks end. */

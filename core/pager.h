@@ -4,12 +4,13 @@
  * Until pager_engage() the kernel alone serves the range and the pager knows nothing of any page. From then on every
  * page is in the page table, and a touch of one that is not resident comes to pager_fault().
  *
- * Calls: reclaim, visit, pagetable, limbo, stream, store, log, os.  Locks: pager.lock (rank 2).
+ * Calls: reclaim, visit, corefile, pagetable, limbo, stream, store, log, os.  Locks: pager.lock (rank 2).
  * Memory: its own reservations; the fault path allocates nothing.
  */
 #ifndef GHOSTMEM_CORE_PAGER_H
 #define GHOSTMEM_CORE_PAGER_H
 
+#include "core/corefile.h"
 #include "core/reclaim.h"
 #include "core/visit.h"
 
@@ -60,6 +61,7 @@ struct pager {
     struct pagetable table;
     struct store store;
     struct reclaim reclaim;
+    struct corefile corefile; /* for who finds this process dead */
     bool left_behind; /* fork_child: some images in the swap are the parent's alone */
     struct swap_fork fork_copies; /* from fork_prepare to fork_parent or fork_child */
     struct visit fork_visit;      /* meanwhile */

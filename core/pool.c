@@ -274,6 +274,26 @@ const void *pool_image(const struct pool *pool, pool_handle handle, size_t *byte
     return is_plain(slab) ? slot : slot + sizeof(uint16_t);
 }
 
+struct pool_where pool_where(pool_handle handle)
+{
+    size_t slot = (size_t)(handle - 1) * POOL_UNIT_BYTES;
+
+    return (struct pool_where){
+        .slab = slot / POOL_SLAB_BYTES * sizeof(struct pool_slab),
+        .slab_bytes = sizeof(struct pool_slab),
+        .slot = slot,
+    };
+}
+
+const void *pool_image_of(const void *slab, const void *slot, size_t *bytes)
+{
+    struct pool_slab record;
+
+    memcpy(&record, slab, sizeof record);
+    *bytes = image_bytes(&record, slot);
+    return is_plain(&record) ? slot : (const unsigned char *)slot + sizeof(uint16_t);
+}
+
 void pool_free(struct pool *pool, pool_handle handle)
 {
     struct pool_slab *slab = slab_of(pool, handle);

@@ -65,6 +65,18 @@ pool_handle pool_put(struct pool *pool, const void *image, size_t bytes);
 /* The image of a live handle, in place until it is freed or relocated, and its length. Takes no lock. */
 const void *pool_image(const struct pool *pool, pool_handle handle, size_t *bytes);
 
+/*
+ * The same for a pool in the memory of another process: where the image's slab record and its slot lie, in bytes from `slabs`
+ * and `space`; and what they hold. @slot may be anything: *@bytes is for the caller to check.
+ */
+struct pool_where {
+    size_t slab;
+    size_t slab_bytes;
+    size_t slot;
+};
+struct pool_where pool_where(pool_handle handle);
+const void *pool_image_of(const void *slab, const void *slot, size_t *bytes);
+
 void pool_free(struct pool *pool, pool_handle handle);
 
 /* Is so much RAM held by half-empty slabs that a round of compaction pays? */

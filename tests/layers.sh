@@ -14,11 +14,11 @@ layer() {
     core/store.* | core/swap.*) echo 5 ;;
     core/pagetable.* | core/fetch.* | core/kept.*) echo 6 ;;
     core/queue.* | core/limbo.* | core/stream.* | core/hold.*) echo 7 ;;
-    core/visit.* | core/writeback.* | core/writeback_round.* | core/writeback_clean.* | core/writeback_kept.*) echo 8 ;;
+    core/corefile.* | core/visit.* | core/writeback.* | core/writeback_round.* | core/writeback_clean.* | core/writeback_kept.*) echo 8 ;;
     core/reclaim.* | core/reclaim_cool.* | core/reclaim_freeze.* | core/reclaim_sweep.*) echo 9 ;;
     core/pager.* | core/pager_block.* | core/pager_fault.* | core/pager_hold.* | core/pager_fork.* | core/pager_protect.* | core/pager_cede.*) echo 10 ;;
     core/heap.* | core/heap_bins.*) echo 11 ;;
-    interpose/*) echo 12 ;;
+    interpose/* | tools/*) echo 12 ;;
     *) echo "" ;;
     esac
 }
@@ -33,7 +33,7 @@ module() {
 }
 
 bad=0
-for file in platform/*.[ch] core/*.[ch] interpose/*.[ch]; do
+for file in platform/*.[ch] core/*.[ch] interpose/*.[ch] tools/*.[ch]; do
     own=$(layer "$file")
     if [ -z "$own" ]; then
         echo "$file: no layer is known for it"

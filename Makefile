@@ -71,7 +71,7 @@ TEST_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) -g -O1
 HELPERS = build/tests/blocks build/tests/ballast.so build/tests/probe build/tests/helper_fill build/tests/helper_atomics build/tests/helper_redis build/tests/helper_memcached build/tests/helper_refuse
 
 # The compiler must neither see through the misuse nor drop the calls that are under test.
-build/tests/probe: $(wildcard tests/preload/probe*.[ch])
+build/tests/probe: $(wildcard tests/preload/probe*.[ch]) tests/preload/crash.h
 	@mkdir -p $(@D)
 	$(CC) $(TEST_CFLAGS) -fno-builtin -Wno-free-nonheap-object -Wno-use-after-free -o $@ $(filter %.c,$^) -lpthread -ldl
 
@@ -96,7 +96,7 @@ build/tests/ballast.so: tests/soak/ballast.c
 	$(CC) $(TEST_CFLAGS) -fPIC -shared -o $@ $<
 
 PRELOAD_SOURCES = $(wildcard tests/preload/test_*.c) tests/preload/outcome.c tests/programs/run.c tests/programs/results.c
-build/tests/preload: $(PRELOAD_SOURCES) tests/preload/outcome.h tests/programs/run.h tests/programs/results.h
+build/tests/preload: $(PRELOAD_SOURCES) tests/preload/outcome.h tests/preload/crash.h core/corefile.h tests/programs/run.h tests/programs/results.h
 	@mkdir -p $(@D)
 	$(CC) $(TEST_CFLAGS) -o $@ $(PRELOAD_SOURCES) -lcriterion
 
@@ -110,7 +110,7 @@ build/tests/programs: $(PROGRAM_SOURCES) $(wildcard tests/programs/*.h)
 BUILD_PACKAGES = gcc libc6-dev liblz4-dev libsodium-dev libxxhash-dev
 TEST_PACKAGES = $(BUILD_PACKAGES) libcriterion-dev libasan8 libubsan1 libtsan2 util-linux python3 python3-numpy \
                 xz-utils zstd sqlite3 git perl gawk coreutils procps redis-tools libpython3.11-testsuite \
-                memcached postgresql-15 stress-ng
+                memcached postgresql-15 stress-ng gdb
 SOAK_PACKAGES = $(TEST_PACKAGES) memtester stressapptest glibc-source
 BENCH_PACKAGES = $(BUILD_PACKAGES) python3 xz-utils util-linux redis-tools
 

@@ -1,5 +1,6 @@
 /* guard_signal.c - the program's signals: kept, shown to it as it set them, and delivered as the kernel would. See guard.h. */
 #include "interpose/guard.h"
+#include "interpose/report.h"
 
 #include "platform/file.h"
 #include "platform/sys.h"
@@ -193,6 +194,7 @@ void guard_pass_on(int number, siginfo_t *info, ucontext_t *context)
     }
     if (sent && (uintptr_t)action.handler == (uintptr_t)SIG_IGN)
         return;
+    ghostmem_crash(number);
     /* The default: the instruction is repeated, or the signal sent again, and the kernel ends the process. */
     (void)os_sigaction(number, &(struct os_sigaction){0}, NULL);
     if (sent || number != SIGSEGV)

@@ -6,6 +6,7 @@
 
 #include "core/log.h"
 #include "platform/file.h"
+#include "platform/host.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -62,6 +63,31 @@ __attribute__((destructor)) static void report_at_exit(void)
     report_write();
 }
 
+/* ---- core files ---- */
+
+static bool dumps_core(int number)
+{
+    static const int dumping[] = {SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGXCPU, SIGXFSZ, SIGSYS};
+
+    for (size_t i = 0; i < sizeof dumping / sizeof dumping[0]; i++)
+        if (dumping[i] == number)
+            return true;
+    return false;
+}
+
+__attribute__((noinline)) void ghostmem_crash(int number)
+{
+    static _Atomic bool told;
+    const struct pagetable *table = &ghost.pager.table;
+    size_t n;
+
+    if (!pager_is_engaged(&ghost.pager) || ghost.process != os_process_id() || !dumps_core(number) || !os_may_dump_core())
+        return;
+    n = table->n_frozen + table->n_same + table->n_swapped + ghost.pager.reclaim.limbo.n_resting;
+    if (n > 0 && !atomic_exchange(&told, true))
+        log_line(LOG_ERROR, "%z pages are not in place: a core file shows zeros there until ghostmem-core(1) has restored it", n);
+}
+
 /* ---- _exit() ---- */
 
 EXPORT _Noreturn void _exit(int status)
@@ -88,6 +114,7 @@ static void on_fatal_signal(int number)
     int saved_errno = errno;
 
     report_write();
+    ghostmem_crash(number);
     /* The default action follows when the handler returns: a fault happens again, another signal is sent again. */
     libc_next()->sigaction(number, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
     raise(number);

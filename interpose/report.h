@@ -5,7 +5,7 @@
  * handler that we install only where the program has none, and that the program never sees: the wrappers of sigaction()
  * and signal() show SIG_DFL in its place.
  *
- * Calls: ghost, stats, os (file).  Locks: none.  Memory: the stack.
+ * Calls: ghost, stats, log, os (file, host).  Locks: none.  Memory: the stack.
  */
 #ifndef GHOSTMEM_INTERPOSE_REPORT_H
 #define GHOSTMEM_INTERPOSE_REPORT_H
@@ -18,5 +18,11 @@ void report_fork_child(void);
 
 /* Once a process; later calls do nothing. Any context. */
 void report_write(void);
+
+/*
+ * The process ends by signal @number when the caller returns: where that leaves a core file without the contents of frozen
+ * pages, one line says so. For debuggers the place to stop at: doc/ghostmem.gdb knows its name. Any context.
+ */
+void ghostmem_crash(int number);
 
 #endif

@@ -108,6 +108,13 @@ uint64_t os_address_space_bytes(void)
     return used < limit.rlim_cur ? limit.rlim_cur - used : 0;
 }
 
+bool os_may_dump_core(void)
+{
+    struct rlimit limit;
+
+    return !sys_failed(sys_call4(SYS_prlimit64, 0, RLIMIT_CORE, 0, &limit)) && limit.rlim_cur > 0;
+}
+
 int os_program_name(char *name, size_t bytes)
 {
     char path[PATH_BYTES];

@@ -6,6 +6,7 @@
 #ifndef GHOSTMEM_PLATFORM_HOST_H
 #define GHOSTMEM_PLATFORM_HOST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,9 @@ uint64_t os_usable_ram_bytes(void);
 
 /* Address space that may still be asked for, in bytes (RLIMIT_AS); UINT64_MAX without a limit. */
 uint64_t os_address_space_bytes(void);
+
+/* Would a signal whose action is to dump core leave a file now (RLIMIT_CORE)? Any context. */
+bool os_may_dump_core(void);
 
 /* The last component of the executable's path, zero-terminated. 0 or -errno. */
 int os_program_name(char *name, size_t bytes);

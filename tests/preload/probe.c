@@ -12,7 +12,7 @@
 #include <string.h>
 
 static const struct probe *const tables[] = {probes_alloc, probes_process, probes_kernel, probes_swap,
-                                             probes_calls, probes_signals, probes_table, probes_map};
+                                             probes_calls, probes_signals, probes_table, probes_map, probes_crash};
 
 void die(const char *file, int line, const char *what)
 {

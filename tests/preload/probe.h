@@ -20,6 +20,7 @@ extern const struct probe probes_calls[];
 extern const struct probe probes_signals[];
 extern const struct probe probes_table[];
 extern const struct probe probes_map[];
+extern const struct probe probes_crash[];
 
 void die(const char *file, int line, const char *what);
 #define CHECK(condition) ((condition) ? (void)0 : die(__FILE__, __LINE__, #condition))

@@ -1,0 +1,59 @@
+/* probe_crash.c - programs that crash, or wait for a debugger, with most of their memory frozen. */
+#include "tests/preload/crash.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* For debuggers. */
+uint64_t *crash_block;
+
+/* The background thread is done with what it had begun: nothing is in transit. */
+#define QUIET_US 300000
+
+static void fill_block(size_t bytes)
+{
+    crash_block = malloc(bytes);
+    CHECK(crash_block != NULL);
+    for (size_t i = 0; i < bytes / PAGE; i++)
+        for (size_t k = 0; k < CRASH_WORDS; k++)
+            crash_block[i * CRASH_WORDS + k] = crash_word(i, k);
+    printf("%p\n", (void *)crash_block);
+    fflush(stdout);
+    usleep(QUIET_US);
+}
+
+__attribute__((noinline)) static void write_wildly(void)
+{
+    *(volatile int *)16 = 1;
+}
+
+static void crashes_with_frozen_memory(size_t bytes)
+{
+    fill_block(bytes);
+    write_wildly();
+}
+
+static void aborts_with_frozen_memory(size_t bytes)
+{
+    fill_block(bytes);
+    abort();
+}
+
+static void waits_for_a_debugger(size_t bytes)
+{
+    char byte;
+
+    fill_block(bytes);
+    CHECK(read(0, &byte, 1) == 1);
+    for (size_t i = 0; i < bytes / PAGE; i++)
+        for (size_t k = 0; k < CRASH_WORDS; k++)
+            CHECK(crash_block[i * CRASH_WORDS + k] == crash_word(i, k));
+}
+
+const struct probe probes_crash[] = {
+    {"crashes_with_frozen_memory", crashes_with_frozen_memory},
+    {"aborts_with_frozen_memory", aborts_with_frozen_memory},
+    {"waits_for_a_debugger", waits_for_a_debugger},
+    {NULL, NULL},
+};

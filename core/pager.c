@@ -259,8 +259,12 @@ int pager_commit(struct pager *pager, size_t from, size_t to)
         lock_pager(pager, &visit);
         error = pagetable_commit(&pager->table, to);
         release_pager(pager, &visit);
-        if (error != 0 || pager->backend->by_protection)
+        if (error != 0)
             return error;
+        if (pager->backend->by_protection) {
+            os_mem_dump((void *)(pager->base + from * PAGE_BYTES), (to - from) * PAGE_BYTES);
+            return 0;
+        }
     }
     return os_mem_commit((void *)(pager->base + from * PAGE_BYTES), (to - from) * PAGE_BYTES);
 }

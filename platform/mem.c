@@ -41,13 +41,25 @@ int os_mem_reserve(size_t bytes, void **addr)
     if (error != 0)
         return error;
     keep_pages_single(*addr, bytes);
+    /* With one page of it ever touched the kernel would look at each page of a terabyte, and gdb write them all. */
+    sys_call3(SYS_madvise, *addr, bytes, MADV_DONTDUMP);
     return 0;
+}
+
+void os_mem_dump(void *addr, size_t bytes)
+{
+    sys_call3(SYS_madvise, addr, bytes, MADV_DODUMP);
 }
 
 int os_mem_commit(void *addr, size_t bytes)
 {
+    int error;
+
     OS_MAY_FAIL(ENOMEM);
-    return (int)sys_call3(SYS_mprotect, addr, bytes, PROT_READ | PROT_WRITE);
+    error = (int)sys_call3(SYS_mprotect, addr, bytes, PROT_READ | PROT_WRITE);
+    if (error == 0)
+        os_mem_dump(addr, bytes);
+    return error;
 }
 
 int os_mem_protect(void *addr, size_t bytes, int protection)

@@ -16,11 +16,14 @@
 
 #define OS_PAGE_BYTES ((size_t)4096)
 
-/* Reserve inaccessible address space. Returns 0 and *@addr; -ENOMEM. */
+/* Reserve inaccessible address space, which core files leave out. Returns 0 and *@addr; -ENOMEM. */
 int os_mem_reserve(size_t bytes, void **addr);
 
 /* Make [@addr, @addr + @bytes) of a reservation readable and writable; zero-filled on first touch. 0 or -ENOMEM. */
 int os_mem_commit(void *addr, size_t bytes);
+
+/* Core files have these pages of a reservation from now on: os_mem_commit() for who opens them in another way. */
+void os_mem_dump(void *addr, size_t bytes);
 
 /* As the program asks for it. @protection: of mprotect(2). 0 or -errno. */
 int os_mem_protect(void *addr, size_t bytes, int protection);

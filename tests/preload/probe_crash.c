@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* For debuggers. */
@@ -34,6 +35,19 @@ static void crashes_with_frozen_memory(size_t bytes)
     write_wildly();
 }
 
+/* The highest page that was ever touched is frozen too: next to it lies all that is reserved. */
+static void crashes_after_growing(size_t bytes)
+{
+    volatile uint64_t sum = 0;
+
+    fill_block(bytes);
+    memset(filled(bytes, 1), 1, bytes);
+    for (size_t i = 0; i < bytes / PAGE; i++)
+        sum += crash_block[i * CRASH_WORDS];
+    usleep(QUIET_US);
+    write_wildly();
+}
+
 static void aborts_with_frozen_memory(size_t bytes)
 {
     fill_block(bytes);
@@ -53,6 +67,7 @@ static void waits_for_a_debugger(size_t bytes)
 
 const struct probe probes_crash[] = {
     {"crashes_with_frozen_memory", crashes_with_frozen_memory},
+    {"crashes_after_growing", crashes_after_growing},
     {"aborts_with_frozen_memory", aborts_with_frozen_memory},
     {"waits_for_a_debugger", waits_for_a_debugger},
     {NULL, NULL},

@@ -247,6 +247,20 @@ Test(core, every_page_of_a_program_that_aborts_is_restored)
     }
 }
 
+/* Not of all that is reserved: looking at each page of a terabyte takes the kernel minutes. */
+Test(core, program_whose_heap_has_grown_leaves_a_file_of_its_size, .timeout = 60)
+{
+    for (size_t i = 0; i < N_BACKENDS; i++) {
+        struct stat status;
+
+        crash_and_restore("crashes_after_growing", backends[i]);
+        cr_assert_eq(stat(core, &status), 0);
+        cr_assert_lt(status.st_size, (off_t)4 << 30, "%s: %ld MiB", backends[i], (long)(status.st_size >> 20));
+        end();
+        cr_assert_eq(mkdir(dir, 0777), 0);
+    }
+}
+
 Test(core, debugger_shows_restored_pages)
 {
     const char *settings[4] = {"GHOSTMEM_FAULTS=signal"};

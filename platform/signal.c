@@ -50,19 +50,20 @@ int os_signal_thread(uint32_t thread, int number)
 
 /*
  * Unwinders know a signal frame without unwind tables by these very bytes at the return address (Source: libgcc's
- * x86_64_fallback_frame_state, gdb's amd64-linux-tdep): so this function has neither prologue nor tables.
+ * x86_64_fallback_frame_state, gdb's amd64-linux-tdep): so this function has neither prologue nor tables. gdb looks at the bytes
+ * only where the function has no name, or libc's: signal.h gives it that.
  */
 #if defined(__x86_64__)
 __asm__(".text\n"
         ".balign 16\n"
         "    nop\n"
-        ".globl os_signal_return\n"
-        ".hidden os_signal_return\n"
-        ".type os_signal_return, @function\n"
-        "os_signal_return:\n"
+        ".globl __restore_rt\n"
+        ".hidden __restore_rt\n"
+        ".type __restore_rt, @function\n"
+        "__restore_rt:\n"
         "    mov $15, %rax\n"
         "    syscall\n"
-        ".size os_signal_return, . - os_signal_return\n");
+        ".size __restore_rt, . - __restore_rt\n");
 #else
 void os_signal_return(void)
 {

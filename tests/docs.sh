@@ -29,8 +29,10 @@ for key in $keys; do
 done
 
 if command -v groff >/dev/null; then
-    warnings=$(groff -man -Tutf8 -ww doc/libghostmem.7 2>&1 >/dev/null)
-    [ -z "$warnings" ] || complain "doc/libghostmem.7: $warnings"
+    for page in doc/*.[17]; do
+        warnings=$(groff -man -Tutf8 -ww "$page" 2>&1 >/dev/null)
+        [ -z "$warnings" ] || complain "$page: $warnings"
+    done
 fi
 # Every row of the guard's table of calls has a case.
 rows=$(sed -n 's/^    \[\(SYS_[a-z0-9_]*\)\] = {{.*/\1/p' interpose/guard_call.c)

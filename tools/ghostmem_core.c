@@ -223,8 +223,8 @@ static int tell(const struct restoration *r, const char *output)
                 "%zu lost before, %zu in transit, %zu damaged\n", n_missing, r->n_swapped, r->n_lost, r->n_in_transit,
                 r->n_damaged);
     if (r->dump.by_gdb && !r->state.by_protection)
-        fputs("ghostmem-core: gdb wrote this core file, and gave up each mapping at its first compressed page: resident pages may "
-              "be zeros\n", stderr);
+        fputs("ghostmem-core: gdb wrote this core file, and gave up each mapping at the first page that it could not read: pages "
+              "that were not compressed may be zeros\n", stderr);
     return n_missing > 0 || (r->dump.by_gdb && !r->state.by_protection) ? EXIT_PART : 0;
 }
 

@@ -29,6 +29,12 @@ __attribute__((noinline)) static void write_wildly(void)
     *(volatile int *)16 = 1;
 }
 
+static void crashes_at_once(size_t bytes)
+{
+    (void)bytes;
+    write_wildly();
+}
+
 static void crashes_with_frozen_memory(size_t bytes)
 {
     fill_block(bytes);
@@ -66,6 +72,7 @@ static void waits_for_a_debugger(size_t bytes)
 }
 
 const struct probe probes_crash[] = {
+    {"crashes_at_once", crashes_at_once},
     {"crashes_with_frozen_memory", crashes_with_frozen_memory},
     {"crashes_after_growing", crashes_after_growing},
     {"aborts_with_frozen_memory", aborts_with_frozen_memory},

@@ -1,6 +1,7 @@
 /* probe_crash.c - programs that crash, or wait for a debugger, with most of their memory frozen. */
 #include "tests/preload/crash.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +55,28 @@ static void crashes_after_growing(size_t bytes)
     write_wildly();
 }
 
+static void *read_for_ever(void *arg)
+{
+    volatile uint64_t sum = 0;
+
+    for (size_t i = (size_t)(uintptr_t)arg;; i = (i * 5 + 1) % ((size_t)1 << 11))
+        sum += crash_block[i * CRASH_WORDS];
+    return NULL;
+}
+
+/* Pages are in transit at that instant. */
+static void crashes_at_work(size_t bytes)
+{
+    pthread_t thread;
+
+    CHECK(bytes >= (size_t)8 << 20);
+    fill_block(bytes);
+    for (size_t i = 0; i < 3; i++)
+        CHECK(pthread_create(&thread, NULL, read_for_ever, (void *)(uintptr_t)(i * 700)) == 0);
+    usleep(50000);
+    write_wildly();
+}
+
 static void aborts_with_frozen_memory(size_t bytes)
 {
     fill_block(bytes);
@@ -74,6 +97,7 @@ static void waits_for_a_debugger(size_t bytes)
 const struct probe probes_crash[] = {
     {"crashes_at_once", crashes_at_once},
     {"crashes_with_frozen_memory", crashes_with_frozen_memory},
+    {"crashes_at_work", crashes_at_work},
     {"crashes_after_growing", crashes_after_growing},
     {"aborts_with_frozen_memory", aborts_with_frozen_memory},
     {"waits_for_a_debugger", waits_for_a_debugger},

@@ -305,6 +305,29 @@ Test(core, images_in_a_swap_file_are_counted_and_their_pages_left)
     cr_assert_eq(tally.n_zero, n_swapped, "%zu zeros, %s", tally.n_zero, errors);
 }
 
+/* Whatever is restored is right, and whatever is not is counted. */
+Test(core, pages_in_transit_are_counted)
+{
+    for (size_t i = 0; i < 3 * N_BACKENDS; i++) {
+        const char *settings[4] = {backends[i % N_BACKENDS]};
+        char errors[4096];
+        uint64_t block = crash("crashes_at_work", settings, NULL, errors);
+        struct tally tally;
+        size_t n_missing = 0;
+        int status;
+
+        name_core();
+        status = restore(core, errors);
+        (void)sscanf(errors, "ghostmem-core: %zu pages", &n_missing);
+        cr_assert_eq(status, n_missing > 0, "%s: status %d, %s", settings[0], status, errors);
+        tally = compare(restored, block);
+        cr_assert_eq(tally.n_wrong, 0, "%s", settings[0]);
+        cr_assert_leq(tally.n_zero, n_missing, "%s: %zu zeros, %s", settings[0], tally.n_zero, errors);
+        end();
+        cr_assert_eq(mkdir(dir, 0777), 0);
+    }
+}
+
 /* As a kernel leaves it that does not dump what was never written: the segment moves. */
 Test(core, segment_without_room_for_its_pages_gets_it)
 {

@@ -40,7 +40,7 @@ struct restoration {
     size_t n_damaged;
 };
 
-static _Noreturn void give_up(const char *format, ...)
+__attribute__((format(printf, 1, 2))) static _Noreturn void give_up(const char *format, ...)
 {
     va_list args;
 
@@ -62,6 +62,15 @@ static bool is_plausible(const struct corefile *state)
            state->limbo_slots <= UINT32_MAX;
 }
 
+static _Noreturn void refuse_version(struct corefile *state, const char *path)
+{
+    for (size_t i = 0; i < sizeof state->version && state->version[i] != '\0'; i++)
+        if (state->version[i] <= ' ' || state->version[i] > '~')
+            state->version[i] = '?';
+    give_up("%s: written by GhostMem %.*s (layout %u); this is for %s (layout %u)", path, (int)sizeof state->version,
+            state->version, state->layout, GHOSTMEM_VERSION, COREFILE_LAYOUT);
+}
+
 static void find_state(struct restoration *r, const char *path)
 {
     uint64_t address = 0;
@@ -75,8 +84,7 @@ static void find_state(struct restoration *r, const char *path)
         if (r->state.magic[1] != COREFILE_MAGIC_2 || r->state.self != address)
             continue;
         if (strncmp(r->state.version, GHOSTMEM_VERSION, sizeof r->state.version) != 0 || r->state.layout != COREFILE_LAYOUT)
-            give_up("%s: written by GhostMem %.*s (layout %u); this is for %s (layout %u)", path,
-                    (int)sizeof r->state.version, r->state.version, r->state.layout, GHOSTMEM_VERSION, COREFILE_LAYOUT);
+            refuse_version(&r->state, path);
         if (!is_plausible(&r->state))
             give_up("%s: GhostMem's tables are damaged", path);
         return;

@@ -4,10 +4,11 @@
  * Small requests are libc's, large ones the ghost heap's; whose a pointer is, its address alone decides. errno is what
  * the C standard, POSIX and glibc's manual ("Replacing malloc") say: ENOMEM on failure, untouched by free().
  *
- * Calls: ghost, heap, libc.  Locks: none of its own.  Memory: none of its own.
+ * Calls: ghost, heap, memory, libc.  Locks: none of its own.  Memory: none of its own.
  */
 #include "interpose/ghost.h"
 #include "interpose/libc.h"
+#include "interpose/memory.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -86,7 +87,7 @@ EXPORT void free(void *p)
     const struct libc *libc;
 
     if (is_ghost(p)) {
-        heap_free(&ghost.heap, p, "free");
+        memory_free(p, "free");
         return;
     }
     if (p == NULL || arena_owns(p))
@@ -125,10 +126,10 @@ static void *resize_ghost(const struct libc *libc, void *p, size_t bytes)
     void *fresh;
 
     if (bytes == 0) {
-        heap_free(&ghost.heap, p, "realloc");
+        memory_free(p, "realloc");
         return NULL;
     }
-    fresh = heap_resize(&ghost.heap, p, bytes, "realloc");
+    fresh = memory_resize(p, bytes, "realloc");
     if (fresh != NULL)
         return fresh;
     return resize_across(p, heap_usable_bytes(&ghost.heap, p, "realloc"), libc->malloc(bytes), bytes);

@@ -3,6 +3,7 @@
 #include "interpose/ghostmem.h"
 #include "interpose/guard.h"
 #include "interpose/libc.h"
+#include "interpose/memory.h"
 #include "interpose/report.h"
 
 #include "core/log.h"
@@ -77,6 +78,7 @@ static bool program_is_in(const struct config *config)
 void ghost_fork_prepare(void)
 {
     os_lock_take(&start_lock);
+    memory_fork_prepare();
     if (ghost.heap.bytes != 0)
         heap_fork_prepare(&ghost.heap);
 }
@@ -85,6 +87,7 @@ void ghost_fork_parent(void)
 {
     if (ghost.heap.bytes != 0)
         heap_fork_parent(&ghost.heap);
+    memory_fork_parent();
     os_lock_release(&start_lock);
 }
 
@@ -96,6 +99,7 @@ void ghost_fork_child(void)
     report_fork_child();
     os_lock_reset(&start_lock);
     guard_fork_child();
+    memory_fork_child();
 }
 
 /* libc's own fork(): what it does between these two is not to trap. */

@@ -1,7 +1,10 @@
 /*
  * memory.h - memory calls of the program on ghost memory, as its libc or a trap brings them.
  *
- * Calls: ghost, pager.  Locks: none of its own.  Memory: none.
+ * What a fork's child is not to have (MADV_WIPEONFORK, MADV_DONTFORK) is kept here and not told to the kernel, which would
+ * go on with it when the block is freed, and knows nothing of frozen pages.
+ *
+ * Calls: ghost, heap, pager, marks.  Locks: one of its own, taken before the heap's.  Memory: static.
  */
 #ifndef GHOSTMEM_INTERPOSE_MEMORY_H
 #define GHOSTMEM_INTERPOSE_MEMORY_H
@@ -21,5 +24,14 @@ bool memory_map(const unsigned long *args, long *result);
 bool memory_unmap(const unsigned long *args, long *result);
 bool memory_remap(const unsigned long *args, long *result);
 bool memory_protect_by_key(const unsigned long *args, long *result);
+
+/* A ghost block is freed or resized, as heap_free() and heap_resize(): what was said of it ends or moves with it. */
+void memory_free(void *p, const char *caller);
+void *memory_resize(void *p, size_t bytes, const char *caller);
+
+/* Around a fork; in the child, once it has its heap. */
+void memory_fork_prepare(void);
+void memory_fork_parent(void);
+void memory_fork_child(void);
 
 #endif

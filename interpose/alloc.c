@@ -48,11 +48,42 @@ static size_t threshold(void)
 static void *ghost_allocate(size_t bytes, size_t alignment)
 {
     struct heap *heap;
+    struct ghost_quiet quiet;
+    void *p;
 
     if (__builtin_expect(bytes < threshold(), 1))
         return NULL;
+    quiet = ghost_quiet_begin();
     heap = ghost_heap();
-    return heap != NULL ? heap_allocate(heap, bytes, alignment) : NULL;
+    p = heap != NULL ? heap_allocate(heap, bytes, alignment) : NULL;
+    ghost_quiet_end(quiet);
+    return p;
+}
+
+static void ghost_free(void *p, const char *caller)
+{
+    struct ghost_quiet quiet = ghost_quiet_begin();
+
+    memory_free(p, caller);
+    ghost_quiet_end(quiet);
+}
+
+static void *ghost_resize(void *p, size_t bytes, const char *caller)
+{
+    struct ghost_quiet quiet = ghost_quiet_begin();
+    void *fresh = memory_resize(p, bytes, caller);
+
+    ghost_quiet_end(quiet);
+    return fresh;
+}
+
+static size_t ghost_usable_bytes(const void *p, const char *caller)
+{
+    struct ghost_quiet quiet = ghost_quiet_begin();
+    size_t bytes = heap_usable_bytes(&ghost.heap, p, caller);
+
+    ghost_quiet_end(quiet);
+    return bytes;
 }
 
 static bool is_ghost(const void *p)
@@ -87,7 +118,7 @@ EXPORT void free(void *p)
     const struct libc *libc;
 
     if (is_ghost(p)) {
-        memory_free(p, "free");
+        ghost_free(p, "free");
         return;
     }
     if (p == NULL || arena_owns(p))
@@ -126,13 +157,13 @@ static void *resize_ghost(const struct libc *libc, void *p, size_t bytes)
     void *fresh;
 
     if (bytes == 0) {
-        memory_free(p, "realloc");
+        ghost_free(p, "realloc");
         return NULL;
     }
-    fresh = memory_resize(p, bytes, "realloc");
+    fresh = ghost_resize(p, bytes, "realloc");
     if (fresh != NULL)
         return fresh;
-    return resize_across(p, heap_usable_bytes(&ghost.heap, p, "realloc"), libc->malloc(bytes), bytes);
+    return resize_across(p, ghost_usable_bytes(p, "realloc"), libc->malloc(bytes), bytes);
 }
 
 EXPORT void *realloc(void *p, size_t bytes)
@@ -228,7 +259,7 @@ EXPORT size_t malloc_usable_size(void *p)
     if (p == NULL)
         return 0;
     if (is_ghost(p))
-        return heap_usable_bytes(&ghost.heap, p, "malloc_usable_size");
+        return ghost_usable_bytes(p, "malloc_usable_size");
     if (arena_owns(p))
         return arena_usable_bytes(p);
     libc = libc_next();

@@ -10,6 +10,9 @@
 #include "core/config.h"
 #include "core/heap.h"
 #include "core/stats.h"
+#include "platform/signal.h"
+
+#include <stdatomic.h>
 
 struct ghost {
     struct config config;
@@ -31,6 +34,32 @@ void ghost_configure(void);
 
 /* The heap, brought to life by the first call; NULL: there is none, use libc. */
 struct heap *ghost_heap(void);
+
+/*
+ * A handler of the program may call fork(), which takes every lock of ours: none runs while its thread holds one. A program
+ * that has set no handler is spared the two system calls, which its sandbox may not allow.
+ */
+extern _Atomic bool ghost_has_handlers;
+
+struct ghost_quiet {
+    bool on;
+    os_sigset mask;
+};
+
+static inline struct ghost_quiet ghost_quiet_begin(void)
+{
+    struct ghost_quiet quiet = {.on = atomic_load_explicit(&ghost_has_handlers, memory_order_relaxed)};
+
+    if (quiet.on)
+        quiet.mask = os_signals_defer();
+    return quiet;
+}
+
+static inline void ghost_quiet_end(struct ghost_quiet quiet)
+{
+    if (quiet.on)
+        os_signals_restore(quiet.mask);
+}
 
 /* Around a fork, in the thread that forks; child in the child. */
 void ghost_fork_prepare(void);

@@ -26,10 +26,12 @@
 
 struct ghost ghost;
 _Atomic size_t ghost_threshold_bytes;
+_Atomic bool ghost_has_handlers;
 
 static struct os_lock start_lock; /* guards what follows; and the settings are read under it */
 static bool configured;
 static bool started; /* tried, at least */
+static struct ghost_quiet fork_quiet; /* of the thread that forks by libc */
 static uint32_t configuring_thread;
 static char swap_path[PATH_BYTES]; /* absolute: the program may be elsewhere when the file is opened */
 
@@ -105,19 +107,28 @@ void ghost_fork_child(void)
 /* libc's own fork(): what it does between these two is not to trap. */
 static void atfork_prepare(void)
 {
+    struct ghost_quiet quiet = ghost_quiet_begin();
+
     os_dispatch_selector = 0;
     ghost_fork_prepare();
+    fork_quiet = quiet;
 }
 
 static void atfork_parent(void)
 {
+    struct ghost_quiet quiet = fork_quiet;
+
     ghost_fork_parent();
     os_dispatch_selector = os_stub_self != NULL;
+    ghost_quiet_end(quiet);
 }
 
 static void atfork_child(void)
 {
+    struct ghost_quiet quiet = fork_quiet;
+
     ghost_fork_child();
+    ghost_quiet_end(quiet);
 }
 
 EXPORT pid_t _Fork(void);

@@ -344,12 +344,26 @@ static long answer(long result)
     return -1;
 }
 
+/* A handler that interrupted us might fork. */
+static bool quietly(bool (*call)(const unsigned long *args, long *result), const unsigned long *args, long *result)
+{
+    struct ghost_quiet quiet;
+    bool done;
+
+    if (!heap_owns(&ghost.heap, (const void *)args[0]) && call != memory_remap)
+        return false;
+    quiet = ghost_quiet_begin();
+    done = call(args, result);
+    ghost_quiet_end(quiet);
+    return done;
+}
+
 EXPORT int madvise(void *addr, size_t bytes, int advice)
 {
     const unsigned long args[] = {(uintptr_t)addr, bytes, (unsigned long)advice};
     long result;
 
-    return memory_advise(args, &result) ? (int)answer(result) : libc_next()->madvise(addr, bytes, advice);
+    return quietly(memory_advise, args, &result) ? (int)answer(result) : libc_next()->madvise(addr, bytes, advice);
 }
 
 EXPORT int mprotect(void *addr, size_t bytes, int protection)
@@ -357,7 +371,7 @@ EXPORT int mprotect(void *addr, size_t bytes, int protection)
     const unsigned long args[] = {(uintptr_t)addr, bytes, (unsigned long)protection};
     long result;
 
-    return memory_protect(args, &result) ? (int)answer(result) : libc_next()->mprotect(addr, bytes, protection);
+    return quietly(memory_protect, args, &result) ? (int)answer(result) : libc_next()->mprotect(addr, bytes, protection);
 }
 
 EXPORT void *mmap(void *addr, size_t bytes, int protection, int flags, int fd, off_t offset)
@@ -366,7 +380,7 @@ EXPORT void *mmap(void *addr, size_t bytes, int protection, int flags, int fd, o
                                   (unsigned long)offset};
     long result;
 
-    if (!memory_map(args, &result))
+    if (!quietly(memory_map, args, &result))
         result = map_over((void *)(uintptr_t)args);
     return (void *)answer(result);
 }
@@ -381,7 +395,7 @@ EXPORT int munmap(void *addr, size_t bytes)
     const unsigned long args[] = {(uintptr_t)addr, bytes};
     long result;
 
-    if (!memory_unmap(args, &result))
+    if (!quietly(memory_unmap, args, &result))
         result = sys_call2(SYS_munmap, addr, bytes);
     return (int)answer(result);
 }
@@ -398,7 +412,7 @@ EXPORT void *mremap(void *addr, size_t bytes, size_t new_bytes, int flags, ...)
         args[4] = (uintptr_t)va_arg(more, void *);
         va_end(more);
     }
-    if (!memory_remap(args, &result))
+    if (!quietly(memory_remap, args, &result))
         result = remap_over(args);
     return (void *)answer(result);
 }
@@ -408,7 +422,7 @@ EXPORT int pkey_mprotect(void *addr, size_t bytes, int protection, int key)
     const unsigned long args[] = {(uintptr_t)addr, bytes, (unsigned long)protection, (unsigned long)key};
     long result;
 
-    if (!memory_protect_by_key(args, &result))
+    if (!quietly(memory_protect_by_key, args, &result))
         result = change_key((void *)(uintptr_t)args);
     return (int)answer(result);
 }

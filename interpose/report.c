@@ -178,8 +178,16 @@ static int sigaction_hidden(int number, const struct sigaction *action, struct s
     return 0;
 }
 
+static void note_handler(sighandler_t handler)
+{
+    if (handler != SIG_DFL && handler != SIG_IGN)
+        atomic_store(&ghost_has_handlers, true);
+}
+
 EXPORT int sigaction(int number, const struct sigaction *action, struct sigaction *old)
 {
+    if (action != NULL)
+        note_handler(action->sa_handler);
     if (!handlers_installed || !is_fatal(number))
         return libc_next()->sigaction(number, action, old);
     return sigaction_hidden(number, action, old);
@@ -190,6 +198,7 @@ EXPORT sighandler_t signal(int number, sighandler_t handler)
     struct sigaction old;
     sighandler_t previous;
 
+    note_handler(handler);
     if (!handlers_installed || !is_fatal(number))
         return libc_next()->signal(number, handler);
     if (handler == SIG_DFL)

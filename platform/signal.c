@@ -71,3 +71,13 @@ void os_signal_return(void)
     __builtin_trap();
 }
 #endif
+
+os_sigset os_signals_defer(void)
+{
+    const os_sigset deferred = ~(os_signal_bit(SIGSYS) | os_signal_bit(SIGSEGV) | os_signal_bit(SIGBUS) |
+                                 os_signal_bit(SIGFPE) | os_signal_bit(SIGILL) | os_signal_bit(SIGTRAP));
+    os_sigset old = 0;
+
+    sys_call4(SYS_rt_sigprocmask, SIG_BLOCK, &deferred, &old, sizeof old);
+    return old;
+}

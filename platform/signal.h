@@ -35,6 +35,9 @@ struct os_sigaction {
 os_sigset os_signals_block(void);
 void os_signals_restore(os_sigset mask);
 
+/* The same but for those that a thread brings upon itself, and SIGSYS, by which it is summoned: for the length of a lock. */
+os_sigset os_signals_defer(void);
+
 /* 0 or -errno. */
 int os_sigaction(int number, const struct os_sigaction *action, struct os_sigaction *old);
 /*

@@ -2,6 +2,7 @@
 #include "core/pager_fault.h"
 
 #include "core/log.h"
+#include "platform/file.h"
 #include "platform/thread.h"
 
 #include <errno.h>
@@ -294,6 +295,11 @@ static bool settle_error_locked(struct pager *pager, unsigned worker, page_numbe
         return true;
     }
     os_lock_release(&r->lock);
+    if (error == -EPERM || error == -EACCES || error == -ENOSYS) {
+        log_line(LOG_ERROR, "the system calls that bring memory in are refused: %e; the process ends rather than wait for ever "
+                 "(it has entered a sandbox that does not allow them: README, Limits)", -error);
+        os_abort();
+    }
     /* No frame; or, with segv, no mapping: pages that leave give theirs back. */
     if (error != -ENOMEM || reclaim_refill(r, worker) == 0)
         os_sleep_ms(RETRY_MS);

@@ -12,7 +12,8 @@
 #include <string.h>
 
 static const struct probe *const tables[] = {probes_alloc, probes_process, probes_kernel, probes_swap,
-                                             probes_calls, probes_signals, probes_table, probes_map, probes_crash};
+                                             probes_calls, probes_signals, probes_table, probes_map, probes_crash,
+                                             probes_children, probes_world, probes_advice, probes_confined};
 
 void die(const char *file, int line, const char *what)
 {

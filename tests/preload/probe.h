@@ -21,6 +21,10 @@ extern const struct probe probes_signals[];
 extern const struct probe probes_table[];
 extern const struct probe probes_map[];
 extern const struct probe probes_crash[];
+extern const struct probe probes_children[];
+extern const struct probe probes_world[];
+extern const struct probe probes_advice[];
+extern const struct probe probes_confined[];
 
 void die(const char *file, int line, const char *what);
 #define CHECK(condition) ((condition) ? (void)0 : die(__FILE__, __LINE__, #condition))

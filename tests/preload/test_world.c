@@ -1,0 +1,156 @@
+/*
+ * test_world.c - where the world around the program has not enough for paging: descriptors, memory, rights. It may end
+ * with a line that says so, and the limit may yield; never with a wrong byte, and never without an end.
+ *
+ * From the environment: GHOSTMEM_LIB and GHOSTMEM_TEST_BIN.
+ */
+#include "tests/preload/outcome.h"
+
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+TestSuite(world, .init = make_dir, .fini = remove_dir);
+
+static const char *const backends[] = {"signal", "segv", "thread"};
+static const char *const limits[][2] = {{"5", "1"}, {"64", "4"}, {"1024", "16"}};
+#define N_BACKENDS (sizeof backends / sizeof backends[0])
+#define N_LIMITS (sizeof limits / sizeof limits[0])
+
+static void run_in_world(const char *probe, size_t backend, size_t limit, const char *more, struct outcome *outcome)
+{
+    char faults[64];
+    char pages[64];
+    const char *settings[6] = {faults, pages, more};
+
+    snprintf(faults, sizeof faults, "GHOSTMEM_FAULTS=%s", backends[backend]);
+    snprintf(pages, sizeof pages, "GHOSTMEM_MAX_PAGES=%s", limits[limit][0]);
+    run_probe(probe, limits[limit][1], NULL, settings, required("GHOSTMEM_LIB"), outcome);
+}
+
+static bool is_about_the_report(const char *line)
+{
+    return strncmp(line, "ghostmem: GHOSTMEM_STATS=", strlen("ghostmem: GHOSTMEM_STATS=")) == 0;
+}
+
+/* Every line is ours. Returns how many there are, but for a report that cannot be written where the test wants it. */
+static size_t count_lines(const char *name, const char *errors)
+{
+    size_t n = 0;
+
+    for (const char *at = errors; *at != '\0'; at = strchr(at, '\n') + 1) {
+        cr_assert(strncmp(at, "ghostmem: ", strlen("ghostmem: ")) == 0 && strchr(at, '\n') != NULL, "%s: %s", name, errors);
+        n += !is_about_the_report(at);
+    }
+    return n;
+}
+
+static void lines_are_few(const char *name, const char *errors, size_t most)
+{
+    cr_assert_leq(count_lines(name, errors), most, "%s: %s", name, errors);
+}
+
+static void ends_well(const char *probe, size_t most_lines)
+{
+    for (size_t b = 0; b < N_BACKENDS; b++)
+        for (size_t l = 0; l < N_LIMITS; l++) {
+            struct outcome outcome;
+
+            run_in_world(probe, b, l, NULL, &outcome);
+            cr_assert_eq(outcome.status, 0, "%s, %s, %s pages: status %#x, %s", probe, backends[b], limits[l][0],
+                         (unsigned)outcome.status, outcome.errors);
+            cr_assert_str_eq(outcome.output, "ok\n", "%s, %s", probe, backends[b]);
+            lines_are_few(probe, outcome.errors, most_lines);
+        }
+}
+
+Test(world, descriptors_that_run_out_are_one_line_at_the_most)
+{
+    ends_well("no_descriptors_before_paging_starts", 1);
+    ends_well("no_descriptors_once_paging_runs", 1);
+    ends_well("descriptors_are_used_up_before_paging_starts", 1);
+    ends_well("descriptors_are_used_up_once_paging_runs", 1);
+}
+
+/* Six children, each of which may be without a limit, and says so. */
+Test(world, forks_with_little_memory_left_lose_nothing)
+{
+    ends_well("forks_with_little_address_space_left", 6);
+    ends_well("forks_with_little_data_left", 6);
+}
+
+Test(world, child_that_may_no_longer_watch_its_memory_has_all_of_it)
+{
+    if (getuid() != 0)
+        cr_skip_test("only root can become another user, or have another root directory");
+    ends_well("user_changes", 1);
+    ends_well("root_directory_is_empty", 1);
+}
+
+/* The right result; or an end that says why; or, where the sandbox kills, the end that it has for its own. */
+static void ends_in_a_sandbox(const char *wish, size_t b, size_t l)
+{
+    char setting[64];
+    bool kills = strstr(wish, "kill") != NULL || strstr(wish, "trap") != NULL;
+    struct outcome outcome;
+    bool ended;
+
+    snprintf(setting, sizeof setting, "PROBE_SANDBOX=%s", wish);
+    run_in_world("enters_a_sandbox", b, l, setting, &outcome);
+    lines_are_few(wish, outcome.errors, 1);
+    if (outcome.status == 0) {
+        cr_assert_str_eq(outcome.output, "ok\n", "%s, %s", wish, backends[b]);
+        return;
+    }
+    cr_assert_str_eq(outcome.output, "");
+    ended = (WIFEXITED(outcome.status) && WEXITSTATUS(outcome.status) == 128 + SIGABRT) ||
+            (WIFSIGNALED(outcome.status) && WTERMSIG(outcome.status) == (kills ? SIGSYS : SIGABRT));
+    cr_assert(ended, "%s, %s: status %#x, %s", wish, backends[b], (unsigned)outcome.status, outcome.errors);
+    if (!kills && !(strcmp(backends[b], "thread") == 0 && strstr(wish, "all") != NULL))
+        cr_assert_eq(count_lines(wish, outcome.errors), 1, "%s, %s: %s", wish, backends[b], outcome.errors);
+}
+
+Test(world, sandbox_that_refuses_our_calls_is_never_a_wrong_byte_or_a_hang)
+{
+    static const char *const wishes[] = {"eperm",         "eperm all",     "eperm before", "eperm before all",
+                                         "enosys",        "enosys before", "trap",         "trap before",
+                                         "trap before all", "kill",        "kill before",  "kill before all"};
+
+    for (size_t i = 0; i < sizeof wishes / sizeof wishes[0]; i++)
+        for (size_t b = 0; b < N_BACKENDS; b++)
+            for (size_t l = 1; l < N_LIMITS; l++)
+                ends_in_a_sandbox(wishes[i], b, l);
+}
+
+/* Before its limit is passed it makes no call that plain malloc does not make. */
+Test(world, program_that_fits_needs_nothing_more_in_its_sandbox)
+{
+    const char *settings[6] = {"GHOSTMEM_MAX_PAGES=100000", "PROBE_SANDBOX=kill", "GHOSTMEM_STATS=0"};
+    struct outcome outcome;
+
+    run_probe("enters_a_sandbox", "8", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert_eq(outcome.status, 0, "status %#x", (unsigned)outcome.status);
+    cr_assert_str_eq(outcome.output, "ok\n");
+    cr_assert_str_eq(outcome.errors, "");
+}
+
+/* Once for each of the three programs that read it. */
+Test(world, programs_of_a_tree_each_complain_once)
+{
+    const char *line = "ghostmem: GHOSTMEM_RECLAIM=never: not understood";
+    const char *settings[6] = {"GHOSTMEM_MAX_PAGES=64", "GHOSTMEM_RECLAIM=never"};
+    const char *at;
+    struct outcome outcome;
+    size_t n = 0;
+
+    run_probe("runs_itself_again", "4", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert_eq(outcome.status, 0, "%s", outcome.errors);
+    cr_assert_str_eq(outcome.output, "ok\nok\n");
+    for (at = outcome.errors; (at = strstr(at, line)) != NULL; at += strlen(line))
+        n++;
+    cr_assert_eq(n, 3, "%s", outcome.errors);
+    lines_are_few("runs_itself_again", outcome.errors, 3);
+}

@@ -68,7 +68,9 @@ build/inject/libghostmem.so: $(SOURCES) $(wildcard platform/*.h core/*.h interpo
 # ---- programs under LD_PRELOAD: ours, and real ones ----
 
 TEST_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) -g -O1
-HELPERS = build/tests/blocks build/tests/ballast.so build/tests/probe build/tests/helper_fill build/tests/helper_atomics build/tests/helper_redis build/tests/helper_memcached build/tests/helper_refuse
+ALLOCATORS = $(addprefix build/tests/helper_with_,jemalloc mimalloc tcmalloc its_own)
+HELPERS = build/tests/probe build/tests/helper_fill build/tests/helper_atomics build/tests/helper_redis build/tests/helper_memcached build/tests/helper_refuse \
+          build/tests/blocks build/tests/ballast.so $(ALLOCATORS)
 
 # The compiler must neither see through the misuse nor drop the calls that are under test.
 build/tests/probe: $(wildcard tests/preload/probe*.[ch]) tests/preload/crash.h
@@ -78,6 +80,14 @@ build/tests/probe: $(wildcard tests/preload/probe*.[ch]) tests/preload/crash.h
 build/tests/helper_refuse: tests/preload/helper_refuse.c
 	@mkdir -p $(@D)
 	$(CC) $(TEST_CFLAGS) -o $@ $<
+
+build/tests/helper_with_jemalloc: LINKED = -l:libjemalloc.so.2
+build/tests/helper_with_mimalloc: LINKED = -DNAME_OF_ITS_OWN=mi_malloc -l:libmimalloc.so.2
+build/tests/helper_with_tcmalloc: LINKED = -DNAME_OF_ITS_OWN=tc_malloc -l:libtcmalloc_minimal.so.4
+build/tests/helper_with_its_own: LINKED = -DOWN_MALLOC
+$(ALLOCATORS): tests/preload/helper_allocator.c
+	@mkdir -p $(@D)
+	$(CC) $(TEST_CFLAGS) -fno-builtin -o $@ $< -Wl,--no-as-needed $(LINKED) -lpthread
 
 build/tests/helper_redis build/tests/helper_memcached: build/tests/helper_%: tests/programs/helper_%.c tests/programs/client.c tests/programs/client.h
 	@mkdir -p $(@D)
@@ -110,7 +120,8 @@ build/tests/programs: $(PROGRAM_SOURCES) $(wildcard tests/programs/*.h)
 BUILD_PACKAGES = gcc libc6-dev liblz4-dev libsodium-dev libxxhash-dev
 TEST_PACKAGES = $(BUILD_PACKAGES) libcriterion-dev libasan8 libubsan1 libtsan2 util-linux python3 python3-numpy \
                 xz-utils zstd sqlite3 git perl gawk coreutils procps redis-tools libpython3.11-testsuite \
-                memcached postgresql-15 stress-ng gdb
+                memcached postgresql-15 stress-ng gdb libjemalloc2 libmimalloc2.0 \
+                libtcmalloc-minimal4
 SOAK_PACKAGES = $(TEST_PACKAGES) memtester stressapptest glibc-source
 BENCH_PACKAGES = $(BUILD_PACKAGES) python3 xz-utils util-linux redis-tools
 

@@ -137,6 +137,28 @@ Test(world, program_that_fits_needs_nothing_more_in_its_sandbox)
     cr_assert_str_eq(outcome.errors, "");
 }
 
+/* Small blocks are the allocator's, large ones ours; where malloc is the program's own, all are the program's. */
+Test(world, programs_with_another_allocator_get_what_they_gave)
+{
+    static const char *const programs[] = {"helper_with_jemalloc", "helper_with_mimalloc", "helper_with_tcmalloc",
+                                           "helper_with_its_own"};
+
+    for (size_t i = 0; i < sizeof programs / sizeof programs[0]; i++)
+        for (size_t b = 0; b < N_BACKENDS; b++)
+            for (size_t l = 1; l < N_LIMITS; l++) {
+                struct outcome outcome;
+
+                run_by = programs[i];
+                run_in_world("", b, l, NULL, &outcome);
+                cr_assert_eq(outcome.status, 0, "%s, %s: status %#x, %s", programs[i], backends[b],
+                             (unsigned)outcome.status, outcome.errors);
+                cr_assert_str_eq(outcome.output, "ok\n", "%s, %s", programs[i], backends[b]);
+                cr_assert_str_eq(outcome.errors, "", "%s, %s", programs[i], backends[b]);
+                cr_assert(says(outcome.stats, "engaged", i < 3 ? "true" : "false"), "%s, %s: %s", programs[i], backends[b],
+                          outcome.stats);
+            }
+}
+
 /* Once for each of the three programs that read it. */
 Test(world, programs_of_a_tree_each_complain_once)
 {

@@ -125,6 +125,25 @@ Test(world, sandbox_that_refuses_our_calls_is_never_a_wrong_byte_or_a_hang)
                 ends_in_a_sandbox(wishes[i], b, l);
 }
 
+/* README, Limits, has the list. */
+Test(world, sandbox_that_allows_what_paging_needs_is_no_obstacle)
+{
+    static const char *const wishes[] = {"PROBE_SANDBOX=kill before all paging", "PROBE_SANDBOX=kill all paging start"};
+
+    for (size_t i = 0; i < sizeof wishes / sizeof wishes[0]; i++)
+        for (size_t b = 0; b < N_BACKENDS; b++)
+            for (size_t l = 1; l < N_LIMITS; l++) {
+                struct outcome outcome;
+
+                run_in_world("enters_a_sandbox", b, l, wishes[i], &outcome);
+                cr_assert_eq(outcome.status, 0, "%s, %s: status %#x, %s", wishes[i], backends[b], (unsigned)outcome.status,
+                             outcome.errors);
+                cr_assert_str_eq(outcome.output, "ok\n", "%s, %s", wishes[i], backends[b]);
+                cr_assert_str_eq(outcome.errors, "", "%s, %s", wishes[i], backends[b]);
+                cr_assert(says(outcome.stats, "engaged", "true"), "%s, %s: %s", wishes[i], backends[b], outcome.stats);
+            }
+}
+
 /* Before its limit is passed it makes no call that plain malloc does not make. */
 Test(world, program_that_fits_needs_nothing_more_in_its_sandbox)
 {

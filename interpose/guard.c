@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -239,6 +240,15 @@ static bool answer_if(const struct guard_call *call, bool done, const long *resu
     return done;
 }
 
+/*
+ * Swap files are opened by whoever needs one first and used by every thread, so all need the table that they are in. A
+ * child of vfork() has its own anyhow.
+ */
+static bool needs_one_table(void)
+{
+    return ghost.config.swap != NULL && os_process_id() == ghost.process;
+}
+
 /* True: the call is over, or on its way by other means. */
 static bool see_to(struct guard_thread *self, struct guard_call *call)
 {
@@ -311,9 +321,22 @@ static bool see_to(struct guard_thread *self, struct guard_call *call)
             break;
         guard_return(call, -EBUSY);
         return true;
+    case SYS_unshare:
+        if ((call->args[0] & CLONE_FILES) == 0 || !needs_one_table())
+            break;
+        if (guard_is_alone(self)) { /* it shares with threads of ours alone */
+            context->uc_mcontext.gregs[REG_RDI] &= ~(greg_t)CLONE_FILES;
+            break;
+        }
+        guard_return(call, -ENOMEM);
+        return true;
     case SYS_close_range:
-        if ((call->args[2] & 2) != 0) /* CLOSE_RANGE_UNSHARE: the others keep theirs */
-            (void)sys_call1(SYS_unshare, 0x400 /* CLONE_FILES */);
+        if ((call->args[2] & 2) != 0 && needs_one_table() && !guard_is_alone(self)) {
+            guard_return(call, -ENOMEM);
+            return true;
+        }
+        if ((call->args[2] & 2) != 0 && !needs_one_table()) /* CLOSE_RANGE_UNSHARE: the others keep theirs */
+            (void)sys_call1(SYS_unshare, CLONE_FILES);
         guard_return(call, close_range_around((unsigned)call->args[0], (unsigned)call->args[1],
                                               (unsigned)call->args[2] & ~2u));
         return true;

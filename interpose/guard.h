@@ -121,6 +121,9 @@ int guard_arm_others(void);
 /* A SIGSYS that was sent: is it the one by which a thread is brought in? */
 bool guard_is_summons(const siginfo_t *info, ucontext_t *context);
 
+/* Is it the only thread of the program? */
+bool guard_is_alone(const struct guard_thread *self);
+
 /* clone(2) and the like. */
 void guard_clone(struct guard_thread *self, struct guard_call *call);
 

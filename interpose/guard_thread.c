@@ -97,6 +97,21 @@ static bool is_known(uint32_t id)
     return false;
 }
 
+bool guard_is_alone(const struct guard_thread *self)
+{
+    for (size_t i = 0; i < MAX_THREADS; i++) {
+        const struct guard_thread *t = atomic_load(&threads[i]);
+        uint32_t id;
+
+        if (t == NULL)
+            return true;
+        id = atomic_load(&t->id);
+        if (t != self && id != 0 && (id == CLAIMED || !is_gone(id)))
+            return false;
+    }
+    return true;
+}
+
 /* What the kernel reads and writes without a system call: rseq, robust lists, the word that ends a join. */
 static void hold_control_block(struct guard_thread *t, uintptr_t block)
 {

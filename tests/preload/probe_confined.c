@@ -255,6 +255,8 @@ static void process_shares_less(size_t bytes)
     CHECK(unshare(CLONE_FILES) == 0);
     CHECK(unshare(CLONE_SYSVSEM) == 0);
     both_sides_go_on(p, bytes);
+    CHECK(syscall(SYS_close_range, 900, 901, 2 /* CLOSE_RANGE_UNSHARE */) == 0);
+    both_sides_go_on(p, bytes);
 }
 
 /* Nothing is to be found there: no /proc, no /dev. Root alone may. */

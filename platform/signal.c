@@ -3,6 +3,8 @@
 
 #include "platform/sys.h"
 
+#include <errno.h>
+
 os_sigset os_signals_block(void)
 {
     os_sigset all = ~(os_sigset)0;
@@ -14,7 +16,11 @@ os_sigset os_signals_block(void)
 
 void os_signals_restore(os_sigset mask)
 {
-    sys_call4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, sizeof mask);
+    volatile os_sigset set;
+
+    do {
+        set = mask;
+    } while (sys_call4(SYS_rt_sigprocmask, SIG_SETMASK, &set, 0, sizeof set) == -EFAULT);
 }
 
 int os_sigaction(int number, const struct os_sigaction *action, struct os_sigaction *old)
@@ -76,8 +82,14 @@ os_sigset os_signals_defer(void)
 {
     const os_sigset deferred = ~(os_signal_bit(SIGSYS) | os_signal_bit(SIGSEGV) | os_signal_bit(SIGBUS) |
                                  os_signal_bit(SIGFPE) | os_signal_bit(SIGILL) | os_signal_bit(SIGTRAP));
-    os_sigset old = 0;
+    volatile os_sigset set;
+    volatile os_sigset old;
+    long result;
 
-    sys_call4(SYS_rt_sigprocmask, SIG_BLOCK, &deferred, &old, sizeof old);
+    do { /* the stack may be memory of ours, and leave between a store and the call */
+        set = deferred;
+        old = 0;
+        result = sys_call4(SYS_rt_sigprocmask, SIG_BLOCK, &set, &old, sizeof old);
+    } while (result == -EFAULT);
     return old;
 }

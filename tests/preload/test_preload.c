@@ -122,7 +122,6 @@ static const char *const probes[] = {
     "lives_in_1_gib_of_data",
     "lives_in_256_mib_of_data",
     "runs_itself_again",
-    "process_may_not_be_looked_at",
     "process_shares_less",
 };
 /* Without root's rights there is nothing to show for these. */

@@ -33,20 +33,21 @@ static bool is_gone(uint32_t id)
 
 #define CLAIMED UINT32_MAX
 
+/*
+ * A record as new. Its claim stands meanwhile, because others look for one that is nobody's; and its holds stay in the list that
+ * others walk.
+ */
 static void reset(struct guard_thread *t)
 {
+    const size_t behind_id = offsetof(struct guard_thread, id) + sizeof t->id;
     unsigned char *stack = t->stack;
-    struct hold hold = t->hold;
-    struct hold lasting = t->lasting;
 
-    hold_end(&t->hold);
-    hold_end(&t->lasting);
-    *t = (struct guard_thread){.id = CLAIMED, .stack = stack, .own_stack = {.ss_flags = SS_DISABLE}};
-    t->stub.active = &t->hold.active;
-    t->hold.listed = hold.listed;
-    t->hold.next = hold.next;
-    t->lasting.listed = lasting.listed;
-    t->lasting.next = lasting.next;
+    hold_clear(&t->hold);
+    hold_clear(&t->lasting);
+    memset((unsigned char *)t + behind_id, 0, sizeof *t - behind_id);
+    t->stack = stack;
+    t->own_stack.ss_flags = SS_DISABLE;
+    t->stub = (struct os_stub){.active = &t->hold.active};
 }
 
 /* A record that nobody else uses, claimed. NULL: no memory, or too many threads. */
@@ -63,6 +64,7 @@ static struct guard_thread *record_new(void)
                 return NULL;
             t = (struct guard_thread *)(void *)((unsigned char *)memory + STACK_BYTES);
             t->stack = memory;
+            atomic_store(&t->id, CLAIMED);
             reset(t);
             for (; i < MAX_THREADS; i++) {
                 struct guard_thread *none = NULL;

@@ -234,7 +234,51 @@ static void small_stacks_fault_deeply(size_t bytes)
     check(share.p, bytes, 1);
 }
 
+/* ---- threads made by several threads at once ---- */
+
+enum { MAKERS = 4, MADE = 4, ROUNDS = 400 };
+
+static void *end_at_once(void *arg)
+{
+    pthread_barrier_wait(arg);
+    return arg;
+}
+
+static void *make_threads(void *arg)
+{
+    pthread_barrier_t barrier;
+    pthread_t made[MADE];
+
+    for (int round = 0; round < ROUNDS; round++) {
+        pthread_barrier_init(&barrier, NULL, MADE + 1);
+        for (int i = 0; i < MADE; i++)
+            CHECK(pthread_create(&made[i], NULL, end_at_once, &barrier) == 0);
+        pthread_barrier_wait(&barrier);
+        for (int i = 0; i < MADE; i++) {
+            void *result = NULL;
+
+            CHECK(pthread_join(made[i], &result) == 0 && result == &barrier);
+        }
+        pthread_barrier_destroy(&barrier);
+    }
+    return arg;
+}
+
+static void threads_are_made_by_several_at_once(size_t bytes)
+{
+    char *p = filled(bytes, 1);
+    pthread_t makers[MAKERS];
+
+    for (int i = 0; i < MAKERS; i++)
+        CHECK(pthread_create(&makers[i], NULL, make_threads, NULL) == 0);
+    for (int i = 0; i < MAKERS; i++)
+        CHECK(pthread_join(makers[i], NULL) == 0);
+    check(p, bytes, 1);
+    free(p);
+}
+
 const struct probe probes_world[] = {
+    {"threads_are_made_by_several_at_once", threads_are_made_by_several_at_once},
     {"no_descriptors_before_paging_starts", no_descriptors_before_paging_starts},
     {"no_descriptors_once_paging_runs", no_descriptors_once_paging_runs},
     {"descriptors_are_used_up_before_paging_starts", descriptors_are_used_up_before_paging_starts},

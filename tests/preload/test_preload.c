@@ -179,8 +179,8 @@ ParameterizedTest(struct trial *trial, preload, probe_ends_as_it_does_without)
     cr_assert(WIFEXITED(plain.status) && WEXITSTATUS(plain.status) == 0, "%s without: %s", trial->probe, plain.errors);
     cr_assert_eq(ghost.status, plain.status, "%s at %s pages: status %#x, %s", trial->probe, trial->limit,
                  (unsigned)ghost.status, ghost.errors);
-    cr_assert_str_eq(ghost.output, plain.output, "%s at %s pages", trial->probe, trial->limit);
-    cr_assert_str_eq(ghost.errors, "", "%s at %s pages", trial->probe, trial->limit);
+    cr_assert_str_eq(ghost.output, plain.output, "%s at %s pages: it says %s", trial->probe, trial->limit, ghost.output);
+    cr_assert_str_eq(ghost.errors, "", "%s at %s pages: %s", trial->probe, trial->limit, ghost.errors);
     cr_assert_neq(ghost.stats[0], '\0', "%s at %s pages: no report", trial->probe, trial->limit);
 }
 

@@ -7,7 +7,7 @@ set -u
 
 into=$1
 source=$(find /usr/src/glibc -name 'glibc-*.tar.xz' 2>/dev/null | head -n 1)
-TESTS="tst-calloc tst-free-errno tst-malloc tst-memalign tst-obstack tst-posix_memalign tst-pvalloc tst-realloc tst-reallocarray tst-valloc"
+TESTS="tst-calloc tst-free-errno tst-malloc tst-malloc-fork-deadlock tst-malloc-thread-exit tst-malloc-too-large tst-mallocfork tst-memalign tst-obstack tst-posix_memalign tst-pvalloc tst-realloc tst-reallocarray tst-valloc"
 [ -n "$source" ] || exit 0
 work=$(mktemp -d /tmp/ghostmem-glibc.XXXXXX)
 trap 'rm -rf "$work"' EXIT

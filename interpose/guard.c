@@ -194,21 +194,28 @@ static void replace_select_mask(struct guard_thread *self, const struct guard_ca
     set_argument(call, 5, (uintptr_t)&self->masked);
 }
 
-/* Back from a handler that was started before we came: its frame knows nothing of our alternate stack. */
+/*
+ * Back from a handler. Its frame says which of the hidden signals were blocked before, and which stack the program had set; the
+ * kernel gets ours. A frame that has our stack has been here before, and was interrupted by a signal.
+ */
 static void fix_frame(struct guard_thread *self, ucontext_t *context)
 {
     ucontext_t *frame = (void *)stack_pointer(context);
     stack_t ours = context->uc_stack;
+    os_sigset visible;
     os_sigset mask;
+    stack_t stack;
 
-    if (guard_copy(&self->own_stack, &frame->uc_stack, sizeof self->own_stack) != 0 ||
-        guard_copy(&frame->uc_stack, &ours, sizeof ours) != 0)
+    if (guard_copy(&stack, &frame->uc_stack, sizeof stack) != 0 || stack.ss_sp == ours.ss_sp ||
+        guard_copy(&mask, &frame->uc_sigmask, sizeof mask) != 0)
         return;
+    visible = mask & ~GUARD_HIDDEN;
+    if (guard_copy(&frame->uc_stack, &ours, sizeof ours) != 0 || guard_copy(&frame->uc_sigmask, &visible, sizeof visible) != 0)
+        return;
+    self->own_stack = stack;
     self->own_stack.ss_flags &= ~SS_ONSTACK;
-    if (guard_copy(&mask, &frame->uc_sigmask, sizeof mask) != 0)
-        return;
-    mask &= ~GUARD_HIDDEN;
-    (void)guard_copy(&frame->uc_sigmask, &mask, sizeof mask);
+    self->blocked = mask & GUARD_HIDDEN;
+    guard_send_pending(self);
 }
 
 /* All but our descriptors. Source: close_range(2). */

@@ -105,6 +105,9 @@ void guard_take_signals(void (*trap)(int, siginfo_t *, void *), void (*fault)(in
 /* A hidden signal that is not ours to deal with. */
 void guard_pass_on(int number, siginfo_t *info, ucontext_t *context);
 
+/* Hidden signals that were sent while they were blocked, and are not any more. In a trap's handler. */
+void guard_send_pending(struct guard_thread *self);
+
 /* rt_sigaction(2), rt_sigprocmask(2), sigaltstack(2) of the program. Results or -errno. */
 long guard_sigaction(const unsigned long *args);
 long guard_sigprocmask(struct guard_thread *self, const unsigned long *args, os_sigset *mask);

@@ -82,6 +82,27 @@ static bool is_on(const stack_t *stack, uintptr_t pointer)
     return (stack->ss_flags & SS_DISABLE) == 0 && pointer - (uintptr_t)stack->ss_sp < stack->ss_size;
 }
 
+/*
+ * The hidden signals that are blocked while the handler runs. What was blocked before stands in its frame, and its return brings
+ * it back: where there is any, the return must be seen, so it is made by the program's libc.
+ */
+static uintptr_t block_hidden(struct guard_thread *self, int number, const struct os_sigaction *action, ucontext_t *frame)
+{
+    os_sigset blocked = action->mask | ((action->flags & SA_NODEFER) != 0 ? 0 : os_signal_bit(number));
+    os_sigset before;
+
+    blocked = self->blocked | (blocked & GUARD_HIDDEN);
+    /* uc_stack stays ours: rt_sigreturn(2) would set the kernel's alternate stack to it. */
+    if (blocked == 0 || (action->flags & OS_SA_RESTORER) == 0)
+        return (uintptr_t)os_signal_return;
+    memcpy(&before, &frame->uc_sigmask, sizeof before);
+    before |= self->blocked;
+    memcpy(&frame->uc_sigmask, &before, sizeof before);
+    frame->uc_stack = self->own_stack;
+    self->blocked = blocked;
+    return (uintptr_t)action->restorer;
+}
+
 /* The program goes on in its handler when ours returns. */
 static void deliver(int number, const siginfo_t *info, ucontext_t *context, const struct os_sigaction *action)
 {
@@ -109,10 +130,9 @@ static void deliver(int number, const siginfo_t *info, ucontext_t *context, cons
 
     memcpy(&mask, &context->uc_sigmask, sizeof mask);
     memcpy(&copy, context, UCONTEXT_BYTES);
-    /* uc_stack stays ours: rt_sigreturn(2) would set the kernel's alternate stack to it. */
     if (fp != NULL)
         copy.uc_mcontext.fpregs = (fpregset_t)(void *)fp_at;
-    frame.restorer = (uintptr_t)os_signal_return;
+    frame.restorer = block_hidden(self, number, action, &copy);
     memcpy(frame.context, &copy, UCONTEXT_BYTES);
     frame.info = *info;
     if ((fp != NULL && guard_copy((void *)fp_at, fp, fp_bytes(fp)) != 0) ||
@@ -180,14 +200,16 @@ static void on_signal(int number, siginfo_t *info, void *context)
 void guard_pass_on(int number, siginfo_t *info, ucontext_t *context)
 {
     struct guard_thread *self = guard_self();
+    bool blocked = self != NULL && (self->blocked & os_signal_bit(number)) != 0;
     bool sent = info->si_code <= 0;
     struct os_sigaction action;
 
-    if (sent && self != NULL && (self->blocked & os_signal_bit(number)) != 0) {
+    if (sent && blocked) {
         self->pending |= os_signal_bit(number);
         return;
     }
-    action = action_of(number);
+    /* What a thread does itself cannot be put off: the kernel ends the program. */
+    action = blocked ? (struct os_sigaction){0} : action_of(number);
     if (is_handler(&action) && self != NULL) {
         deliver(number, info, context, &action);
         return;
@@ -260,7 +282,7 @@ long guard_sigaction(const unsigned long *args)
 }
 
 /* They arrive when the trap's handler returns: nothing of the program's runs on our stack. */
-static void send_pending(struct guard_thread *self)
+void guard_send_pending(struct guard_thread *self)
 {
     if ((self->pending & ~self->blocked) == 0)
         return;
@@ -302,7 +324,7 @@ long guard_sigprocmask(struct guard_thread *self, const unsigned long *args, os_
         return -EFAULT;
     *mask = now & ~GUARD_HIDDEN;
     self->blocked = now & GUARD_HIDDEN;
-    send_pending(self);
+    guard_send_pending(self);
     return 0;
 }
 

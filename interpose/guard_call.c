@@ -120,10 +120,22 @@ static const struct rule rules[][MAX_RULES] = {
 };
 #define N_RULED (sizeof rules / sizeof rules[0])
 
+/* A length may say more than there is (the events that poll might give): no buffer reaches beyond its block. */
+static page_number end_of_block(page_number first, page_number end)
+{
+    const struct pagetable *table = &ghost.pager.table;
+
+    for (page_number number = first; number + 1 < end && pager_is_engaged(&ghost.pager); number++)
+        if ((page_at(table, number)->flags & PAGE_FLAG_LAST) != 0)
+            return number + 1;
+    return end;
+}
+
 void guard_hold_range(struct hold *hold, uintptr_t start, size_t bytes)
 {
     const struct heap *heap = &ghost.heap;
     uintptr_t base = heap->base;
+    page_number first;
     uintptr_t end;
 
     if (bytes == 0 || __builtin_add_overflow(start, bytes, &end))
@@ -132,7 +144,8 @@ void guard_hold_range(struct hold *hold, uintptr_t start, size_t bytes)
         return;
     start = start > base ? start - base : 0;
     end = min_size(end - base, heap->committed * PAGE_BYTES);
-    hold_add(hold, (page_number)(start >> PAGE_SHIFT), (page_number)(round_up(end, PAGE_BYTES) >> PAGE_SHIFT));
+    first = (page_number)(start >> PAGE_SHIFT);
+    hold_add(hold, first, end_of_block(first, (page_number)(round_up(end, PAGE_BYTES) >> PAGE_SHIFT)));
 }
 
 static void hold_vector(struct hold *hold, uintptr_t at, size_t n)

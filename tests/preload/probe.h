@@ -20,6 +20,7 @@ extern const struct probe probes_calls[];
 extern const struct probe probes_signals[];
 extern const struct probe probes_table[];
 extern const struct probe probes_map[];
+extern const struct probe probes_share[];
 extern const struct probe probes_faults[];
 extern const struct probe probes_crash[];
 extern const struct probe probes_children[];

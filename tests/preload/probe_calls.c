@@ -458,60 +458,6 @@ static void direct_reads_while_others_evict(size_t bytes)
     close(fd);
 }
 
-/* ---- calls of several threads at once ---- */
-
-struct blocked_read {
-    pthread_t thread;
-    int pipe[2];
-    char *buffer;
-};
-
-/* Half of the 64 pages that the test allows, and more than a pipe of 64 KiB gives at once. */
-#define READ_BYTES ((size_t)128 << 10)
-
-static void *read_all_of_it(void *arg)
-{
-    const struct blocked_read *job = arg;
-    size_t done = 0;
-
-    while (done < READ_BYTES) {
-        ssize_t n = read(job->pipe[0], job->buffer + done, READ_BYTES - done);
-
-        CHECK(n > 0);
-        done += (size_t)n;
-    }
-    return arg;
-}
-
-static void blocked_reads_leave_room(size_t bytes)
-{
-    enum { N = 3 };
-    char *source = filled(READ_BYTES, 7);
-    struct blocked_read jobs[N];
-
-    for (int i = 0; i < N; i++) {
-        jobs[i].buffer = aligned_alloc(PAGE, SMALL);
-        memset(jobs[i].buffer, i, SMALL);
-        CHECK(pipe(jobs[i].pipe) == 0);
-    }
-    push_out(bytes);
-    for (int i = 0; i < N; i++)
-        CHECK(pthread_create(&jobs[i].thread, NULL, read_all_of_it, &jobs[i]) == 0);
-    usleep(20000);
-    push_out(bytes);
-    for (int i = 0; i < N; i++) {
-        CHECK(write(jobs[i].pipe[1], source, READ_BYTES / 2) == (ssize_t)READ_BYTES / 2);
-        push_out(bytes);
-        CHECK(write(jobs[i].pipe[1], source + READ_BYTES / 2, READ_BYTES / 2) == (ssize_t)READ_BYTES / 2);
-        CHECK(pthread_join(jobs[i].thread, NULL) == 0);
-        check(jobs[i].buffer, READ_BYTES, 7);
-        CHECK(jobs[i].buffer[READ_BYTES] == i);
-        close(jobs[i].pipe[0]);
-        close(jobs[i].pipe[1]);
-        free(jobs[i].buffer);
-    }
-}
-
 /* Refused or not, system calls go on as they were: with `signal` and `segv` their trap is this dispatch. */
 static void dispatch_stays_as_it_was(size_t bytes)
 {
@@ -527,7 +473,6 @@ static void dispatch_stays_as_it_was(size_t bytes)
 
 const struct probe probes_calls[] = {
     {"dispatch_stays_as_it_was", dispatch_stays_as_it_was},
-    {"blocked_reads_leave_room", blocked_reads_leave_room},
     {"calls_without_libc", calls_without_libc},
     {"vectors_and_messages", vectors_and_messages},
     {"large_transfers", large_transfers},

@@ -39,18 +39,28 @@ Test(backends, raw_forks_are_seen_by_the_signal_backend)
     cr_assert_str_eq(outcome.output, "ok\n", "%s", outcome.errors);
 }
 
-Test(backends, calls_of_several_threads_share_the_limit)
+static void keeps_the_limit(const char *probe)
 {
     static const char *const guarded[] = {"signal", "segv"};
 
     for (size_t i = 0; i < sizeof guarded / sizeof guarded[0]; i++) {
         struct outcome outcome;
 
-        run_with_backend("blocked_reads_leave_room", guarded[i], NULL, &outcome);
+        run_with_backend(probe, guarded[i], NULL, &outcome);
         cr_assert_str_eq(outcome.output, "ok\n", "%s", outcome.errors);
         cr_assert(says(outcome.stats, "engaged", "true"));
         cr_assert(says(outcome.stats, "limit_exceeded_pages_peak", "0"), "%s", outcome.stats);
     }
+}
+
+Test(backends, calls_of_several_threads_share_the_limit)
+{
+    keeps_the_limit("blocked_reads_leave_room");
+}
+
+Test(backends, buffer_ends_with_its_block)
+{
+    keeps_the_limit("length_says_more_than_there_is");
 }
 
 Test(backends, ordinary_user_gets_the_signal_backend)

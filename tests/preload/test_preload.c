@@ -67,6 +67,7 @@ static const char *const probes[] = {
     "keys_protect_ghost_memory",
     "threads_are_made_by_several_at_once",
     "faults_of_its_own_end_as_they_should",
+    "length_says_more_than_there_is",
     "locked_memory_is_freed_and_zeroed",
     "privileges_are_dropped_after_the_start",
     "mutex_in_frozen_memory",

@@ -9,6 +9,8 @@
 #ifndef GHOSTMEM_INTERPOSE_MEMORY_H
 #define GHOSTMEM_INTERPOSE_MEMORY_H
 
+#include "core/pagetable.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,12 +20,22 @@
  * to do. What mmap(2), munmap(2), mremap(2) and pkey_mprotect(2) do to ghost memory is done, and the pages are not paged any more
  * until their block is freed.
  */
+typedef bool memory_call(const unsigned long *args, long *result);
 bool memory_advise(const unsigned long *args, long *result);
 bool memory_protect(const unsigned long *args, long *result);
 bool memory_map(const unsigned long *args, long *result);
 bool memory_unmap(const unsigned long *args, long *result);
 bool memory_remap(const unsigned long *args, long *result);
 bool memory_protect_by_key(const unsigned long *args, long *result);
+
+/* Whole pages of ghost memory, at least one? Then which. */
+bool memory_is_ghost(uintptr_t addr, size_t bytes, page_number *first, size_t *n_pages);
+
+/* One of them as libc's entry point makes it: a handler of the program that interrupted us might fork. */
+bool memory_quietly(memory_call *call, const unsigned long *args, long *result);
+
+/* A result of a system call as libc gives it: -1 and errno. */
+long memory_answer(long result);
 
 /* A ghost block is freed or resized, as heap_free() and heap_resize(): what was said of it ends or moves with it. */
 void memory_free(void *p, const char *caller);

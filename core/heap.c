@@ -1,52 +1,15 @@
 /* heap.c - see heap.h. */
 #include "core/heap.h"
 #include "core/heap_bins.h"
+#include "core/heap_tags.h"
 
 #include "core/log.h"
-#include "platform/file.h"
 
 #include <errno.h>
 #include <string.h>
 
 /* Commit in steps: three system calls for each 64 MiB of blocks. */
 #define COMMIT_STEP_PAGES ((size_t)(64 * MIB / PAGE_BYTES))
-
-/*
- * A tag stands at the first page of every span, and at the last page of free ones, so that a freed block finds its
- * neighbours. 0 everywhere else.
- */
-enum tag_kind {
-    TAG_NONE,
-    TAG_USED,
-    TAG_FREE,
-    TAG_LEAVING, /* freed, its RAM is being returned; or it could not be, and the span is retired */
-};
-#define TAG_KIND_SHIFT 30
-
-static uint32_t make_tag(enum tag_kind kind, size_t n_pages)
-{
-    return (uint32_t)kind << TAG_KIND_SHIFT | (uint32_t)n_pages;
-}
-
-static enum tag_kind kind_of(uint32_t tag)
-{
-    return (enum tag_kind)(tag >> TAG_KIND_SHIFT);
-}
-
-static size_t pages_of(uint32_t tag)
-{
-    return tag & (((uint32_t)1 << TAG_KIND_SHIFT) - 1);
-}
-
-static void *address_of(const struct heap *heap, page_number number)
-{
-    return (void *)(heap->base + ((uintptr_t)number << PAGE_SHIFT));
-}
-
-static page_number number_of(const struct heap *heap, const void *p)
-{
-    return (page_number)(((uintptr_t)p - heap->base) >> PAGE_SHIFT);
-}
 
 static void set_tag(struct heap *heap, size_t number, uint32_t tag)
 {
@@ -285,28 +248,6 @@ void *heap_allocate(struct heap *heap, size_t bytes, size_t alignment)
 
 /* ---- what a pointer is ---- */
 
-/* @p is in our range and not a live block's start: say what it is. The walk is long, but it is the last one. */
-_Noreturn static void die_of_pointer(struct heap *heap, const void *p, const char *caller)
-{
-    page_number number = number_of(heap, p);
-
-    for (size_t i = 0; i < heap->top; i += pages_of(heap->tags[i])) {
-        uint32_t tag = heap->tags[i];
-        void *block = address_of(heap, (page_number)i);
-
-        if (number >= i + pages_of(tag))
-            continue;
-        if (kind_of(tag) == TAG_USED)
-            log_line(LOG_ERROR, "%s(%p): invalid pointer: %z bytes inside the block %p of %z bytes", caller, p,
-                     (size_t)((uintptr_t)p - (uintptr_t)block), block, pages_of(tag) * PAGE_BYTES);
-        else
-            log_line(LOG_ERROR, "%s(%p): double free: the block at this address was freed before", caller, p);
-        os_abort();
-    }
-    log_line(LOG_ERROR, "%s(%p): double free or invalid pointer: no block at this address", caller, p);
-    os_abort();
-}
-
 /* Pages of the live block at @p. */
 static size_t block_pages_locked(struct heap *heap, const void *p, const char *caller)
 {
@@ -314,7 +255,7 @@ static size_t block_pages_locked(struct heap *heap, const void *p, const char *c
     bool aligned = ((uintptr_t)p & (PAGE_BYTES - 1)) == 0;
 
     if (!aligned || number >= heap->top || kind_of(heap->tags[number]) != TAG_USED)
-        die_of_pointer(heap, p, caller);
+        heap_die_of_pointer(heap, p, caller);
     return pages_of(heap->tags[number]);
 }
 
@@ -457,15 +398,6 @@ void *heap_resize(struct heap *heap, void *p, size_t bytes, const char *caller)
 
 /* ---- memory calls of the program ---- */
 
-/* Do the pages lie within one live block? The walk is long, but such calls are rare. */
-static bool in_one_block_locked(const struct heap *heap, page_number first, size_t n_pages)
-{
-    for (size_t i = 0; i < heap->top; i += pages_of(heap->tags[i]))
-        if (first < i + pages_of(heap->tags[i]))
-            return first >= i && kind_of(heap->tags[i]) == TAG_USED && first + n_pages <= i + pages_of(heap->tags[i]);
-    return false;
-}
-
 long heap_cede(struct heap *heap, uintptr_t addr, size_t bytes, bool keep, pager_call *call, void *arg)
 {
     page_number first = number_of(heap, (const void *)addr);
@@ -473,7 +405,7 @@ long heap_cede(struct heap *heap, uintptr_t addr, size_t bytes, bool keep, pager
     long result = -EINVAL;
 
     os_lock_take(&heap->lock);
-    if (in_one_block_locked(heap, first, n_pages))
+    if (heap_in_one_block(heap, first, n_pages))
         result = pager_cede(heap->pager, first, n_pages, keep, call, arg);
     os_lock_release(&heap->lock);
     return result;

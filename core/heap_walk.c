@@ -1,0 +1,34 @@
+/* heap_walk.c - questions that take a walk over all spans. See heap_tags.h. */
+#include "core/heap_tags.h"
+
+#include "core/log.h"
+#include "platform/file.h"
+
+_Noreturn void heap_die_of_pointer(struct heap *heap, const void *p, const char *caller)
+{
+    page_number number = number_of(heap, p);
+
+    for (size_t i = 0; i < heap->top; i += pages_of(heap->tags[i])) {
+        uint32_t tag = heap->tags[i];
+        void *block = address_of(heap, (page_number)i);
+
+        if (number >= i + pages_of(tag))
+            continue;
+        if (kind_of(tag) == TAG_USED)
+            log_line(LOG_ERROR, "%s(%p): invalid pointer: %z bytes inside the block %p of %z bytes", caller, p,
+                     (size_t)((uintptr_t)p - (uintptr_t)block), block, pages_of(tag) * PAGE_BYTES);
+        else
+            log_line(LOG_ERROR, "%s(%p): double free: the block at this address was freed before", caller, p);
+        os_abort();
+    }
+    log_line(LOG_ERROR, "%s(%p): double free or invalid pointer: no block at this address", caller, p);
+    os_abort();
+}
+
+bool heap_in_one_block(const struct heap *heap, page_number first, size_t n_pages)
+{
+    for (size_t i = 0; i < heap->top; i += pages_of(heap->tags[i]))
+        if (first < i + pages_of(heap->tags[i]))
+            return first >= i && kind_of(heap->tags[i]) == TAG_USED && first + n_pages <= i + pages_of(heap->tags[i]);
+    return false;
+}

@@ -4,7 +4,7 @@
  * See pager.h. These run in threads of the program, which hold none of its memory's pages in transit but the ones that
  * they set so themselves.
  */
-#include "core/pager.h"
+#include "core/pager_fault.h"
 
 #include "platform/thread.h"
 
@@ -46,6 +46,19 @@ struct chunk {
     limbo_slot slots[CHUNK_SLOTS];
 };
 
+void pager_forget_image_locked(struct pager *pager, page_number number)
+{
+    struct writeback *wb = &pager->reclaim.writeback;
+    const struct page *page = page_at(&pager->table, number);
+
+    if (page_state(page) == PAGE_FROZEN) {
+        writeback_leave_locked(wb, number);
+        store_free(&pager->store, page->value);
+    } else if (page_state(page) == PAGE_SWAPPED) {
+        swap_release_locked(&wb->swap, page->value, page->next);
+    }
+}
+
 /* Forget one page. False: the chunk's list of slots is full. */
 static bool discard_page_locked(struct pager *pager, page_number number, struct chunk *chunk)
 {
@@ -72,11 +85,8 @@ static bool discard_page_locked(struct pager *pager, page_number number, struct 
         chunk->slots[chunk->n_slots++] = page->value;
         break;
     case PAGE_FROZEN:
-        writeback_leave_locked(&r->writeback, number);
-        store_free(&pager->store, page->value);
-        break;
     case PAGE_SWAPPED:
-        swap_release_locked(&r->writeback.swap, page->value, page->next);
+        pager_forget_image_locked(pager, number);
         break;
     case PAGE_LOST: /* its place may be poisoned */
         chunk->n_lost++;

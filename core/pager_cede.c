@@ -4,7 +4,7 @@
  * See pager.h. What is ceded is the kernel's and the program's: a fault there is none of ours, and it is not watched in a forked
  * child either. That lasts until the block is freed; then fresh memory takes the place of whatever is there.
  */
-#include "core/pager.h"
+#include "core/pager_fault.h"
 
 #include "core/log.h"
 
@@ -147,11 +147,8 @@ static void forget_locked(struct pager *pager, page_number number)
         reclaim_uncharge_locked(r, 1);
         break;
     case PAGE_FROZEN:
-        writeback_leave_locked(&r->writeback, number);
-        store_free(&pager->store, page->value);
-        break;
     case PAGE_SWAPPED:
-        swap_release_locked(&r->writeback.swap, page->value, page->next);
+        pager_forget_image_locked(pager, number);
         break;
     case PAGE_CEDED:
         return;

@@ -256,20 +256,6 @@ static size_t give_back_locked(struct pager *pager, page_number first, size_t n,
     return n_done;
 }
 
-/* The page is there in another form: its image is not needed. */
-static void forget_image_locked(struct pager *pager, page_number number)
-{
-    struct writeback *wb = &pager->reclaim.writeback;
-    const struct page *page = page_at(&pager->table, number);
-
-    if (page_state(page) == PAGE_FROZEN) {
-        writeback_leave_locked(wb, number);
-        store_free(&pager->store, page->value);
-    } else if (page_state(page) == PAGE_SWAPPED) {
-        swap_release_locked(&wb->swap, page->value, page->next);
-    }
-}
-
 /* The first page could not be brought in. Returns true when the fault is settled all the same. */
 static bool settle_error_locked(struct pager *pager, unsigned worker, page_number number, int error)
 {
@@ -278,7 +264,7 @@ static bool settle_error_locked(struct pager *pager, unsigned worker, page_numbe
     if (error == -EEXIST) {
         /* The program unmapped and mapped, or discarded, behind our back: what is there counts. */
         reclaim_note_change(r, number, "is there already");
-        forget_image_locked(pager, number);
+        pager_forget_image_locked(pager, number);
         if (page_state(page_at(&pager->table, number)) != PAGE_COOLED) {
             r->charged++;
             page_at(&pager->table, number)->value = 0;

@@ -1,5 +1,5 @@
 /*
- * pager_fault.h - what faults and holds have in common: a page comes in.
+ * pager_fault.h - what faults, holds and blocks have in common: a page comes in, an image goes.
  *
  * Calls, locks, memory: as pager.h, which this is a part of.
  */
@@ -7,6 +7,9 @@
 #define GHOSTMEM_CORE_PAGER_FAULT_H
 
 #include "core/pager.h"
+
+/* The page of a FROZEN or SWAPPED entry is not wanted any more, or there in another form: its image goes. */
+void pager_forget_image_locked(struct pager *pager, page_number number);
 
 /*
  * Bring in the page at @number, and what its thread's stream will want next. Returns false when the lock was dropped

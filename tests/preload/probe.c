@@ -7,9 +7,12 @@
 #include "tests/preload/probe.h"
 
 #include <stdint.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static const struct probe *const tables[] = {probes_alloc, probes_process, probes_kernel, probes_swap,
                                              probes_calls, probes_signals, probes_table, probes_map, probes_crash,
@@ -59,6 +62,31 @@ void *filled(size_t bytes, uint64_t salt)
     CHECK(block != NULL);
     fill(block, bytes, salt);
     return block;
+}
+
+void expect_success(pid_t child)
+{
+    int status;
+    pid_t ended;
+
+    CHECK(child > 0);
+    do {
+        ended = waitpid(child, &status, 0);
+    } while (ended == -1 && errno == EINTR);
+    CHECK(ended == child);
+    if (status != 0)
+        fprintf(stderr, "the child ended with wait status %#x\n", (unsigned)status);
+    CHECK(status == 0);
+}
+
+void use_and_end(char *p, size_t bytes, uint64_t salt)
+{
+    check(p, bytes, salt);
+    fill(p, bytes, salt + 1000);
+    check(p, bytes, salt + 1000);
+    free(p);
+    free(filled(bytes, 7));
+    _exit(0);
 }
 
 int main(int argc, char **argv)

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define PAGE ((size_t)4096)
 
@@ -36,5 +37,11 @@ void fill(void *block, size_t bytes, uint64_t salt);
 void check(const void *block, size_t bytes, uint64_t salt);
 void check_page(const void *block, size_t page, uint64_t salt);
 void *filled(size_t bytes, uint64_t salt);
+
+/* Waits for the child, which must end with status 0. */
+void expect_success(pid_t child);
+
+/* A child's own way with the memory that it inherited: all of it is as it was, can be written, freed, and had anew. */
+void use_and_end(char *p, size_t bytes, uint64_t salt);
 
 #endif

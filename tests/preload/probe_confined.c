@@ -22,16 +22,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void expect_success(pid_t child)
-{
-    int status;
-
-    CHECK(child > 0 && waitpid(child, &status, 0) == child);
-    if (status != 0)
-        fprintf(stderr, "the child ended with wait status %#x\n", (unsigned)status);
-    CHECK(status == 0);
-}
-
 /* Memory of before, of now, freed, and had again as zeros. */
 static void use_memory(char *before, size_t bytes)
 {

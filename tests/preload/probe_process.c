@@ -10,16 +10,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void expect_success(pid_t child)
-{
-    int status;
-
-    CHECK(child > 0 && waitpid(child, &status, 0) == child);
-    if (status != 0)
-        fprintf(stderr, "the child ended with wait status %#x\n", (unsigned)status);
-    CHECK(status == 0);
-}
-
 static void both_sides_of_a_fork_go_on(size_t bytes)
 {
     char *p = filled(bytes, 1);

@@ -12,32 +12,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void expect_success(pid_t child)
-{
-    int status;
-    pid_t ended;
-
-    CHECK(child > 0);
-    do {
-        ended = waitpid(child, &status, 0);
-    } while (ended == -1 && errno == EINTR);
-    CHECK(ended == child);
-    if (status != 0)
-        fprintf(stderr, "the child ended with wait status %#x\n", (unsigned)status);
-    CHECK(status == 0);
-}
-
-/* A child's own way with the memory that it inherited: all of it is as it was, can be written, freed, and had anew. */
-static void use_and_end(char *p, size_t bytes, uint64_t salt)
-{
-    check(p, bytes, salt);
-    fill(p, bytes, salt + 1000);
-    check(p, bytes, salt + 1000);
-    free(p);
-    free(filled(bytes, 7));
-    _exit(0);
-}
-
 /* ---- descriptors ---- */
 
 static void page_without_descriptors(size_t bytes)

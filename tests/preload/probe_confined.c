@@ -7,6 +7,7 @@
 #include "tests/preload/probe.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -132,16 +133,23 @@ static void run_again(const char *name, size_t bytes)
     CHECK(0);
 }
 
-static void live_in(const char *name, int resource, size_t room, size_t bytes)
+/* @option: of the shell's ulimit. The limit is set in a process that does not page: what pages could have no more from then on. */
+static void live_in(const char *name, char option, size_t room, size_t bytes)
 {
-    const struct rlimit limit = {.rlim_cur = room, .rlim_max = room};
     char *p;
     pid_t child;
 
-    if (is_the_first_run()) { /* nothing can be had any more between these two */
+    if (is_the_first_run()) {
+        char command[64];
+        char self[PATH_MAX];
+        char megabytes[24];
+
         CHECK(setenv("PROBE_RUNS_AGAIN", "1", 1) == 0);
-        CHECK(setrlimit(resource, &limit) == 0);
-        run_again(name, bytes);
+        CHECK(realpath("/proc/self/exe", self) != NULL);
+        snprintf(command, sizeof command, "ulimit -%c %zu && exec \"$0\" \"$@\"", option, room >> 10);
+        snprintf(megabytes, sizeof megabytes, "%zu", bytes >> 20);
+        execl("/bin/sh", "sh", "-c", command, self, name, megabytes, (char *)NULL);
+        CHECK(0);
     }
     p = filled(bytes, 1);
     use_memory(p, bytes);
@@ -160,27 +168,27 @@ static void live_in(const char *name, int resource, size_t room, size_t bytes)
 
 static void lives_in_4_gib_of_address_space(size_t bytes)
 {
-    live_in("lives_in_4_gib_of_address_space", RLIMIT_AS, 4 * GIB, bytes);
+    live_in("lives_in_4_gib_of_address_space", 'v', 4 * GIB, bytes);
 }
 
 static void lives_in_1_gib_of_address_space(size_t bytes)
 {
-    live_in("lives_in_1_gib_of_address_space", RLIMIT_AS, GIB, bytes);
+    live_in("lives_in_1_gib_of_address_space", 'v', GIB, bytes);
 }
 
 static void lives_in_256_mib_of_address_space(size_t bytes)
 {
-    live_in("lives_in_256_mib_of_address_space", RLIMIT_AS, GIB / 4, bytes);
+    live_in("lives_in_256_mib_of_address_space", 'v', GIB / 4, bytes);
 }
 
 static void lives_in_1_gib_of_data(size_t bytes)
 {
-    live_in("lives_in_1_gib_of_data", RLIMIT_DATA, GIB, bytes);
+    live_in("lives_in_1_gib_of_data", 'd', GIB, bytes);
 }
 
 static void lives_in_256_mib_of_data(size_t bytes)
 {
-    live_in("lives_in_256_mib_of_data", RLIMIT_DATA, GIB / 4, bytes);
+    live_in("lives_in_256_mib_of_data", 'd', GIB / 4, bytes);
 }
 
 /* The library and its settings go on to the programs that it starts. */

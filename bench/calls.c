@@ -9,9 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-enum { READ_BYTES = 1 << 20, N_READS = 64, N_GETPPIDS = 100000, N_ROUND_TRIPS = 20000 };
+enum { N_FORKS = 50, READ_BYTES = 1 << 20, N_READS = 64, N_GETPPIDS = 100000, N_ROUND_TRIPS = 20000 };
 
 static int compare_samples(const void *x, const void *y)
 {
@@ -110,4 +111,23 @@ void phase_pingpong(const char *name)
     report(name, now_ns() - start_ns, N_ROUND_TRIPS);
     close(to_echo[1]);
     pthread_join(thread, NULL);
+}
+
+/* A small program started by fork and exec, with this one's environment, and waited for. */
+void phase_forkexec(const char *name)
+{
+    uint64_t start_ns = now_ns();
+
+    for (size_t i = 0; i < N_FORKS; i++) {
+        pid_t child = fork();
+        int status;
+
+        if (child == 0) {
+            execl("/bin/true", "true", (char *)NULL);
+            _exit(127);
+        }
+        if (child < 0 || waitpid(child, &status, 0) != child || status != 0)
+            die(EXIT_RESOURCE, "cannot start /bin/true");
+    }
+    report(name, now_ns() - start_ns, N_FORKS);
 }

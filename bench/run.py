@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """run.py - the benchmark of GhostMem: what `make bench` calls. One run, one table, every rival measured in the same run.
 
-    run.py [--runs N] [--quick] [--backends thread,signal,segv] [--limits 25,50] [--data text,binary,half] [--issue 2|3|4|6]
+    run.py [--runs N] [--quick] [--backends thread,signal,segv] [--limits 25,50] [--data text,binary,half] [--issue 2|3|4|5|6]
            [--markdown] [--json FILE] [--sections fits,over,memory,calls,guard,swap]
 
   fits    wall time of sort, xz and a fill and scan with a limit far above their need, GhostMem by plain malloc, the two in turns
   over    the workload's phases at a limit: plain malloc, GhostMem's backends, a memory cgroup of that limit with zram/lz4 swap, and
           the floor (floors.py), all of them in turns
   memory  tables, the pool's slack, peak RSS and total RAM, from GhostMem's statistics and the kernel's count
-  calls   malloc+free of an untouched 1 GiB block, realloc of a frozen block
+  calls   malloc+free of an untouched 1 GiB block, realloc of a frozen block, fork and exec of a small program
   guard   what each backend's way of handling faults and calls costs: one thaw at a time, read(2) into frozen memory, getppid(), a byte
           through a pipe, requests a second of a Redis server
   swap    2 GiB at a limit of 128 MiB with a swap file, beside images in RAM and beside the kernel's swap file on the same disk in a
@@ -275,11 +275,14 @@ class Bench:
         quarter = 32 * 1024
         block = a.bytes // 2
         section = "single calls"
-        self.say("calls: malloc and free of 1 GiB, realloc")
+        self.say("calls: malloc and free of 1 GiB, realloc, fork and exec")
         jobs = [("bigfree", "bigfree_max", "malloc+free of untouched 1 GiB, slowest of 16", ["bigfree"], quarter)]
         jobs += [(key, key, f"realloc of a frozen {block // MIB} MiB block to twice its size{how}",
                   ["--bytes", str(block), f"fill,{key}"], FROZEN_LIMIT_PAGES)
                  for key, how in (("realloc", ""), ("reallocmove", ", with a neighbour"))]
+        big = 256 * MIB if a.quick else 2048 * MIB
+        jobs += [("forkexec", "forkexec", f"fork and exec of a small program, with {big // MIB} MiB, limit 25 %",
+                  ["--bytes", str(big), "fill,forkexec"], big // 4 // measure.PAGE_BYTES)]
         for key, phase, work, arguments, limit_pages in jobs:
             plain = [self.keep(f"calls, {key}, plain", measure.run_plain([a.workload, *arguments])) for _ in range(a.runs)]
             plain_us = self.median_us(plain, phase)

@@ -38,6 +38,9 @@ TARGETS = {
     4: {
         "thaw_median signal": [("vs_floor", "<=", 1.3, "1.3 x floor")],
     },
+    5: {
+        "forkexec": [("slowdown", "<=", 1.1, "1.1 x plain")],
+    },
     6: {
         **MEMORY,
         "fits": [("slowdown", "<=", 1.01, "1.01 x plain")],

@@ -22,6 +22,7 @@
  *   readcall     64 reads of 1 MiB into a block of its own that was written before
  *   getppid      100,000 calls of getppid()
  *   pingpong     20,000 times one byte to another thread and back, through pipes
+ *   forkexec     50 times a small program started by fork and exec, and waited for
  *
  * Output, a line a phase: name, nanoseconds an access, accesses, seconds. An access is a page (fill, seqread, scan, verify), a read
  * or an update, or a call (bigfree, realloc). With several threads nanoseconds an access is the wall time divided by the accesses
@@ -110,6 +111,8 @@ static void do_phase(struct run *r, const char *spec)
         phase_seqread(r, spec);
     } else if (phase_is(spec, "scan")) {
         phase_scan(r, spec);
+    } else if (phase_is(spec, "forkexec")) {
+        phase_forkexec(spec);
     } else if (phase_is(spec, "verify")) {
         phase_verify(r, spec);
     } else if (phase_is(spec, "randread")) {

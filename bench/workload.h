@@ -69,6 +69,7 @@ void phase_thaw(struct run *r);
 void phase_readcall(const char *name);
 void phase_getppid(const char *name);
 void phase_pingpong(const char *name);
+void phase_forkexec(const char *name);
 
 typedef void draw_fn(uint32_t *order, size_t n, size_t n_pages, uint64_t seed);
 

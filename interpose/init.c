@@ -131,6 +131,38 @@ static void atfork_child(void)
     ghost_quiet_end(quiet);
 }
 
+/*
+ * Between its handlers and the fork glibc takes the lock of its list of streams, whose holder may wait for a stream, whose holder
+ * may wait for memory of ours. So that lock comes first; it counts how often its thread takes it.
+ */
+static bool knows_streams(void)
+{
+    const struct libc *libc = libc_next();
+
+    return libc->lock_streams != NULL && libc->unlock_streams != NULL && libc->reset_streams != NULL;
+}
+
+static void fork_prepare(void)
+{
+    if (knows_streams())
+        libc_next()->lock_streams();
+    atfork_prepare();
+}
+
+static void fork_parent(void)
+{
+    atfork_parent();
+    if (knows_streams())
+        libc_next()->unlock_streams();
+}
+
+static void fork_child(void)
+{
+    atfork_child();
+    if (knows_streams())
+        libc_next()->reset_streams();
+}
+
 EXPORT pid_t _Fork(void);
 
 /* fork() without its handlers, ours among them. */
@@ -170,7 +202,7 @@ static void configure_locked(void)
                  threshold);
         resolve_swap_path(config);
         report_open(config->stats);
-        (void)pthread_atfork(atfork_prepare, atfork_parent, atfork_child); /* ENOMEM: a fork then has plain memory */
+        (void)pthread_atfork(fork_prepare, fork_parent, fork_child); /* ENOMEM: a fork then has plain memory */
     }
     configured = true;
     atomic_store(&ghost_threshold_bytes, threshold);

@@ -69,6 +69,9 @@ static void look_up_all(void)
     look_up(&next.sigaction, "sigaction");
     look_up(&next.signal, "signal");
     look_up(&next.underscore_fork, "_Fork");
+    look_up(&next.lock_streams, "_IO_list_lock");
+    look_up(&next.unlock_streams, "_IO_list_unlock");
+    look_up(&next.reset_streams, "_IO_list_resetlock");
     look_up(&next.sigprocmask, "sigprocmask");
     look_up(&next.pthread_sigmask, "pthread_sigmask");
     look_up(&next.read, "read");

@@ -33,6 +33,9 @@ struct libc {
     int (*sigprocmask)(int, const sigset_t *, sigset_t *);
     int (*pthread_sigmask)(int, const sigset_t *, sigset_t *);
     pid_t (*underscore_fork)(void); /* NULL before glibc 2.34 */
+    void (*lock_streams)(void); /* glibc's: the list of its streams, around fork() */
+    void (*unlock_streams)(void);
+    void (*reset_streams)(void);
     ssize_t (*read)(int, void *, size_t);
     ssize_t (*write)(int, const void *, size_t);
     ssize_t (*pread)(int, void *, size_t, off_t);

@@ -42,7 +42,7 @@ static long map_over(void *arg)
     return sys_call6(SYS_mmap, (long)args[0], (long)args[1], (long)args[2], (long)args[3], (long)args[4], (long)args[5]);
 }
 
-/* Fresh memory over a part of a block is what discarding makes of it. */
+/* Fresh memory over a part of a block, or beyond it, is what discarding makes of it. */
 static bool is_fresh_memory(const unsigned long *args)
 {
     const int without = MAP_NORESERVE | MAP_STACK;
@@ -58,7 +58,7 @@ bool memory_map(const unsigned long *args, long *result)
     if (((int)args[3] & MAP_FIXED) == 0 || !memory_is_ghost(args[0], args[1], &first, &n_pages))
         return false;
     *result = (long)args[0];
-    if (is_fresh_memory(args) && first + n_pages <= ghost.heap.top && !pager_has_ceded(&ghost.pager, first, n_pages) &&
+    if (is_fresh_memory(args) && first + n_pages <= ghost.heap.committed && !pager_has_ceded(&ghost.pager, first, n_pages) &&
         pager_discard(&ghost.pager, first, n_pages) == 0 && pager_unprotect(&ghost.pager, first, n_pages) == 0)
         return true;
     *result = heap_cede(&ghost.heap, args[0], args[1], false, map_over, (void *)(uintptr_t)args);

@@ -359,7 +359,79 @@ static void spawns_from_frozen_memory(size_t bytes)
     free(paper);
 }
 
+/* ---- forks while streams wait for memory ---- */
+
+enum { READERS = 4, FORKERS = 2, LINE_BYTES = 1 << 20 };
+
+static _Atomic bool enough;
+static char line_path[] = "/tmp/ghostmem-probe-XXXXXX";
+
+static void *read_a_long_line(void *arg)
+{
+    while (!enough) {
+        FILE *stream = fopen(line_path, "r");
+        char *line = NULL;
+        size_t room = 0;
+
+        CHECK(stream != NULL && getline(&line, &room, stream) == LINE_BYTES && line[LINE_BYTES - 2] == 'l');
+        free(line);
+        fclose(stream);
+    }
+    return arg;
+}
+
+static void *flush_all(void *arg)
+{
+    while (!enough)
+        fflush(NULL);
+    return arg;
+}
+
+static void *fork_often(void *arg)
+{
+    for (int i = 0; i < 100; i++) {
+        pid_t child = fork();
+
+        if (child == 0)
+            _exit(0);
+        expect_success(child);
+    }
+    return arg;
+}
+
+/* fork() takes libc's locks of streams, whose holders may wait for our memory. */
+static void forks_while_streams_wait_for_memory(size_t bytes)
+{
+    char *p = filled(bytes, 1);
+    char *line = malloc(LINE_BYTES);
+    pthread_t readers[READERS];
+    pthread_t forkers[FORKERS];
+    pthread_t flusher;
+    int fd = mkstemp(line_path);
+
+    CHECK(fd >= 0);
+    memset(line, 'l', LINE_BYTES);
+    line[LINE_BYTES - 1] = '\n';
+    CHECK(write(fd, line, LINE_BYTES) == LINE_BYTES);
+    for (int i = 0; i < READERS; i++)
+        CHECK(pthread_create(&readers[i], NULL, read_a_long_line, NULL) == 0);
+    CHECK(pthread_create(&flusher, NULL, flush_all, NULL) == 0);
+    for (int i = 0; i < FORKERS; i++)
+        CHECK(pthread_create(&forkers[i], NULL, fork_often, NULL) == 0);
+    for (int i = 0; i < FORKERS; i++)
+        CHECK(pthread_join(forkers[i], NULL) == 0);
+    enough = true;
+    for (int i = 0; i < READERS; i++)
+        CHECK(pthread_join(readers[i], NULL) == 0);
+    CHECK(pthread_join(flusher, NULL) == 0);
+    unlink(line_path);
+    check(p, bytes, 1);
+    free(p);
+    free(line);
+}
+
 const struct probe probes_children[] = {
+    {"forks_while_streams_wait_for_memory", forks_while_streams_wait_for_memory},
     {"becomes_a_daemon", becomes_a_daemon},
     {"grandchild_has_it_all", grandchild_has_it_all},
     {"forks_in_a_handler", forks_in_a_handler},

@@ -68,6 +68,7 @@ static const char *const probes[] = {
     "threads_are_made_by_several_at_once",
     "faults_of_its_own_end_as_they_should",
     "length_says_more_than_there_is",
+    "forks_while_streams_wait_for_memory",
     "locked_memory_is_freed_and_zeroed",
     "privileges_are_dropped_after_the_start",
     "mutex_in_frozen_memory",
@@ -139,7 +140,7 @@ static const char *test_user(const char *probe)
     return needs_root(probe) ? NULL : getenv("GHOSTMEM_TEST_USER");
 }
 
-static const char *const limits[][2] = {{"5", "1"}, {"64", "4"}, {"1024", "16"}};
+static const char *const limits[][2] = {{"5", "1"}, {"64", "4"}, {"4096", "20"}};
 #define N_PROBES (sizeof probes / sizeof probes[0])
 #define N_LIMITS (sizeof limits / sizeof limits[0])
 #define N_WAYS (N_LIMITS + 1) /* and the middle one with a swap file */

@@ -224,6 +224,7 @@ int pager_engage(struct pager *pager, size_t committed)
     error = build(pager, committed); /* what it reserved on failure is address space only */
     if (error != 0)
         goto end;
+    os_mem_keep_single((void *)pager->base, pager->n_pages * PAGE_BYTES);
     describe(pager, &setup);
     os_lock_take(&r->lock);
     error = pager->backend->start(pager->backend, &setup);

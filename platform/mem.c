@@ -26,7 +26,7 @@ static int map_anonymous(size_t bytes, int protection, int flags, void **addr)
  * A huge page would make neighbours resident that nobody touched; kernels without huge pages refuse, fine. Where equal pages
  * of the whole process are merged (PR_SET_MEMORY_MERGE), a merged page has lost its write-protection.
  */
-static void keep_pages_single(void *addr, size_t bytes)
+void os_mem_keep_single(void *addr, size_t bytes)
 {
     sys_call3(SYS_madvise, addr, bytes, MADV_NOHUGEPAGE);
     sys_call3(SYS_madvise, addr, bytes, MADV_UNMERGEABLE);
@@ -40,7 +40,7 @@ int os_mem_reserve(size_t bytes, void **addr)
     error = map_anonymous(bytes, PROT_NONE, MAP_NORESERVE, addr);
     if (error != 0)
         return error;
-    keep_pages_single(*addr, bytes);
+    os_mem_keep_single(*addr, bytes);
     /* With one page of it ever touched the kernel would look at each page of a terabyte, and gdb write them all. */
     sys_call3(SYS_madvise, *addr, bytes, MADV_DONTDUMP);
     return 0;
@@ -89,7 +89,7 @@ int os_mem_renew(void *addr, size_t bytes)
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     if (sys_failed(result))
         return (int)result;
-    keep_pages_single(addr, bytes);
+    os_mem_keep_single(addr, bytes);
     return 0;
 }
 

@@ -31,6 +31,9 @@ int os_mem_protect(void *addr, size_t bytes, int protection);
 /* Map @bytes of ordinary zeroed memory outside any reservation. 0 and *@addr, or -ENOMEM. */
 int os_mem_map(size_t bytes, void **addr);
 
+/* Neither huge pages nor pages merged with their equals, as reserved: the program may have asked for them meanwhile. */
+void os_mem_keep_single(void *addr, size_t bytes);
+
 /* From now on an access to the range is a fault. 0 or -errno. */
 int os_mem_protect_none(void *addr, size_t bytes);
 

@@ -382,8 +382,10 @@ static void *read_a_long_line(void *arg)
 
 static void *flush_all(void *arg)
 {
-    while (!enough)
+    while (!enough) {
         fflush(NULL);
+        usleep(50); /* libc's locks are not fair: without a pause nobody else might get the one of all streams for long */
+    }
     return arg;
 }
 

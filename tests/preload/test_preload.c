@@ -140,7 +140,7 @@ static const char *test_user(const char *probe)
     return needs_root(probe) ? NULL : getenv("GHOSTMEM_TEST_USER");
 }
 
-static const char *const limits[][2] = {{"5", "1"}, {"64", "4"}, {"4096", "20"}};
+static const char *const limits[][2] = {{"5", "1"}, {"64", "4"}, {"1024", "16"}, {"4096", "20"}};
 #define N_PROBES (sizeof probes / sizeof probes[0])
 #define N_LIMITS (sizeof limits / sizeof limits[0])
 #define N_WAYS (N_LIMITS + 1) /* and the middle one with a swap file */

@@ -16,7 +16,7 @@
 TestSuite(world, .init = make_dir, .fini = remove_dir);
 
 static const char *const backends[] = {"signal", "segv", "thread"};
-static const char *const limits[][2] = {{"5", "1"}, {"64", "4"}, {"4096", "20"}};
+static const char *const limits[][2] = {{"5", "1"}, {"64", "4"}, {"1024", "16"}};
 #define N_BACKENDS (sizeof backends / sizeof backends[0])
 #define N_LIMITS (sizeof limits / sizeof limits[0])
 

@@ -46,13 +46,6 @@ void hold_intersect(const struct hold *hold, page_number first, page_number end,
     }
 }
 
-void hold_remove(struct hold *hold, page_number first, page_number end)
-{
-    for (uint32_t i = hold->n; i-- > 0;)
-        if (hold->ranges[i].first >= first && hold->ranges[i].end <= end)
-            hold->ranges[i] = hold->ranges[--hold->n];
-}
-
 size_t hold_pages(const struct hold *hold)
 {
     size_t n_pages = 0;
@@ -60,6 +53,20 @@ size_t hold_pages(const struct hold *hold)
     for (uint32_t i = 0; i < hold->n; i++)
         n_pages += hold->ranges[i].end - hold->ranges[i].first;
     return n_pages;
+}
+
+static uint32_t up_to(size_t n_pages)
+{
+    return (uint32_t)min_size(n_pages, HOLD_CLAIM - 1);
+}
+
+void hold_remove(struct hold *hold, page_number first, page_number end)
+{
+    for (uint32_t i = hold->n; i-- > 0;)
+        if (hold->ranges[i].first >= first && hold->ranges[i].end <= end)
+            hold->ranges[i] = hold->ranges[--hold->n];
+    if (atomic_load(&hold->active) != 0) /* what is left of it, for those who share the limit with it */
+        atomic_store(&hold->active, up_to(hold_pages(hold)));
 }
 
 /* To be seen by others before its thread looks at theirs. */
@@ -72,11 +79,6 @@ static void publish(struct holds *holds, struct hold *hold, uint32_t active)
     hold->next = atomic_load(&holds->first);
     while (!atomic_compare_exchange_weak(&holds->first, &hold->next, hold))
         continue;
-}
-
-static uint32_t up_to(size_t n_pages)
-{
-    return (uint32_t)min_size(n_pages, HOLD_CLAIM - 1);
 }
 
 size_t hold_claim(struct holds *holds, struct hold *hold, size_t n_pages)

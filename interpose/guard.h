@@ -102,6 +102,9 @@ void guard_hold_range(struct hold *hold, uintptr_t start, size_t bytes);
 /* Our handlers take the place of all of the program's. @trap: for SIGSYS; @fault: for SIGBUS and SIGSEGV. */
 void guard_take_signals(void (*trap)(int, siginfo_t *, void *), void (*fault)(int, siginfo_t *, void *));
 
+/* In the child of a fork. */
+void guard_signals_fork_child(void);
+
 /* A hidden signal that is not ours to deal with. */
 void guard_pass_on(int number, siginfo_t *info, ucontext_t *context);
 

@@ -223,6 +223,12 @@ void guard_pass_on(int number, siginfo_t *info, ucontext_t *context)
         (void)os_signal_thread(os_thread_id(), number);
 }
 
+/* Another thread may have been at the table. */
+void guard_signals_fork_child(void)
+{
+    os_lock_reset(&actions_lock);
+}
+
 /* ---- what the program asks for ---- */
 
 static int install(int number, const struct os_sigaction *action)

@@ -467,6 +467,7 @@ void guard_fork_child(void)
 {
     struct guard_thread *self = guard_self();
 
+    guard_signals_fork_child();
     if (self == NULL)
         return;
     for (size_t i = 0; i < MAX_THREADS; i++) {

@@ -359,11 +359,47 @@ static void spawns_from_frozen_memory(size_t bytes)
     free(paper);
 }
 
+/* ---- forks while others set handlers ---- */
+
+static _Atomic bool enough;
+
+static void *set_handlers(void *arg)
+{
+    const struct sigaction action = {.sa_handler = SIG_IGN};
+
+    while (!enough)
+        CHECK(sigaction(SIGUSR2, &action, NULL) == 0);
+    return arg;
+}
+
+static void children_set_handlers_of_their_own(size_t bytes)
+{
+    char *p = filled(bytes, 1);
+    pthread_t others[2];
+
+    for (int i = 0; i < 2; i++)
+        CHECK(pthread_create(&others[i], NULL, set_handlers, NULL) == 0);
+    for (int i = 0; i < 300; i++) {
+        const struct sigaction action = {.sa_handler = SIG_DFL};
+        pid_t child = fork();
+
+        if (child == 0) {
+            CHECK(sigaction(SIGUSR2, &action, NULL) == 0);
+            _exit(0);
+        }
+        expect_success(child);
+    }
+    enough = true;
+    for (int i = 0; i < 2; i++)
+        CHECK(pthread_join(others[i], NULL) == 0);
+    check(p, bytes, 1);
+    free(p);
+}
+
 /* ---- forks while streams wait for memory ---- */
 
 enum { READERS = 4, FORKERS = 2, LINE_BYTES = 1 << 20 };
 
-static _Atomic bool enough;
 static char line_path[] = "/tmp/ghostmem-probe-XXXXXX";
 
 static void *read_a_long_line(void *arg)
@@ -433,6 +469,7 @@ static void forks_while_streams_wait_for_memory(size_t bytes)
 }
 
 const struct probe probes_children[] = {
+    {"children_set_handlers_of_their_own", children_set_handlers_of_their_own},
     {"forks_while_streams_wait_for_memory", forks_while_streams_wait_for_memory},
     {"becomes_a_daemon", becomes_a_daemon},
     {"grandchild_has_it_all", grandchild_has_it_all},

@@ -68,6 +68,7 @@ static const char *const probes[] = {
     "threads_are_made_by_several_at_once",
     "faults_of_its_own_end_as_they_should",
     "length_says_more_than_there_is",
+    "children_set_handlers_of_their_own",
     "forks_while_streams_wait_for_memory",
     "locked_memory_is_freed_and_zeroed",
     "privileges_are_dropped_after_the_start",

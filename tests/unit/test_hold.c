@@ -30,6 +30,23 @@ Test(hold, claim_counts_for_others_and_not_for_eviction)
     cr_assert_eq(hold_claim(&holds, &second, 5), 0);
 }
 
+Test(hold, what_is_removed_does_not_count)
+{
+    static struct holds holds;
+    static struct hold sealed;
+    static struct hold call;
+
+    hold_add(&sealed, 10, 20);
+    hold_add(&sealed, 40, 42);
+    hold_start(&holds, &sealed);
+    cr_assert_eq(hold_claim(&holds, &call, 1), 12);
+    hold_remove(&sealed, 0, 30);
+    cr_assert_eq(hold_claim(&holds, &call, 1), 2);
+    cr_assert(holds_contain(&holds, 41) && !holds_contain(&holds, 10));
+    hold_remove(&sealed, 0, 50);
+    cr_assert_eq(hold_claim(&holds, &call, 1), 0);
+}
+
 Test(hold, calls_together_leave_some_of_the_limit)
 {
     for (size_t limit = 16; limit <= 16384; limit *= 2) {

@@ -44,13 +44,21 @@ static page_number lowest_page(const struct visits *visits, page_number here)
     return lowest;
 }
 
+void visit_stack_pages(const struct visits *visits, uintptr_t pointer, page_number *first, page_number *end)
+{
+    page_number here = (page_number)((pointer - visits->base) >> PAGE_SHIFT);
+
+    *first = lowest_page(visits, here);
+    *end = (page_number)min_size(here + 1 + PAGES_ABOVE, visits->table->committed_pages);
+}
+
 static struct visit_stack *hold_stack(struct visits *visits, uintptr_t pointer)
 {
     struct visit_stack *stack = take_stack(visits, os_thread_id());
-    page_number here = (page_number)((pointer - visits->base) >> PAGE_SHIFT);
-    page_number first = lowest_page(visits, here);
-    page_number end = (page_number)min_size(here + 1 + PAGES_ABOVE, visits->table->committed_pages);
+    page_number first;
+    page_number end;
 
+    visit_stack_pages(visits, pointer, &first, &end);
     hold_clear(&stack->hold);
     hold_add(&stack->hold, first, end);
     hold_start(visits->holds, &stack->hold);

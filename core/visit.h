@@ -42,6 +42,9 @@ void visits_init(struct visits *visits, uintptr_t base, size_t bytes, const stru
 /* Before paging starts: what our code needs of a stack in ghost memory is in RAM. */
 void visit_touch_stack(uintptr_t base, size_t bytes);
 
+/* What our code may need of the stack in ghost memory that @pointer points into: [*@first, *@end). */
+void visit_stack_pages(const struct visits *visits, uintptr_t pointer, page_number *first, page_number *end);
+
 /* Context: a thread of the program that holds no lock of ours but heap.lock. The table is there. */
 void visit_begin(struct visits *visits, struct visit *visit);
 void visit_end(const struct visit *visit);

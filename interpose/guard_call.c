@@ -297,6 +297,18 @@ static void follow(struct hold *hold, const struct rule *rule, const unsigned lo
     }
 }
 
+/* The two sides of a fork go on below the caller's frame, where with every signal blocked no fault can be served. */
+static void hold_stack(struct hold *hold, uintptr_t pointer)
+{
+    page_number first;
+    page_number end;
+
+    if (!heap_owns(&ghost.heap, (const void *)pointer) || !pager_is_engaged(&ghost.pager))
+        return;
+    visit_stack_pages(&ghost.pager.visits, pointer, &first, &end);
+    guard_hold_range(hold, ghost.heap.base + ((uintptr_t)first << PAGE_SHIFT), (size_t)(end - first) * PAGE_BYTES);
+}
+
 static void collect(struct hold *hold, const struct guard_call *call)
 {
     for (unsigned i = 0; i < 6; i++)
@@ -304,6 +316,8 @@ static void collect(struct hold *hold, const struct guard_call *call)
             guard_hold_range(hold, call->args[i] & ~(PAGE_BYTES - 1), 2 * PAGE_BYTES);
     if (call->number == SYS_exit)
         hold_robust_list(hold);
+    if (call->number == SYS_fork || call->number == SYS_clone || call->number == SYS_clone3)
+        hold_stack(hold, (uintptr_t)call->context->uc_mcontext.gregs[REG_RSP]);
     if (call->number < 0 || (unsigned long)call->number >= N_RULED)
         return;
     for (unsigned i = 0; i < MAX_RULES && rules[call->number][i].kind != NO_MORE; i++)

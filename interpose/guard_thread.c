@@ -356,7 +356,6 @@ static void after_clone(long result, uintptr_t stack)
     uint32_t id = os_thread_id();
 
     if (self != NULL && atomic_load(&self->id) == id) { /* the parent */
-        hold_end(&self->hold);
         if (self->vforking) {
             self->vforking = false;
             self->own_stack = self->vfork_stack;
@@ -367,6 +366,7 @@ static void after_clone(long result, uintptr_t stack)
             ghost_fork_parent();
             os_signals_restore(self->fork_mask);
         }
+        hold_end(&self->hold); /* not before: the stack could not come back */
         if (result < 0 && self->child != NULL) {
             hold_end(&self->child->hold);
             hold_end(&self->child->lasting);

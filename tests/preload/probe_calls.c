@@ -1,12 +1,15 @@
 /* probe_calls.c - system calls whose buffers, structures, stacks and locks lie in frozen memory. */
 #include "tests/preload/probe.h"
 
+#include <alloca.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <spawn.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -368,6 +371,62 @@ static void thread_stack_in_ghost_memory(size_t bytes)
     }
 }
 
+static atomic_bool pushing;
+
+static void *push_out_often(void *arg)
+{
+    while (pushing)
+        push_out(pushed_bytes);
+    return arg;
+}
+
+/* From another place in the stack's page each time; the pages below have left meanwhile. */
+static void fork_below(void *arg, int way, size_t depth)
+{
+    volatile char *room = alloca(depth);
+    pid_t child;
+    int status;
+
+    room[0] = 1;
+    usleep(30000);
+    child = way == 0 ? fork() : way == 1 ? _Fork() : (pid_t)syscall(SYS_fork);
+    if (child == 0) {
+        check(arg, SMALL, 1);
+        _exit(0);
+    }
+    CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0 && room[0] == 1);
+}
+
+static void *fork_in_every_way(void *arg)
+{
+    /* At its upper end the stack holds what libc knows of the thread: that stays. */
+    for (size_t depth = (32 << 10) + PAGE / 8; depth <= (32 << 10) + PAGE; depth += PAGE / 8)
+        for (int way = 0; way < 3; way++)
+            fork_below(arg, way, depth);
+    return arg;
+}
+
+static void forks_on_a_ghost_stack(size_t bytes)
+{
+    size_t stack_bytes = (size_t)512 << 10;
+    void *stack = aligned_alloc(PAGE, stack_bytes);
+    char *p = filled(SMALL, 1);
+    pthread_attr_t attr;
+    pthread_t thread;
+    pthread_t pusher;
+
+    pushed_bytes = bytes;
+    push_out(bytes);
+    pushing = true;
+    CHECK(pthread_create(&pusher, NULL, push_out_often, NULL) == 0);
+    pthread_attr_init(&attr);
+    CHECK(pthread_attr_setstack(&attr, stack, stack_bytes) == 0);
+    CHECK(pthread_create(&thread, &attr, fork_in_every_way, p) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    pushing = false;
+    CHECK(pthread_join(pusher, NULL) == 0);
+}
+
 static void *start_paging(void *arg)
 {
     char *p = filled(pushed_bytes, 3);
@@ -482,6 +541,7 @@ const struct probe probes_calls[] = {
     {"locks_in_frozen_memory", locks_in_frozen_memory},
     {"owner_of_frozen_mutexes_ends", owner_of_frozen_mutexes_ends},
     {"thread_stack_in_ghost_memory", thread_stack_in_ghost_memory},
+    {"forks_on_a_ghost_stack", forks_on_a_ghost_stack},
     {"paging_starts_on_a_ghost_stack", paging_starts_on_a_ghost_stack},
     {"coroutines_on_ghost_stacks", coroutines_on_ghost_stacks},
     {"direct_reads_while_others_evict", direct_reads_while_others_evict},

@@ -130,6 +130,9 @@ bool guard_is_summons(const siginfo_t *info, ucontext_t *context);
 /* Is it the only thread of the program? */
 bool guard_is_alone(const struct guard_thread *self);
 
+/* Do the calling thread's forks come to guard_clone()? Not those of a vfork child, which has its parent's record. */
+bool guard_traps_forks(void);
+
 /* clone(2) and the like. */
 void guard_clone(struct guard_thread *self, struct guard_call *call);
 

@@ -318,6 +318,13 @@ bool guard_is_summons(const siginfo_t *info, ucontext_t *context)
 
 /* ---- clone and fork ---- */
 
+bool guard_traps_forks(void)
+{
+    const struct guard_thread *self = guard_self();
+
+    return self != NULL && atomic_load(&self->id) == os_thread_id();
+}
+
 #if defined(__x86_64__)
 
 struct clone_wish {

@@ -104,13 +104,20 @@ void ghost_fork_child(void)
     memory_fork_child();
 }
 
-/* libc's own fork(): what it does between these two is not to trap. */
+/*
+ * Between its handlers and its system call fork() takes locks of libc. Who holds or has just released one may be in a trap and wait
+ * for memory of ours, before he wakes the next; who holds ours waits for none of libc's. So ours come after them: where
+ * system calls trap, guard_clone() takes them. Elsewhere these handlers do, and what libc does between them is not to trap.
+ */
+static __thread bool fork_is_ours; /* the thread is between these */
+
 static void atfork_prepare(void)
 {
     struct ghost_quiet quiet = ghost_quiet_begin();
 
-    os_dispatch_selector = 0;
     ghost_fork_prepare();
+    os_dispatch_selector = 0; /* not before: paging may have started while this waited */
+    fork_is_ours = true;
     fork_quiet = quiet;
 }
 
@@ -118,6 +125,7 @@ static void atfork_parent(void)
 {
     struct ghost_quiet quiet = fork_quiet;
 
+    fork_is_ours = false;
     ghost_fork_parent();
     os_dispatch_selector = os_stub_self != NULL;
     ghost_quiet_end(quiet);
@@ -127,13 +135,14 @@ static void atfork_child(void)
 {
     struct ghost_quiet quiet = fork_quiet;
 
+    fork_is_ours = false;
     ghost_fork_child();
     ghost_quiet_end(quiet);
 }
 
 /*
- * Between its handlers and the fork glibc takes the lock of its list of streams, whose holder may wait for a stream, whose holder
- * may wait for memory of ours. So that lock comes first; it counts how often its thread takes it.
+ * Without traps one of libc's locks is left whose holder may wait for us: that of its list of streams. He may wait for a stream,
+ * whose holder may wait for memory. So that lock comes first here; it counts how often its thread takes it.
  */
 static bool knows_streams(void)
 {
@@ -144,6 +153,8 @@ static bool knows_streams(void)
 
 static void fork_prepare(void)
 {
+    if (guard_traps_forks())
+        return;
     if (knows_streams())
         libc_next()->lock_streams();
     atfork_prepare();
@@ -151,6 +162,8 @@ static void fork_prepare(void)
 
 static void fork_parent(void)
 {
+    if (!fork_is_ours)
+        return;
     atfork_parent();
     if (knows_streams())
         libc_next()->unlock_streams();
@@ -158,6 +171,8 @@ static void fork_parent(void)
 
 static void fork_child(void)
 {
+    if (!fork_is_ours)
+        return;
     atfork_child();
     if (knows_streams())
         libc_next()->reset_streams();
@@ -172,6 +187,8 @@ EXPORT pid_t _Fork(void)
 
     if (libc_next()->underscore_fork == NULL)
         return fork();
+    if (guard_traps_forks())
+        return libc_next()->underscore_fork();
     atfork_prepare();
     child = libc_next()->underscore_fork();
     if (child == 0)

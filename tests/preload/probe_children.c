@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
@@ -468,9 +469,52 @@ static void forks_while_streams_wait_for_memory(size_t bytes)
     free(line);
 }
 
+/* ---- forks while blocks outgrow libc ---- */
+
+enum { FIRST_SIZE = 120, LAST_SIZE = FIRST_SIZE << 11 };
+
+/* A copy from libc's memory into ours leaves addresses of ours in registers; then libc frees the old block, and may have to wake. */
+static void *outgrow(void *arg)
+{
+    while (!enough) {
+        char *block = NULL;
+
+        for (size_t size = FIRST_SIZE; size <= LAST_SIZE; size *= 2) {
+            block = realloc(block, size);
+            CHECK(block != NULL && (size == FIRST_SIZE || block[size / 2 - 1] == 'b'));
+            block[size - 1] = 'b';
+        }
+        free(block);
+    }
+    return arg;
+}
+
+/* fork() waits for libc's own locks too, and whoever is to wake it may wait for our memory. */
+static void forks_while_blocks_outgrow_libc(size_t bytes)
+{
+    char *p = filled(bytes, 1);
+    pthread_t growers[READERS];
+    pthread_t forkers[FORKERS];
+
+    CHECK(mallopt(M_ARENA_MAX, 1) == 1); /* its lock is wanted all the time */
+
+    for (int i = 0; i < READERS; i++)
+        CHECK(pthread_create(&growers[i], NULL, outgrow, NULL) == 0);
+    for (int i = 0; i < FORKERS; i++)
+        CHECK(pthread_create(&forkers[i], NULL, fork_often, NULL) == 0);
+    for (int i = 0; i < FORKERS; i++)
+        CHECK(pthread_join(forkers[i], NULL) == 0);
+    enough = true;
+    for (int i = 0; i < READERS; i++)
+        CHECK(pthread_join(growers[i], NULL) == 0);
+    check(p, bytes, 1);
+    free(p);
+}
+
 const struct probe probes_children[] = {
     {"children_set_handlers_of_their_own", children_set_handlers_of_their_own},
     {"forks_while_streams_wait_for_memory", forks_while_streams_wait_for_memory},
+    {"forks_while_blocks_outgrow_libc", forks_while_blocks_outgrow_libc},
     {"becomes_a_daemon", becomes_a_daemon},
     {"grandchild_has_it_all", grandchild_has_it_all},
     {"forks_in_a_handler", forks_in_a_handler},

@@ -70,6 +70,7 @@ static const char *const probes[] = {
     "length_says_more_than_there_is",
     "children_set_handlers_of_their_own",
     "forks_while_streams_wait_for_memory",
+    "forks_while_blocks_outgrow_libc",
     "locked_memory_is_freed_and_zeroed",
     "privileges_are_dropped_after_the_start",
     "mutex_in_frozen_memory",
@@ -183,8 +184,6 @@ ParameterizedTest(struct trial *trial, preload, probe_ends_as_it_does_without)
         cr_skip_test("the kernel serves no userfault of a thread that ends: README, Limits");
     if (strcmp(trial->probe, "forks_on_a_ghost_stack") == 0 && is_tested_with("thread"))
         cr_skip_test("the child's stack is missing until it watches its memory again: README, Limits");
-    if (strcmp(trial->probe, "forks_while_streams_wait_for_memory") == 0 && is_tested_with("segv"))
-        cr_skip_test("it hangs once in some hundred runs, which is not explained yet: README, Limits");
     run_probe(trial->probe, trial->megabytes, NULL, NULL, NULL, &plain);
     if (trial->swaps)
         run_with_swap(trial->probe, trial->megabytes, trial->limit, strlen(trial->probe) % 2 == 0,

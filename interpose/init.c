@@ -151,10 +151,8 @@ static bool knows_streams(void)
     return libc->lock_streams != NULL && libc->unlock_streams != NULL && libc->reset_streams != NULL;
 }
 
-static void fork_prepare(void)
+static void lock_for_fork(void)
 {
-    if (guard_traps_forks())
-        return;
     if (knows_streams())
         libc_next()->lock_streams();
     atfork_prepare();
@@ -167,6 +165,15 @@ static void fork_parent(void)
     atfork_parent();
     if (knows_streams())
         libc_next()->unlock_streams();
+}
+
+static void fork_prepare(void)
+{
+    if (guard_traps_forks())
+        return;
+    lock_for_fork();
+    if (guard_traps_forks()) /* paging has started while this waited */
+        fork_parent();
 }
 
 static void fork_child(void)

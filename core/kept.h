@@ -3,7 +3,8 @@
  *
  * What tells is a hash of the contents, 128 bits under a secret of the process, taken when the page came in and again
  * when it is out of the program's reach. Where the backend can, and while most pages are not written, they come in
- * write-protected: then nobody has to look, and a page that is still so leaves from where it is (PAGE_FLAG_SHUT).
+ * write-protected: then nobody has to look, and a page that is still so leaves from where it is (PAGE_FLAG_SHUT). One that
+ * was opened has changed for all we know.
  *
  * Images in the swap file are kept until their segment is emptied. Those in the pool cost RAM, and hashes cost time: they
  * are kept while that pays, and as far as there is room (writeback.h).
@@ -23,12 +24,15 @@ struct kept_hash {
     uint64_t high;
 };
 
+/* Of a page that came in write-protected: no page is taken for the same. */
+#define KEPT_NO_HASH ((struct kept_hash){0, 0})
+
 struct kept_image {
     struct kept_hash hash;
     uint32_t handle;  /* the swap's, or the store's; free: the next free number */
-    uint32_t n_units; /* in the swap file; KEPT_IN_POOL; 0: free */
+    uint32_t n_units; /* in the swap file; KEPT_IN_POOL and its bytes; 0: free */
 };
-#define KEPT_IN_POOL UINT32_MAX
+#define KEPT_IN_POOL (1u << 31)
 _Static_assert(sizeof(struct kept_image) == 24, "24 bytes of table for a kept image");
 
 /* What something has saved lately, less what it has cost. */
@@ -49,7 +53,8 @@ struct kept {
     uint32_t free;     /* first of the free ones; 0: none */
     uint32_t n_images;
     struct kept_credit hashing;    /* of images in the pool */
-    struct kept_credit protecting; /* of their pages, and of those with an image in the swap file */
+    struct kept_credit protecting; /* pages that come in to be read */
+    uint32_t tried; /* the page that was protected last without credit */
 };
 
 /* Room for @capacity images. Without memory for them none is ever kept. */
@@ -60,10 +65,10 @@ struct kept_hash kept_hash_of(const struct kept *kept, const void *page);
 
 static inline bool kept_same(struct kept_hash a, struct kept_hash b)
 {
-    return a.low == b.low && a.high == b.high;
+    return a.low == b.low && a.high == b.high && (a.low | a.high) != 0;
 }
 
-/* Remember an image. @n_units: KEPT_IN_POOL, or its length in the swap file. Its number; 0: there is no room. */
+/* Remember an image. @n_units: KEPT_IN_POOL and its bytes, or its length in the swap file. Its number; 0: there is no room. */
 uint32_t kept_add_locked(struct kept *kept, uint32_t handle, uint32_t n_units, struct kept_hash hash);
 
 /*
@@ -82,7 +87,7 @@ struct kept_image *kept_at(const struct kept *kept, uint32_t number);
 
 static inline bool kept_is_pooled(const struct kept_image *image)
 {
-    return image->n_units == KEPT_IN_POOL;
+    return (image->n_units & KEPT_IN_POOL) != 0;
 }
 
 /* The number is free; the image is the caller's again. */

@@ -50,7 +50,6 @@ struct run {
     size_t n;
     bool all_empty;
     bool any_swapped;
-    bool all_kept;
     bool protects; /* they come in closed to writing */
 };
 
@@ -68,7 +67,7 @@ static void take_page_locked(struct pager *pager, page_number number, struct run
         origin->value = page_word(page);
     } else if (origin->state == PAGE_FROZEN) {
         writeback_leave_locked(wb, number);
-        run->keeps[run->n] = writeback_wants_kept_locked(wb);
+        run->keeps[run->n] = writeback_wants_kept_locked(wb, run->protects);
     } else if (origin->state == PAGE_SWAPPED) {
         run->keeps[run->n] = true;
         image->n_units = page->next;
@@ -76,7 +75,6 @@ static void take_page_locked(struct pager *pager, page_number number, struct run
         run->any_swapped = true;
     }
     run->all_empty = run->all_empty && origin->state == PAGE_EMPTY;
-    run->all_kept = run->all_kept && run->keeps[run->n];
     page_set_state(&pager->table, number, PAGE_THAWING);
     run->n++;
 }
@@ -109,7 +107,7 @@ static size_t prepare_contents(struct pager *pager, struct run *run, struct recl
         else if (origin->state != PAGE_SWAPPED)
             codec_fill(w->pages[i], origin->state == PAGE_SAME ? origin->value : 0);
         if (run->keeps[i])
-            run->hashes[i] = kept_hash_of(&pager->reclaim.writeback.kept, w->pages[i]);
+            run->hashes[i] = run->protects ? KEPT_NO_HASH : kept_hash_of(&pager->reclaim.writeback.kept, w->pages[i]);
     }
     return n;
 }
@@ -148,6 +146,28 @@ static uint32_t release_origin_locked(struct pager *pager, const struct run *run
     return 0;
 }
 
+/*
+ * Are pages that come in for @fault to be closed to writing? While too many of them are written it is a trial, of one page: if it
+ * is still closed when the next trial begins, few of those that come in now are written. (It would leave, and say so, a whole
+ * turn of the queue later.)
+ */
+static bool protects_locked(struct pager *pager, const struct fault *fault, page_number first)
+{
+    struct kept *kept = &pager->reclaim.writeback.kept;
+
+    if (fault->write || !pager->backend->can_fill_protected || page_state(page_at(&pager->table, first)) == PAGE_EMPTY)
+        return false;
+    if (!kept_pays_locked(&kept->protecting))
+        return false;
+    if (kept->protecting.left > 0)
+        return true;
+    if (kept->tried < pager->table.committed_pages && page_state(page_at(&pager->table, kept->tried)) == PAGE_RESIDENT &&
+        (page_at(&pager->table, kept->tried)->flags & PAGE_FLAG_SHUT) != 0)
+        kept_note_protected_locked(kept, true);
+    kept->tried = first;
+    return true;
+}
+
 /* The first page of the run cannot be read back: what it was is gone, and whoever touches it must know. */
 static void lose_locked(struct pager *pager, page_number number, const struct run *run, int error)
 {
@@ -168,7 +188,7 @@ static size_t fill_locked(struct pager *pager, const struct fault *fault, page_n
 {
     struct reclaim *r = &pager->reclaim;
     struct fault_backend *backend = pager->backend;
-    struct run run = {.n = 0, .all_empty = true, .all_kept = true};
+    struct run run = {.n = 0, .all_empty = true, .protects = protects_locked(pager, fault, first)};
     const void *contents;
     size_t n_done = 0;
     size_t n_ready;
@@ -176,8 +196,6 @@ static size_t fill_locked(struct pager *pager, const struct fault *fault, page_n
 
     for (size_t i = 0; i < n; i++)
         take_page_locked(pager, (page_number)(first + i), &run);
-    run.protects = run.all_kept && !fault->write && backend->can_fill_protected &&
-                   kept_pays_locked(&r->writeback.kept.protecting);
     os_lock_release(&r->lock);
     n_ready = prepare_contents(pager, &run, &r->workers[fault->worker], &contents, &lost);
     *error = 0;
@@ -297,10 +315,14 @@ bool pager_bring_in_locked(struct pager *pager, const struct fault *fault, page_
                            bool *exhausted)
 {
     struct reclaim *r = &pager->reclaim;
-    bool cooled = page_state(page_at(&pager->table, number)) == PAGE_COOLED;
+    const struct page *page = page_at(&pager->table, number);
+    bool cooled = page_state(page) == PAGE_COOLED;
     size_t n = run_to_bring(pager, number, window);
     size_t n_done;
     int error;
+
+    if (page_state(page) == PAGE_FROZEN)
+        pool_prefetch(&pager->store.pool, page->value);
 
     if (cooled) {
         n_done = give_back_locked(pager, number, n, &error);

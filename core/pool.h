@@ -65,6 +65,9 @@ pool_handle pool_put(struct pool *pool, const void *image, size_t bytes);
 /* The image of a live handle, in place until it is freed or relocated, and its length. Takes no lock. */
 const void *pool_image(const struct pool *pool, pool_handle handle, size_t *bytes);
 
+/* The image will be wanted in a moment: its first bytes are on their way into the cache. */
+void pool_prefetch(const struct pool *pool, pool_handle handle);
+
 /*
  * The same for a pool in the memory of another process: where the image's slab record and its slot lie, in bytes from `slabs`
  * and `space`; and what they hold. @slot may be anything: *@bytes is for the caller to check.

@@ -40,7 +40,7 @@
 
 /* Pages in one background round; a run of 16 moves at a fifth of the price a page (bench/floor, UFFDIO_MOVE). */
 #define RECLAIM_BATCH 32u
-/* Pages that a thread evicts which waits for a frame, or would rather go on: few. */
+/* Pages that a thread evicts which waits for a frame, or would rather go on: few, if they have to be compressed. */
 #define RECLAIM_DIRECT_BATCH 8u
 
 enum reclaim_way {

@@ -27,15 +27,18 @@ static void retry_stuck_locked(struct reclaim *r)
     }
 }
 
-/* Nobody has written to it since it came in. */
-static bool is_clean(const struct reclaim *r, const struct page *page)
+/* Its way out, as far as that is settled beforehand. IN_PLACE: somebody may have written to it since it came in. */
+static enum outcome way_of(const struct reclaim *r, const struct page *page)
 {
-    return (page->flags & PAGE_FLAG_SHUT) != 0 && page->value != 0 && !r->backend->by_protection;
+    if ((page->flags & PAGE_FLAG_SHUT) == 0 || r->backend->by_protection)
+        return IN_PLACE;
+    return page->value != 0 ? CLEAN : UNWRITTEN;
 }
 
 /*
- * Victims into worker->batch, oldest first; those that are not CLEAN each with a slot if pages can move. A page that a system
- * call holds goes to the young end, so that it is not looked at again and again.
+ * Victims into worker->batch, oldest first; those that may have been written each with a slot if pages can move. A page that a
+ * system call holds goes to the young end, so that it is not looked at again and again. Of those to be compressed at once only a
+ * few: somebody may be waiting for a frame.
  */
 static size_t pick_victims_locked(struct reclaim *r, struct reclaim_worker *w, size_t wanted)
 {
@@ -43,9 +46,10 @@ static size_t pick_victims_locked(struct reclaim *r, struct reclaim_worker *w, s
     bool any_held = holds_any(r->holds);
     page_number number = r->queue.oldest;
     size_t n_left = r->queue.n_pages;
+    size_t n_unwritten = 0;
     size_t n = 0;
 
-    while (n < wanted && number != PAGE_NONE && n_left-- > 0) {
+    while (n < wanted && n_unwritten < r->direct_batch && number != PAGE_NONE && n_left-- > 0) {
         page_number next = page_at(r->table, number)->next;
 
         if (any_held && holds_contain(r->holds, number)) {
@@ -54,8 +58,8 @@ static size_t pick_victims_locked(struct reclaim *r, struct reclaim_worker *w, s
             if (next == PAGE_NONE)
                 break;
         } else if (!streams_protect(&r->streams, number, now_ns)) {
-            bool clean = is_clean(r, page_at(r->table, number));
-            bool moves = r->backend->can_move && !clean;
+            enum outcome way = way_of(r, page_at(r->table, number));
+            bool moves = r->backend->can_move && way == IN_PLACE;
             limbo_slot slot = moves ? limbo_take(&r->limbo, number) : LIMBO_NONE;
 
             if (slot == LIMBO_NONE && moves)
@@ -64,7 +68,8 @@ static size_t pick_victims_locked(struct reclaim *r, struct reclaim_worker *w, s
             page_set_state(r->table, number, PAGE_COOLING);
             w->batch[n] = number;
             w->slots[n] = slot;
-            w->outcomes[n] = clean ? CLEAN : IN_PLACE;
+            w->outcomes[n] = (uint8_t)way;
+            n_unwritten += way == UNWRITTEN;
             n++;
         }
         number = next;
@@ -104,7 +109,7 @@ static void move_victims(struct reclaim *r, struct reclaim_worker *w, size_t n)
         size_t n_moved;
         int error;
 
-        if (w->outcomes[i] == CLEAN) {
+        if (w->outcomes[i] != IN_PLACE) {
             i++;
             continue;
         }
@@ -141,8 +146,8 @@ static size_t settle_cooled(struct reclaim *r, struct reclaim_worker *w, size_t 
         }
         if (w->slots[i] != LIMBO_NONE)
             limbo_release(&r->limbo, w->slots[i]);
-        if (w->outcomes[i] == CLEAN) {
-            reclaim_settle_dropped_locked(r, number);
+        if (w->outcomes[i] == CLEAN || w->outcomes[i] == STORED || w->outcomes[i] == WORD) {
+            reclaim_settle_unwritten_locked(r, w, i);
             n_freed++;
         } else if (w->outcomes[i] == GONE) {
             writeback_drop_kept_locked(&r->writeback, page_at(r->table, number)->value);
@@ -176,6 +181,6 @@ size_t reclaim_cool(struct reclaim *r, struct reclaim_worker *w, size_t wanted, 
         return 0;
     if (r->backend->can_move)
         move_victims(r, w, n);
-    reclaim_drop_clean(r, w, n);
+    reclaim_drop_unwritten(r, w, n);
     return settle_cooled(r, w, n);
 }

@@ -55,32 +55,6 @@ static void settle_clean_locked(struct reclaim *r, page_number number, uint32_t 
     reclaim_uncharge_locked(r, 1);
 }
 
-void reclaim_drop_clean(struct reclaim *r, struct reclaim_worker *w, size_t n)
-{
-    uintptr_t addrs[RECLAIM_BATCH];
-    size_t n_clean = 0;
-    size_t n_dropped;
-
-    for (size_t i = 0; i < n; i++)
-        if (w->outcomes[i] == CLEAN)
-            addrs[n_clean++] = reclaim_address(r, w->batch[i]);
-    if (n_clean == 0)
-        return;
-    n_dropped = r->backend->drop(r->backend, addrs, n_clean);
-    for (size_t i = 0, k = 0; i < n; i++)
-        if (w->outcomes[i] == CLEAN && k++ >= n_dropped)
-            w->outcomes[i] = REFUSED;
-}
-
-void reclaim_settle_dropped_locked(struct reclaim *r, page_number number)
-{
-    uint32_t kept = page_at(r->table, number)->value;
-
-    page_set_state(r->table, number, PAGE_FREEZING);
-    settle_clean_locked(r, number, kept);
-    kept_note_protected_locked(&r->writeback.kept, true);
-}
-
 /* The page has another image now, or none, than the one that was kept. */
 static void settle_changed_locked(struct reclaim *r, page_number number, uint32_t kept, uint64_t result, bool same)
 {
@@ -143,6 +117,66 @@ static void note_pool_full(struct reclaim *r)
     log_sparsely(LOG_ERROR, &r->pool_full_lines, "no memory for another compressed image (%l bytes held): "
                        "pages stay resident, the limit may be exceeded", r->store->pool.held_bytes);
 }
+
+/* ---- pages that nobody can have written ---- */
+
+static bool leaves_from_there(const struct reclaim_worker *w, size_t i)
+{
+    return w->outcomes[i] == CLEAN || w->outcomes[i] == STORED || w->outcomes[i] == WORD;
+}
+
+/* Nobody can write to it meanwhile: who tries waits for the end of its transit. */
+static void store_unwritten(struct reclaim *r, struct reclaim_worker *w, size_t i)
+{
+    enum outcome outcome = REFUSED;
+
+    w->kept[i] = 0;
+    if (reclaim_peek(r, w->pages[i], w->batch[i], 1) == 0) {
+        outcome = freeze_contents(r, w, i, w->pages[i], true);
+        if (outcome == REFUSED)
+            note_pool_full(r);
+    }
+    w->outcomes[i] = outcome == DONE ? STORED : outcome == IN_PLACE ? WORD : REFUSED;
+}
+
+void reclaim_drop_unwritten(struct reclaim *r, struct reclaim_worker *w, size_t n)
+{
+    uintptr_t addrs[RECLAIM_BATCH];
+    size_t n_leaving = 0;
+    size_t n_dropped;
+
+    for (size_t i = 0; i < n; i++) {
+        if (w->outcomes[i] == UNWRITTEN)
+            store_unwritten(r, w, i);
+        if (leaves_from_there(w, i))
+            addrs[n_leaving++] = reclaim_address(r, w->batch[i]);
+    }
+    if (n_leaving == 0)
+        return;
+    n_dropped = r->backend->drop(r->backend, addrs, n_leaving);
+    for (size_t i = 0, k = 0; i < n; i++) {
+        if (!leaves_from_there(w, i) || k++ < n_dropped)
+            continue;
+        if (w->outcomes[i] == STORED)
+            store_free(r->store, (store_handle)w->results[i]);
+        w->outcomes[i] = REFUSED;
+    }
+}
+
+void reclaim_settle_unwritten_locked(struct reclaim *r, const struct reclaim_worker *w, size_t i)
+{
+    page_number number = w->batch[i];
+    uint32_t kept = page_at(r->table, number)->value;
+
+    page_set_state(r->table, number, PAGE_FREEZING);
+    if (w->outcomes[i] == CLEAN)
+        settle_clean_locked(r, number, kept);
+    else
+        settle_frozen_locked(r, number, w->results[i], w->outcomes[i] == WORD);
+    kept_note_protected_locked(&r->writeback.kept, true);
+}
+
+/* ---- pages that cannot be moved ---- */
 
 /* The way back for a page that stays. */
 static void unprotect(struct reclaim *r, struct reclaim_worker *w, size_t i)

@@ -15,6 +15,9 @@ enum outcome {
     GONE,     /* the page was not there: discarded behind our back */
     IN_PLACE, /* cannot be moved: compress it where it is */
     CLEAN,    /* its kept image is what it is */
+    UNWRITTEN, /* closed to writing since it came in, without an image: compress it where it is */
+    STORED,   /* was UNWRITTEN: has an image now ... */
+    WORD,     /* ... or is a word repeated */
     SHUT,     /* stays, and could not be made accessible again */
 };
 
@@ -24,11 +27,11 @@ enum outcome {
  */
 size_t reclaim_cool(struct reclaim *r, struct reclaim_worker *w, size_t wanted, size_t *n_picked);
 
-/* Drop the pages of w->batch that are CLEAN, where they are. Those that would not go are REFUSED. */
-void reclaim_drop_clean(struct reclaim *r, struct reclaim_worker *w, size_t n);
+/* Those pages of w->batch that nobody can have written, CLEAN and UNWRITTEN, leave from where they are. REFUSED: would not go. */
+void reclaim_drop_unwritten(struct reclaim *r, struct reclaim_worker *w, size_t n);
 
-/* A page in PAGE_COOLING has been dropped, and is what its kept image says. */
-void reclaim_settle_dropped_locked(struct reclaim *r, page_number number);
+/* Batch entry @i, in PAGE_COOLING, has left so: CLEAN, STORED or WORD. */
+void reclaim_settle_unwritten_locked(struct reclaim *r, const struct reclaim_worker *w, size_t i);
 
 /* Freeze up to @wanted of the oldest cooled pages. Returns how many frames became free. */
 size_t reclaim_freeze(struct reclaim *r, struct reclaim_worker *w, size_t wanted);

@@ -4,29 +4,24 @@
 /* Of all RAM that paging holds, at the most: it is then less than 1.2 times what it would be without. */
 #define KEPT_PERCENT 16
 
-bool writeback_wants_kept_locked(struct writeback *wb)
+bool writeback_wants_kept_locked(struct writeback *wb, bool is_free)
 {
     const struct pool *pool = &wb->store->pool;
     uint64_t held = atomic_load_explicit(&pool->held_bytes, memory_order_relaxed);
 
     return !writeback_is_on(wb) && wb->kept_bytes < (wb->limit_bytes + held) / 100 * KEPT_PERCENT &&
-           held < pool->bound_bytes - pool->bound_bytes / 8 && kept_pays_locked(&wb->kept.hashing);
-}
-
-static size_t pooled_bytes(const struct writeback *wb, store_handle handle)
-{
-    size_t bytes;
-
-    (void)pool_image(&wb->store->pool, handle, &bytes);
-    return bytes;
+           held < pool->bound_bytes - pool->bound_bytes / 8 && (is_free || kept_pays_locked(&wb->kept.hashing));
 }
 
 uint32_t writeback_keep_locked(struct writeback *wb, store_handle handle, struct kept_hash hash)
 {
-    uint32_t kept = kept_add_locked(&wb->kept, handle, KEPT_IN_POOL, hash);
+    size_t bytes;
+    uint32_t kept;
 
+    (void)pool_image(&wb->store->pool, handle, &bytes);
+    kept = kept_add_locked(&wb->kept, handle, KEPT_IN_POOL | (uint32_t)bytes, hash);
     if (kept != 0)
-        wb->kept_bytes += pooled_bytes(wb, handle);
+        wb->kept_bytes += bytes;
     return kept;
 }
 
@@ -35,7 +30,7 @@ struct kept_image writeback_take_kept_locked(struct writeback *wb, uint32_t kept
     struct kept_image image = kept_take_locked(&wb->kept, kept);
 
     if (kept_is_pooled(&image))
-        wb->kept_bytes -= pooled_bytes(wb, image.handle);
+        wb->kept_bytes -= image.n_units & ~KEPT_IN_POOL;
     return image;
 }
 

@@ -116,6 +116,68 @@ Test(kept, page_that_was_only_read_leaves_from_where_it_is)
     free_all(w, p);
 }
 
+/* At half of the data not every resident page can keep its image within the bound: the others are compressed again, but not moved. */
+Test(kept, page_that_was_only_read_leaves_from_where_it_is_also_without_an_image)
+{
+    struct world *w = world_new(RANGE, N / 2, true);
+    uint64_t *p = pages(w);
+    uint64_t n_moves;
+    uint64_t n_made;
+
+    for (unsigned i = 0; i < 3; i++)
+        read_pages(w, p, 1);
+    n_moves = w->fake.n_moves;
+    n_made = w->pager.store.pool.n_images_made;
+    for (unsigned i = 0; i < 3; i++)
+        read_pages(w, p, 1);
+    cr_assert_gt(w->pager.store.pool.n_images_made - n_made, N / 10);
+    cr_assert_leq(w->fake.n_moves - n_moves, N / 10);
+    free_all(w, p);
+}
+
+Test(kept, unwritten_page_for_whose_image_there_is_no_memory_stays)
+{
+    struct world *w = world_new(RANGE, LIMIT, true);
+    uint64_t *p = pages(w);
+    uint64_t bound = w->pager.store.pool.bound_bytes;
+
+    read_pages(w, p, 1);
+    read_pages(w, p, 1);
+    w->pager.store.pool.bound_bytes = 0; /* no memory for images */
+    read_pages(w, p, 1);
+    cr_assert_gt(w->pager.reclaim.counters.pool_full, 0);
+    w->pager.store.pool.bound_bytes = bound;
+    for (size_t i = 0; i < N; i += 3)
+        write_page(w, p, i, 2);
+    for (size_t i = 0; i < N; i++)
+        read_page(w, p, i, i % 3 == 0 ? 2 : 1);
+    free_all(w, p);
+}
+
+/* What the pages that come in now are used for counts, not what those were that came in a whole turn of the queue before. */
+Test(kept, protection_returns_soon_after_a_time_of_writing)
+{
+    enum { MANY = 1600, LARGE_LIMIT = 600, READS = 500 };
+    struct world *w = world_new(RANGE, LARGE_LIMIT, true);
+    uint64_t *p = heap_allocate(&w->heap, MANY * PAGE_BYTES, 0);
+    size_t n_protected = 0;
+
+    cr_assert_not_null(p);
+    for (size_t i = 0; i < MANY; i++)
+        write_page(w, p, i, 1);
+    for (size_t i = 0; i < 2 * MANY; i++) { /* read, then written */
+        (void)fake_load(w, p + i * 7 % MANY * WORDS, 1);
+        fake_add(w, p + i * 7 % MANY * WORDS, 0, 1);
+    }
+    cr_assert_eq(w->pager.reclaim.writeback.kept.protecting.left, 0);
+    for (size_t i = 0; i < READS; i++)
+        read_page(w, p, i * 7 % MANY, 1);
+    for (size_t i = 0; i < w->pager.table.committed_pages; i++)
+        n_protected += w->fake.protected_pages[i] == FAKE_READ_ONLY;
+    cr_assert_gt(n_protected, READS / 4, "%zu", n_protected);
+    free_all(w, p);
+}
+
 /* An older kernel, or a filter: pages are dropped one by one. */
 Test(kept, clean_pages_leave_also_where_the_kernel_drops_only_one_at_a_time)
 {
@@ -324,7 +386,7 @@ static uint64_t sum_of_handles(const struct kept *kept)
     uint64_t sum = 0;
 
     for (uint32_t i = 1; i <= kept->n_carved; i++)
-        sum += kept->images[i].n_units == KEPT_IN_POOL ? kept->images[i].handle : 0;
+        sum += kept_is_pooled(&kept->images[i]) ? kept->images[i].handle : 0;
     return sum;
 }
 

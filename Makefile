@@ -66,6 +66,12 @@ build/inject/libghostmem.so: $(SOURCES) $(wildcard platform/*.h core/*.h interpo
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -DGHOSTMEM_INJECT -o $@ $(SOURCES) $(LINK)
 
+# ---- the library that records which pages are touched: see bench/trace/record.py ----
+
+build/trace/libghostmem.so: $(SOURCES) bench/trace/record.c $(wildcard platform/*.h core/*.h interpose/*.h) ghostmem.map
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -DGHOSTMEM_TRACE -o $@ $(SOURCES) bench/trace/record.c $(LINK)
+
 # ---- programs under LD_PRELOAD: ours, and real ones ----
 
 TEST_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) -g -O1
@@ -216,6 +222,12 @@ simulate: build/bench/simulate
 	@build/bench/simulate
 	@build/bench/simulate --read-ahead
 
+# What real programs touch: TRACES=DIRECTORY of bench/trace/record.py.
+TRACES = build/traces
+simulate-programs: build/bench/simulate build/trace/libghostmem.so
+	@test -d $(TRACES) || bench/trace/record.py $(TRACES)
+	@build/bench/simulate --read-ahead $(TRACES)/*.trace
+
 bench: deps-bench
 	@$(MAKE) --no-print-directory libghostmem.so build/bench/workload build/bench/floor
 	@bench/run.py
@@ -223,4 +235,4 @@ bench: deps-bench
 clean:
 	rm -rf build libghostmem.so ghostmem-core
 
-.PHONY: all clean install check check-all soak check-build layers demo bench simulate deps-build deps-test deps-soak deps-bench
+.PHONY: all clean install check check-all soak check-build layers demo bench simulate simulate-programs deps-build deps-test deps-soak deps-bench

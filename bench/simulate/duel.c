@@ -27,11 +27,11 @@ struct duelling {
     unsigned way;
 };
 
-static unsigned group_of(uint32_t page)
+static unsigned group_of(const struct duelling *d, uint32_t page)
 {
     unsigned hash = (unsigned)(pattern_mix(page) % ONE_IN);
 
-    return hash < N_WAYS ? hash : N_WAYS;
+    return hash < N_WAYS && d->groups[hash].limit > 0 ? hash : N_WAYS;
 }
 
 static void begin(void *state, struct machine *m, const void *setting)
@@ -67,7 +67,7 @@ static void note(struct duelling *d, unsigned group, unsigned cost)
 static void soft(void *state, struct machine *m, uint32_t page)
 {
     struct duelling *d = state;
-    unsigned group = group_of(page);
+    unsigned group = group_of(d, page);
 
     segments_soft(&d->groups[group], m, page);
     note(d, group, SOFT_COST);
@@ -76,7 +76,7 @@ static void soft(void *state, struct machine *m, uint32_t page)
 static void miss(void *state, struct machine *m, uint32_t page)
 {
     struct duelling *d = state;
-    unsigned group = group_of(page);
+    unsigned group = group_of(d, page);
 
     segments_miss(&d->groups[group], m, page);
     note(d, group, MISS_COST);

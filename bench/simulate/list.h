@@ -29,7 +29,9 @@ static inline void list_push(struct list *list, struct machine *m, uint32_t page
     struct node *node = &m->nodes[page];
 
     assert(node->list == 0);
-    *node = (struct node){.older = list->youngest, .younger = NO_PAGE, .mark = node->mark, .list = list->number};
+    node->older = list->youngest;
+    node->younger = NO_PAGE;
+    node->list = list->number;
     if (list->youngest != NO_PAGE)
         m->nodes[list->youngest].younger = page;
     else

@@ -25,11 +25,12 @@ struct seat {
     bool imaged;  /* its image is kept while it is in */
 };
 
-/* Links of a page in one of the policy's lists, and a word for the policy. */
+/* Links of a page in one of the policy's lists, and words for the policy. */
 struct node {
     uint32_t older;
     uint32_t younger;
     uint32_t mark;
+    uint32_t memo; /* of no page: entry n of a table that a policy keeps, all zeros at first */
     uint8_t list; /* the policy's number of the list it stands in; 0: none */
 };
 

@@ -23,14 +23,51 @@ static bool is_full(const struct segments *s)
     return s->small.n + s->main.n + s->cooled.n >= s->limit;
 }
 
-static void evict(struct segments *s, struct machine *m, uint32_t page, bool from_small)
+/* ---- what has left ---- */
+
+static uint32_t *memo_of(const struct segments *s, struct machine *m, uint32_t page)
 {
-    machine_evict(m, page);
-    if (!from_small && !s->setting->adapts)
+    size_t n = s->limit * s->setting->history_percent / 100;
+
+    return &m->nodes[page % (n < m->trace->n_pages ? n : m->trace->n_pages)].memo;
+}
+
+static void remember(struct segments *s, struct machine *m, uint32_t page)
+{
+    if (s->setting->history_is_table) {
+        *memo_of(s, m, page) = page + 1;
         return;
+    }
     list_push(&s->history, m, page);
     while (s->history.n > s->limit * s->setting->history_percent / 100)
         list_pop(&s->history, m);
+}
+
+/* Has the page left lately? Then it is forgotten. */
+static bool recall(struct segments *s, struct machine *m, uint32_t page)
+{
+    bool remembered;
+
+    if (s->setting->history_is_table) {
+        uint32_t *memo = memo_of(s, m, page);
+
+        remembered = *memo == page + 1;
+        *memo = remembered ? 0 : *memo;
+        return remembered;
+    }
+    remembered = list_has(&s->history, m, page);
+    if (remembered)
+        list_remove(&s->history, m, page);
+    return remembered;
+}
+
+/* ---- coming and going ---- */
+
+static void evict(struct segments *s, struct machine *m, uint32_t page, bool from_small)
+{
+    machine_evict(m, page);
+    if (from_small || s->setting->adapts)
+        remember(s, m, page);
 }
 
 /* The oldest page of small or main goes its way. False: both are empty. */
@@ -86,10 +123,8 @@ static bool goes_to_main(struct segments *s, bool remembered)
 
 void segments_miss(struct segments *s, struct machine *m, uint32_t page)
 {
-    bool remembered = list_has(&s->history, m, page);
+    bool remembered = recall(s, m, page);
 
-    if (remembered)
-        list_remove(&s->history, m, page);
     if (remembered && s->setting->adapts) {
         s->cooled_target += s->setting->gain;
         if (s->cooled_target > s->limit / 2)
@@ -139,4 +174,7 @@ SEGMENTS(s3_32, "S3-FIFO, cooled 1/32", .small_percent = 10, .history_percent = 
 SEGMENTS(s3_8, "S3-FIFO, cooled 1/8", .small_percent = 10, .history_percent = 90, .cooled_per_mille = 125)
 SEGMENTS(s3_now, "S3-FIFO, cooled 1/8, unchanged leave", .small_percent = 10, .history_percent = 90, .cooled_per_mille = 125,
          .unchanged_leave = true)
+SEGMENTS(sfifo_now, "second chance 1/8, unchanged leave", .cooled_per_mille = 125, .unchanged_leave = true)
+SEGMENTS(proposed, "2Q proposed", .small_percent = 10, .small_leaves = true, .unchanged_leave = true, .cooled_per_mille = 62,
+         .history_percent = 150, .history_is_table = true)
 SEGMENTS(keep, "keep most", .small_percent = 2, .small_leaves = true, .admit_every = 32)

@@ -2,7 +2,7 @@
  * segments.h - the policies that need no accessed bit: FIFOs, some of whose oldest pages are cooled, and a history.
  *
  * small: where a page comes in, unless it is remembered. main: where it comes in otherwise. cooled: what has left either; a page
- * touched there goes to main. history: numbers of pages that have left.
+ * touched there goes to main. history: numbers of pages that have left small (with `adapts`: either).
  *
  * Calls: list, machine.
  */
@@ -19,6 +19,7 @@ struct segments_setting {
     bool adapts;               /* cooled: longer when a page of the history is missed, shorter when a cooled one is touched */
     unsigned gain;             /* pages by which it grows; it shrinks by one */
     unsigned history_percent;
+    bool history_is_table; /* of so many entries, by page number modulo that: the page that left last. Else the last so many */
     unsigned admit_every; /* of the pages that come in one in so many goes to main */
 };
 

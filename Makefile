@@ -13,6 +13,7 @@ PLATFORM = $(wildcard platform/*.c)
 CORE = $(wildcard core/*.c)
 INTERPOSE = $(wildcard interpose/*.c)
 SOURCES = $(PLATFORM) $(CORE) $(INTERPOSE)
+SIMULATOR = $(filter-out bench/simulate/simulate.c,$(wildcard bench/simulate/*.c))
 OBJECTS = $(SOURCES:%.c=build/lib/%.o)
 
 all: libghostmem.so ghostmem-core
@@ -39,12 +40,12 @@ build/lib/%.o: %.c
 
 -include $(OBJECTS:.o=.d) $(TOOL_OBJECTS:.o=.d)
 
-# ---- unit tests: core modules with a fake fault backend ----
+# ---- unit tests: core modules, and the simulator's policies, with a fake fault backend ----
 
 UNIT_CFLAGS = -std=c11 -D_GNU_SOURCE -DGHOSTMEM_INJECT -I. $(WARNINGS) -g -O1
-UNIT_SOURCES = $(PLATFORM) $(CORE) tests/unit/fake.c $(wildcard tests/unit/test_*.c)
-UNIT_DEPS = $(UNIT_SOURCES) $(wildcard platform/*.h core/*.h tests/unit/*.h)
-UNIT_LIBS = -l:liblz4.a -l:libsodium.a -lpthread
+UNIT_SOURCES = $(PLATFORM) $(CORE) tests/unit/fake.c $(wildcard tests/unit/test_*.c) $(SIMULATOR)
+UNIT_DEPS = $(UNIT_SOURCES) $(wildcard platform/*.h core/*.h tests/unit/*.h bench/simulate/*.h)
+UNIT_LIBS = -l:liblz4.a -l:libsodium.a -lpthread -lm
 
 build/unit/plain: $(UNIT_DEPS)
 	@mkdir -p $(@D)
@@ -64,6 +65,12 @@ build/unit/tsan: $(UNIT_DEPS) tests/unit/unit_main.c
 build/inject/libghostmem.so: $(SOURCES) $(wildcard platform/*.h core/*.h interpose/*.h) ghostmem.map
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -DGHOSTMEM_INJECT -o $@ $(SOURCES) $(LINK)
+
+# ---- the library that records which pages are touched: see bench/trace/record.py ----
+
+build/trace/libghostmem.so: $(SOURCES) bench/trace/record.c $(wildcard platform/*.h core/*.h interpose/*.h) ghostmem.map
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -DGHOSTMEM_TRACE -o $@ $(SOURCES) bench/trace/record.c $(LINK)
 
 # ---- programs under LD_PRELOAD: ours, and real ones ----
 
@@ -177,7 +184,7 @@ soak: deps-soak
 	@tests/soak/glibc.sh $(CURDIR)/build/tests/glibc
 	@GHOSTMEM_LIB=$(CURDIR)/libghostmem.so GHOSTMEM_TEST_BIN=$(CURDIR)/build/tests tests/soak.sh
 
-check-build: libghostmem.so ghostmem-core build/inject/libghostmem.so build/unit/plain build/unit/asan build/unit/tsan build/tests/preload build/tests/programs $(HELPERS)
+check-build: libghostmem.so ghostmem-core build/inject/libghostmem.so build/unit/plain build/unit/asan build/unit/tsan build/tests/preload build/tests/programs build/bench/simulate $(HELPERS)
 
 layers:
 	@tests/layers.sh
@@ -205,6 +212,22 @@ build/bench/floor: bench/floor.c bench/pattern.c $(wildcard bench/*.h)
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -O2 $(WARNINGS) -o $@ $(filter %.c,$^) -llz4
 
+# ---- policies of page replacement, by traces ----
+
+build/bench/simulate: $(SIMULATOR) bench/simulate/simulate.c $(wildcard bench/simulate/*.h) bench/pattern.h
+	@mkdir -p $(@D)
+	$(CC) $(TEST_CFLAGS) -O2 -o $@ $(filter %.c,$^) -lm
+
+simulate: build/bench/simulate
+	@build/bench/simulate
+	@build/bench/simulate --read-ahead
+
+# What real programs touch: TRACES=DIRECTORY of bench/trace/record.py.
+TRACES = build/traces
+simulate-programs: build/bench/simulate build/trace/libghostmem.so
+	@test -d $(TRACES) || bench/trace/record.py $(TRACES)
+	@build/bench/simulate --read-ahead $(TRACES)/*.trace
+
 bench: deps-bench
 	@$(MAKE) --no-print-directory libghostmem.so build/bench/workload build/bench/floor
 	@bench/run.py
@@ -212,4 +235,4 @@ bench: deps-bench
 clean:
 	rm -rf build libghostmem.so ghostmem-core
 
-.PHONY: all clean install check check-all soak check-build layers demo bench deps-build deps-test deps-soak deps-bench
+.PHONY: all clean install check check-all soak check-build layers demo bench simulate simulate-programs deps-build deps-test deps-soak deps-bench

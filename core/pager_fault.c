@@ -2,6 +2,7 @@
 #include "core/pager_fault.h"
 
 #include "core/log.h"
+#include "core/trace.h"
 #include "platform/file.h"
 #include "platform/thread.h"
 
@@ -338,6 +339,8 @@ bool pager_bring_in_locked(struct pager *pager, const struct fault *fault, page_
         pager->backend->wake(pager->backend, reclaim_address(r, (page_number)(number + n_done)), n - n_done);
     if (n_done == 0)
         return settle_error_locked(pager, fault->worker, number, error);
+    for (size_t i = 0; i < n_done; i++)
+        trace_access((page_number)(number + i), fault->write);
     r->counters.read_ahead_pages += n_done - 1;
     streams_ran_to(&r->streams, fault->thread, (page_number)(number + n_done));
     return true;
@@ -355,6 +358,7 @@ static bool open_to_writing_locked(struct pager *pager, page_number number)
         return false;
     writeback_unkeep_locked(&r->writeback, page);
     r->counters.write_faults++;
+    trace_access(number, true);
     return true;
 }
 

@@ -197,7 +197,7 @@ demo: deps-build
 
 # ---- benchmarks ----
 
-build/bench/workload: bench/workload.c bench/block.c bench/random.c bench/calls.c bench/pattern.c bench/draw.c $(wildcard bench/*.h)
+build/bench/workload: bench/workload.c bench/block.c bench/blocks.c bench/random.c bench/calls.c bench/pattern.c bench/draw.c $(wildcard bench/*.h)
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -O2 $(WARNINGS) -o $@ $(filter %.c,$^) -lpthread -lm
 

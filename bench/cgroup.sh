@@ -10,7 +10,7 @@
 # The command alone enters a memory cgroup of LIMIT_BYTES; this script and its caller stay outside. Everything set up is taken
 # down again, also on failure, SIGINT and SIGTERM. A zram device that is in use already is left alone: another one is added.
 #
-# FILE gets key=value lines: result (ok, killed, failed), status, zram_mem_used_max_bytes (all RAM that the device took at its peak,
+# FILE gets key=value lines: result (ok, killed, failed), status, wall_us (of the command alone), zram_mem_used_max_bytes (all RAM that the device took at its peak,
 # tables of its allocator included), cgroup_usage_max_bytes, oom_kills.
 # Exit: the command's status; 137 with "killed" in FILE when the kernel killed it for memory; 77 when this cannot be done here.
 
@@ -118,6 +118,7 @@ write_stats() {
     {
         echo "result=$result"
         echo "status=$1"
+        echo "wall_us=$2"
         # Column 5 of mm_stat: mem_used_max (Documentation/admin-guide/blockdev/zram.rst).
         [ -z "$zram" ] || echo "zram_mem_used_max_bytes=$(awk '{ print $5 }' "/sys/block/$zram/mm_stat")"
         echo "cgroup_usage_max_bytes=$usage_max"
@@ -156,11 +157,13 @@ case $kind in
 esac
 make_cgroup
 
+start_us=${EPOCHREALTIME/./}
 # In the background, for `wait` returns at once when a signal comes, and a foreground command does not let it.
 (echo "$BASHPID" > "$cgroup/cgroup.procs" && trap - INT TERM && exec "$@" 9>&-) <&0 &
 child=$!
 status=0
 wait "$child" || status=$?
+wall_us=$((${EPOCHREALTIME/./} - start_us))
 child=''
-[ -z "$stats_file" ] || write_stats "$status"
+[ -z "$stats_file" ] || write_stats "$status" "$wall_us"
 exit "$status"

@@ -17,6 +17,10 @@ ZRAM_UNAVAILABLE = 77  # cgroup.sh's exit status
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
+def ratio(over, under):
+    return over / under if isinstance(over, (int, float)) and isinstance(under, (int, float)) and under > 0 else "n/a"
+
+
 class Outcome:
     """What one run gave. `reason` is None when all of it may be used."""
 
@@ -27,9 +31,17 @@ class Outcome:
         self.peak_rss_bytes = None  # of the measured process; None for zram, where a script stands in between
         self.phases = {}            # name -> (ns an access, accesses, seconds)
         self.stats = {}             # GhostMem's, or what cgroup.sh reports
+        self.cksum = None           # of the output, where that was asked for
 
     def ns(self, phase):
         return self.phases[phase][0] if phase in self.phases else None
+
+
+def take_output(output, text, outcome):
+    if output == CKSUM:
+        outcome.cksum = text.strip()
+    elif output == LINES:
+        parse_lines(text, outcome)
 
 
 def parse_lines(text, outcome):
@@ -42,12 +54,19 @@ def parse_lines(text, outcome):
             outcome.phases[words[0]] = tuple(float(w) for w in words[1:])
 
 
-def spawn(command, environment, wants_output):
-    """Run to the end. Returns (status, wall_s, peak_rss_bytes, stdout, stderr); status as a shell gives it, 124 after TIMEOUT_S."""
+LINES, NOTHING, CKSUM = "lines", "nothing", "cksum"  # what becomes of a program's output: read as lines of phases, dropped, or summed up
+
+
+def spawn(command, environment, output, watch=None):
+    """Run to the end. Returns (status, wall_s, peak_rss_bytes, text, stderr); status as a shell gives it, 124 after TIMEOUT_S;
+    text is the output, or what cksum says of it. watch(pid) is called while it runs, and returns when it has ended."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        summer = None
+        if output == CKSUM:  # outside of the program's cgroup, and no page cache that would count there
+            summer = subprocess.Popen(["cksum"], stdin=subprocess.PIPE, stdout=out)
+        sink = {LINES: out, NOTHING: subprocess.DEVNULL, CKSUM: summer and summer.stdin}[output]
         start = time.perf_counter()
-        child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=err,
-                                 stdout=out if wants_output else subprocess.DEVNULL)
+        child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=err, stdout=sink)
         # wait4 for this child's own peak; a signal, not a thread that polls, for the limit on its time.
         is_late = []
 
@@ -58,6 +77,8 @@ def spawn(command, environment, wants_output):
         previous = signal.signal(signal.SIGALRM, on_alarm)
         signal.alarm(TIMEOUT_S)
         try:
+            if watch:
+                watch(child.pid)
             _, wait_status, usage = os.wait4(child.pid, 0)
         except BaseException:  # Ctrl-C: the child may be holding a swap device
             child.terminate()
@@ -70,6 +91,9 @@ def spawn(command, environment, wants_output):
         code = os.waitstatus_to_exitcode(wait_status)
         child.returncode = code  # waited for behind Popen's back
         status = 124 if is_late else code if code >= 0 else 128 - code
+        if summer:
+            summer.stdin.close()
+            summer.wait()
         out.seek(0)
         err.seek(0)
         return status, wall_s, usage.ru_maxrss * 1024, out.read().decode(errors="replace"), err.read().decode(errors="replace")
@@ -87,10 +111,10 @@ def failure(status, stderr):
     return f"exit status {status}" + (f": {lines[-1][:160]}" if lines else "")
 
 
-def run_plain(command, wants_output=True):
+def run_plain(command, output=LINES, watch=None):
     outcome = Outcome()
-    status, outcome.wall_s, outcome.peak_rss_bytes, stdout, stderr = spawn(command, base_environment(), wants_output)
-    parse_lines(stdout if wants_output else "", outcome)
+    status, outcome.wall_s, outcome.peak_rss_bytes, text, stderr = spawn(command, base_environment(), output, watch)
+    take_output(output, text, outcome)
     if status != 0:
         outcome.reason = "plain: " + failure(status, stderr)
     return outcome
@@ -103,9 +127,11 @@ def flatten(stats):
     return flat
 
 
-def run_ghost(command, library, limit_pages, backend, must_engage, wants_output=True, swap=None, cgroup_bytes=None):
+def run_ghost(command, library, limit_pages, backend, must_engage, output=LINES, swap=None, cgroup_bytes=None, settings=None,
+              watch=None):
     """must_engage: True, the work is over the limit, and figures of a run that was not watched would be plain malloc's;
-    False, the work must fit; None, either. cgroup_bytes: all its RAM, the page cache of its swap file included."""
+    False, the work must fit; None, either. cgroup_bytes: all its RAM, the page cache of its swap file included. settings: others
+    of GHOSTMEM_'s."""
     outcome = Outcome()
     if not os.path.exists(library):
         outcome.reason = "libghostmem.so is not built"
@@ -113,22 +139,27 @@ def run_ghost(command, library, limit_pages, backend, must_engage, wants_output=
     with tempfile.TemporaryDirectory() as directory:
         stats_path = os.path.join(directory, "stats.json")
         environment = base_environment()
-        environment.update(LD_PRELOAD=library, GHOSTMEM_MAX_PAGES=str(limit_pages), GHOSTMEM_STATS=stats_path)
+        environment.update(LD_PRELOAD=library, GHOSTMEM_MAX_PAGES=str(limit_pages), GHOSTMEM_STATS=stats_path, **(settings or {}))
         if backend:
             environment["GHOSTMEM_FAULTS"] = backend
         if swap:
             environment["GHOSTMEM_SWAP"] = swap
         if cgroup_bytes:  # the settings are for the command alone, not for the script around it
-            settings = [f"{name}={environment.pop(name)}" for name in list(environment)
-                        if name.startswith("GHOSTMEM_") or name == "LD_PRELOAD"]
-            command = [os.path.join(HERE, "cgroup.sh"), "--swap", "none", str(cgroup_bytes), "env", *settings, *command]
-        status, outcome.wall_s, outcome.peak_rss_bytes, stdout, stderr = spawn(command, environment, wants_output)
-        parse_lines(stdout if wants_output else "", outcome)
+            inside = [f"{name}={environment.pop(name)}" for name in list(environment)
+                      if name.startswith("GHOSTMEM_") or name == "LD_PRELOAD"]
+            command = [os.path.join(HERE, "cgroup.sh"), "--swap", "none", str(cgroup_bytes), "env", *inside, *command]
+        status, outcome.wall_s, outcome.peak_rss_bytes, text, stderr = spawn(command, environment, output, watch)
+        take_output(output, text, outcome)
         try:
             with open(stats_path, encoding="utf-8") as file:
                 outcome.stats = flatten(json.load(file))
         except (OSError, ValueError):
             outcome.stats = {}
+    judge_ghost(outcome, status, stderr, backend, must_engage)
+    return outcome
+
+
+def judge_ghost(outcome, status, stderr, backend, must_engage):
     name = f"GhostMem {backend or 'auto'}: "
     if status != 0:
         outcome.reason = name + failure(status, stderr)
@@ -138,29 +169,33 @@ def run_ghost(command, library, limit_pages, backend, must_engage, wants_output=
         outcome.reason = name + f"not available here, it chose {outcome.stats.get('backend')}"
     elif must_engage is not None and bool(outcome.stats.get("engaged")) != must_engage:
         outcome.reason = name + ("it was never engaged" if must_engage else "it was engaged though the work should fit")
-    return outcome
 
 
-def run_zram(command, limit_bytes):
-    return run_cgroup(command, limit_bytes, "zram", 0)
+def run_zram(command, limit_bytes, output=LINES, watch=None):
+    return run_cgroup(command, limit_bytes, "zram", 0, output, watch)
 
 
-def run_cgroup(command, limit_bytes, swap, swap_bytes):
+def run_cgroup(command, limit_bytes, swap, swap_bytes, output=LINES, watch=None):
     """In a memory cgroup with a swap of the kernel's: "zram", or a swap file in the directory @swap."""
     outcome = Outcome()
-    name = "zram" if swap == "zram" else "the kernel's swap file"
     with tempfile.TemporaryDirectory() as directory:
         stats_path = os.path.join(directory, "stats")
         script = [os.path.join(HERE, "cgroup.sh"), "--stats", stats_path, "--swap", swap, "--disksize", str(swap_bytes),
                   str(limit_bytes), *command]
-        status, outcome.wall_s, _, stdout, stderr = spawn(script, base_environment(), True)
-        parse_lines(stdout, outcome)
-        outcome.peak_rss_bytes = None
-        try:
-            with open(stats_path, encoding="utf-8") as file:
-                outcome.stats = dict(line.strip().split("=", 1) for line in file)
-        except OSError:
-            pass
+        status, _, _, text, stderr = spawn(script, base_environment(), output, watch)
+        take_output(output, text, outcome)
+        judge_cgroup(outcome, status, stderr, swap, stats_path)
+    return outcome
+
+
+def judge_cgroup(outcome, status, stderr, swap, stats_path):
+    name = "zram" if swap == "zram" else "the kernel's swap file"
+    try:
+        with open(stats_path, encoding="utf-8") as file:
+            outcome.stats = dict(line.strip().split("=", 1) for line in file)
+        outcome.wall_s = int(outcome.stats["wall_us"]) / 1e6  # without the script's own work
+    except (OSError, KeyError):
+        pass
     if status == ZRAM_UNAVAILABLE:
         lines = stderr.strip().splitlines()
         outcome.reason = lines[-1].replace("cgroup.sh: ", name + ": ") if lines else name + ": not possible here"
@@ -170,7 +205,6 @@ def run_cgroup(command, limit_bytes, swap, swap_bytes):
         outcome.reason = name + ": the kernel killed the program for lack of memory"
     elif status != 0:
         outcome.reason = name + ": " + failure(status, stderr)
-    return outcome
 
 
 def read_first_line(path):

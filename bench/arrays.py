@@ -10,7 +10,7 @@ import sys
 import numpy as np
 
 SIDE = 512
-N_GATHERS = 200_000
+N_GATHERS = 50_000
 
 
 def main():

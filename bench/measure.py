@@ -12,7 +12,7 @@ import tempfile
 import time
 
 PAGE_BYTES = 4096
-TIMEOUT_S = 900
+timeout_s = 900  # of one run; a section may set another
 ZRAM_UNAVAILABLE = 77  # cgroup.sh's exit status
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -27,10 +27,12 @@ class Outcome:
     def __init__(self):
         self.reason = None
         self.is_killed = False
+        self.is_late = False        # not finished after timeout_s, which is what wall_s says then
         self.wall_s = None
         self.peak_rss_bytes = None  # of the measured process; None for zram, where a script stands in between
         self.phases = {}            # name -> (ns an access, accesses, seconds)
         self.stats = {}             # GhostMem's, or what cgroup.sh reports
+        self.remark = None          # what should be known of figures that may be used
         self.cksum = None           # of the output, where that was asked for
 
     def ns(self, phase):
@@ -58,7 +60,7 @@ LINES, NOTHING, CKSUM = "lines", "nothing", "cksum"  # what becomes of a program
 
 
 def spawn(command, environment, output, watch=None):
-    """Run to the end. Returns (status, wall_s, peak_rss_bytes, text, stderr); status as a shell gives it, 124 after TIMEOUT_S;
+    """Run to the end. Returns (status, wall_s, peak_rss_bytes, text, stderr); status as a shell gives it, 124 after timeout_s;
     text is the output, or what cksum says of it. watch(pid) is called while it runs, and returns when it has ended."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         summer = None
@@ -75,7 +77,7 @@ def spawn(command, environment, output, watch=None):
             child.terminate()  # not SIGKILL: cgroup.sh takes its swap device down first
 
         previous = signal.signal(signal.SIGALRM, on_alarm)
-        signal.alarm(TIMEOUT_S)
+        signal.alarm(timeout_s)
         try:
             if watch:
                 watch(child.pid)
@@ -90,7 +92,7 @@ def spawn(command, environment, output, watch=None):
         wall_s = time.perf_counter() - start
         code = os.waitstatus_to_exitcode(wait_status)
         child.returncode = code  # waited for behind Popen's back
-        status = 124 if is_late else code if code >= 0 else 128 - code
+        status = LATE if is_late else code if code >= 0 else 128 - code
         if summer:
             summer.stdin.close()
             summer.wait()
@@ -104,6 +106,14 @@ def base_environment():
     keep = {k: v for k, v in os.environ.items() if not k.startswith("GHOSTMEM_") and k != "LD_PRELOAD"}
     keep["LC_ALL"] = "C"
     return keep
+
+
+LATE = 124  # the status of a run that was ended after timeout_s
+
+
+def note_late(outcome, name):
+    outcome.is_late, outcome.wall_s = True, timeout_s
+    outcome.reason = f"{name}: not finished after {timeout_s} s"
 
 
 def failure(status, stderr):
@@ -161,7 +171,9 @@ def run_ghost(command, library, limit_pages, backend, must_engage, output=LINES,
 
 def judge_ghost(outcome, status, stderr, backend, must_engage):
     name = f"GhostMem {backend or 'auto'}: "
-    if status != 0:
+    if status == LATE:
+        note_late(outcome, name[:-2])
+    elif status != 0:
         outcome.reason = name + failure(status, stderr)
     elif not outcome.stats:
         outcome.reason = name + "it wrote no statistics"
@@ -203,7 +215,12 @@ def judge_cgroup(outcome, status, stderr, swap, stats_path):
         # Phases that were printed before are as good as any other.
         outcome.is_killed = True
         outcome.reason = name + ": the kernel killed the program for lack of memory"
-    elif status != 0:
+    elif outcome.stats.get("oom_stalls", "0") != "0":
+        outcome.remark = (f"{name}: where the kernel would have killed the program for lack of memory it got 4 MiB more for a while, "
+                          f"and had {int(outcome.stats['cgroup_usage_max_bytes']) >> 20} MiB at most")
+    if status == LATE:
+        note_late(outcome, name)
+    elif status not in (0, ZRAM_UNAVAILABLE) and not outcome.is_killed:
         outcome.reason = name + ": " + failure(status, stderr)
 
 

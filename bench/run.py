@@ -214,7 +214,7 @@ class Bench:
         names = {name for outcome in runs["floor"] for name in outcome.phases}
         primitives = {name: figure("floor", name) for name in names}
         n_cores = len(os.sched_getaffinity(0))
-        shared_notes = [o.reason for mode in ("plain", "zram", "floor") for o in runs[mode]]
+        shared_notes = [o.reason for mode in ("plain", "zram", "floor") for o in runs[mode]] + [runs["zram"][-1].remark]
         n_killed = sum(o.is_killed for o in runs["zram"])
         if n_killed:
             shared_notes = [n for n in shared_notes if not n or "killed" not in n]

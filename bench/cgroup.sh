@@ -12,7 +12,7 @@
 #
 # The kernel gives up early on a group all of whose pages are in use (cgroup v1, where it was seen to kill GNU sort at half of its memory
 # each time). So that there is something to compare with, the command is not killed there: it gets SLACK_BYTES more for a moment,
-# as often as it takes; oom_stalls counts that.
+# as often as it takes; oom_stalls counts that, and cgroup_usage_max_bytes says how far it went.
 #
 # FILE gets key=value lines: result (ok, killed, failed), status, wall_us (of the command alone), zram_mem_used_max_bytes (all RAM that the device took at its peak,
 # tables of its allocator included), cgroup_usage_max_bytes, oom_kills, oom_stalls.
@@ -23,7 +23,7 @@ set -euo pipefail
 V1=/sys/fs/cgroup/memory
 V2=/sys/fs/cgroup
 LOCK=/run/lock/ghostmem-bench-zram.lock
-SLACK_BYTES=$((4 << 20))
+SLACK_BYTES=$((512 << 10))
 
 stats_file='' disksize=0 kind=zram
 swap_file='' zram='' added_zram='' swap_on='' cgroup='' child='' helper='' stalls_file=''
@@ -110,13 +110,13 @@ make_cgroup() {
     fi
 }
 
-# Looks at the group twenty times a second, without starting a process: it runs beside what is measured.
+# Looks at the group a hundred times a second, without starting a process: it runs beside what is measured.
 help_out_of_stalls() {
     local lines stalls=0 extra=0 never
     trap - EXIT
     exec {never}<> <(:)
     while :; do
-        read -rt 0.05 -u "$never" || true
+        read -rt 0.01 -u "$never" || true
         mapfile -t lines < "$cgroup/memory.oom_control" || return 0
         case "${lines[*]}" in
             *'under_oom 1'*)

@@ -32,6 +32,7 @@ class Outcome:
         self.peak_rss_bytes = None  # of the measured process; None for zram, where a script stands in between
         self.phases = {}            # name -> (ns an access, accesses, seconds)
         self.stats = {}             # GhostMem's, or what cgroup.sh reports
+        self.is_above = False       # it had more than a tenth more RAM than its limit: no rival at that limit
         self.remark = None          # what should be known of figures that may be used
         self.cksum = None           # of the output, where that was asked for
 
@@ -196,11 +197,11 @@ def run_cgroup(command, limit_bytes, swap, swap_bytes, output=LINES, watch=None)
                   str(limit_bytes), *command]
         status, _, _, text, stderr = spawn(script, base_environment(), output, watch)
         take_output(output, text, outcome)
-        judge_cgroup(outcome, status, stderr, swap, stats_path)
+        judge_cgroup(outcome, status, stderr, swap, limit_bytes, stats_path)
     return outcome
 
 
-def judge_cgroup(outcome, status, stderr, swap, stats_path):
+def judge_cgroup(outcome, status, stderr, swap, limit_bytes, stats_path):
     name = "zram" if swap == "zram" else "the kernel's swap file"
     try:
         with open(stats_path, encoding="utf-8") as file:
@@ -216,8 +217,9 @@ def judge_cgroup(outcome, status, stderr, swap, stats_path):
         outcome.is_killed = True
         outcome.reason = name + ": the kernel killed the program for lack of memory"
     elif outcome.stats.get("oom_stalls", "0") != "0":
-        outcome.remark = (f"{name}: where the kernel would have killed the program for lack of memory it got 4 MiB more for a while, "
-                          f"and had {int(outcome.stats['cgroup_usage_max_bytes']) >> 20} MiB at most")
+        outcome.remark = (f"{name}: where the kernel would have killed the program for lack of memory it got a little more for a while, "
+                          f"and had {int(outcome.stats['cgroup_usage_max_bytes']) >> 20} MiB at most instead of {limit_bytes >> 20}")
+        outcome.is_above = int(outcome.stats["cgroup_usage_max_bytes"]) > limit_bytes * 11 // 10
     if status == LATE:
         note_late(outcome, name)
     elif status not in (0, ZRAM_UNAVAILABLE) and not outcome.is_killed:

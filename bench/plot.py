@@ -8,8 +8,8 @@ The work: reads by Zipf's law (0.99) of 512 MiB in one block, one access in five
 100 % to 10 % of the block, for GhostMem, for zram and for the kernel's swap file on disk; the two in a memory cgroup that
 has what the workload needs beside its block on top. An access does nothing but touch a page, so that this is the most that a limit can cost.
 
-The figures go to FILE (bench/results/slowdown.json), the picture is drawn from them alone, by gnuplot (bench/slowdown.svg): the same
-figures give the same picture. --draw-only draws it again. Exit: 0; 1 when something could not be measured or drawn; 2 bad usage.
+The figures go to FILE (bench/results/slowdown.json), the picture is drawn from them alone, by gnuplot (bench/slowdown.svg): the
+same figures give the same picture. --draw-only draws it again. Exit: 0; 1 when something could not be measured or drawn; 2 bad usage.
 """
 
 import argparse
@@ -94,7 +94,7 @@ def run_curves(a):
             else:
                 outcome = measure.run_cgroup(command, limit_bytes + beside_bytes, a.swap, 2 * n_bytes)
             cells[curve, percent].append(outcome)
-            problems.append(outcome.reason)
+            problems += [outcome.reason, outcome.remark and f"limit {percent} %: {outcome.remark}"]
 
     def ns(runs):
         good = [o.ns("mixed") for o in runs if not o.reason]

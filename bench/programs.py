@@ -34,6 +34,7 @@ SLOT_BYTES = 4096 + 272
 
 SQL = """
 PRAGMA temp_store = MEMORY;
+PRAGMA journal_mode = OFF;
 CREATE TABLE t (id INTEGER PRIMARY KEY, k INTEGER, name TEXT, body TEXT);
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
 INSERT INTO t SELECT i, (i * 2654435761) % 1000003, printf('name%08x', (i * 40503) % 1048573),
@@ -104,11 +105,11 @@ def numpy_work(bench, _directory):
 
 
 def sqlite_work(bench, directory):
-    rows = 20_000 if bench.a.quick else 300_000
+    rows = 20_000 if bench.a.quick else 600_000
     script = os.path.join(directory, "work.sql")
     with open(script, "w", encoding="ascii") as file:
         file.write(SQL.format(rows=rows, lookups=rows // 4))
-    n_slots = rows * 21 // 200  # as many as are needed: more, and it would write to those it never uses too
+    n_slots = rows * 53 // 1000  # as many as are needed: more, and it would write to those it never uses too
     return Work(f"sqlite3 in memory, {rows:,} rows",
                 ["sqlite3", "-batch", "-pagecache", str(SLOT_BYTES), str(n_slots), ":memory:", f".read {script}"])
 

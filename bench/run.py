@@ -4,7 +4,7 @@
     run.py [--runs N] [--quick] [--backends signal,thread,segv] [--limits 25,50] [--data text,binary,half] [--issue 2|3|4|5|6]
            [--markdown] [--json FILE] [--sections fits,over,programs,growth,memory,calls,guard,swap]
 
-Without options it measures all that issue 6 asks for, with the backend `signal`, medians of 5, in less than 90 minutes on a machine of
+Without options it measures all that issue 6 asks for, with the backend `signal`, medians of 5, in less than 90 minutes (40 or so) on a machine of
 two cores; it says at the start how long it will take about. Other backends, fewer runs and single sections by option.
 
   fits    wall time of sort, xz and a fill and scan with a limit far above their need, GhostMem by plain malloc, the two in turns

@@ -130,7 +130,7 @@ TEST_PACKAGES = $(BUILD_PACKAGES) libcriterion-dev libasan8 libubsan1 libtsan2 u
                 memcached postgresql-15 stress-ng gdb libjemalloc2 libmimalloc2.0 \
                 libtcmalloc-minimal4
 SOAK_PACKAGES = $(TEST_PACKAGES) memtester stressapptest glibc-source
-BENCH_PACKAGES = $(BUILD_PACKAGES) python3 xz-utils util-linux redis-tools
+BENCH_PACKAGES = $(BUILD_PACKAGES) python3 python3-numpy xz-utils util-linux redis-tools sqlite3 coreutils gnuplot-nox
 
 deps-build:
 	@tests/install.sh make $(BUILD_PACKAGES)
@@ -204,7 +204,7 @@ demo: deps-build
 
 # ---- benchmarks ----
 
-build/bench/workload: bench/workload.c bench/block.c bench/random.c bench/calls.c bench/pattern.c bench/draw.c $(wildcard bench/*.h)
+build/bench/workload: bench/workload.c bench/block.c bench/blocks.c bench/random.c bench/calls.c bench/pattern.c bench/draw.c $(wildcard bench/*.h)
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -O2 $(WARNINGS) -o $@ $(filter %.c,$^) -lpthread -lm
 
@@ -232,7 +232,12 @@ bench: deps-bench
 	@$(MAKE) --no-print-directory libghostmem.so build/bench/workload build/bench/floor
 	@bench/run.py
 
+# The README's curve: measures for some minutes, then draws. bench/plot.py --draw-only draws it again from the same figures.
+bench-plot: deps-bench
+	@$(MAKE) --no-print-directory libghostmem.so build/bench/workload
+	@bench/plot.py
+
 clean:
 	rm -rf build libghostmem.so ghostmem-core
 
-.PHONY: all clean install check check-all soak check-build layers demo bench simulate simulate-programs deps-build deps-test deps-soak deps-bench
+.PHONY: all clean install check check-all soak check-build layers demo bench bench-plot simulate simulate-programs deps-build deps-test deps-soak deps-bench

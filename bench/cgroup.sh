@@ -10,8 +10,12 @@
 # The command alone enters a memory cgroup of LIMIT_BYTES; this script and its caller stay outside. Everything set up is taken
 # down again, also on failure, SIGINT and SIGTERM. A zram device that is in use already is left alone: another one is added.
 #
-# FILE gets key=value lines: result (ok, killed, failed), status, zram_mem_used_max_bytes (all RAM that the device took at its peak,
-# tables of its allocator included), cgroup_usage_max_bytes, oom_kills.
+# The kernel gives up early on a group all of whose pages are in use (cgroup v1, where it was seen to kill GNU sort at half of its memory
+# each time). So that there is something to compare with, the command is not killed there: it gets SLACK_BYTES more for a moment,
+# as often as it takes; oom_stalls counts that, and cgroup_usage_max_bytes says how far it went.
+#
+# FILE gets key=value lines: result (ok, killed, failed), status, wall_us (of the command alone), zram_mem_used_max_bytes (all RAM that the device took at its peak,
+# tables of its allocator included), cgroup_usage_max_bytes, oom_kills, oom_stalls.
 # Exit: the command's status; 137 with "killed" in FILE when the kernel killed it for memory; 77 when this cannot be done here.
 
 set -euo pipefail
@@ -19,9 +23,10 @@ set -euo pipefail
 V1=/sys/fs/cgroup/memory
 V2=/sys/fs/cgroup
 LOCK=/run/lock/ghostmem-bench-zram.lock
+SLACK_BYTES=$((512 << 10))
 
 stats_file='' disksize=0 kind=zram
-swap_file='' zram='' added_zram='' swap_on='' cgroup='' child=''
+swap_file='' zram='' added_zram='' swap_on='' cgroup='' child='' helper='' stalls_file=''
 
 usage() { echo "usage: cgroup.sh [--stats FILE] [--swap zram|DIRECTORY|none] [--disksize BYTES] LIMIT_BYTES command [argument...]" >&2; exit 2; }
 unavailable() { echo "cgroup.sh: not possible here: $1" >&2; exit 77; }
@@ -36,6 +41,8 @@ tear_down() {
         kill -KILL "$child" 2>/dev/null
         wait "$child" 2>/dev/null
     fi
+    [ -z "$helper" ] || kill "$helper" 2>/dev/null
+    [ -z "$stalls_file" ] || rm -f "$stalls_file"
     if [ -n "$cgroup" ]; then
         # What the command left running; a process leaves its cgroup a moment after its death.
         for _ in $(seq 100); do
@@ -96,9 +103,35 @@ make_cgroup() {
         echo "$limit" > "$cgroup/memory.limit_in_bytes"
         # Swapping in zram costs microseconds, reading a file again far more: no preference for dropping the page cache.
         echo 100 > "$cgroup/memory.swappiness"
+        echo 1 > "$cgroup/memory.oom_control"
+        stalls_file=$(mktemp)
     else
         unavailable "no memory cgroup"
     fi
+}
+
+# Looks at the group a hundred times a second, without starting a process: it runs beside what is measured.
+help_out_of_stalls() {
+    local lines stalls=0 extra=0 never
+    trap - EXIT
+    exec {never}<> <(:)
+    while :; do
+        read -rt 0.01 -u "$never" || true
+        mapfile -t lines < "$cgroup/memory.oom_control" || return 0
+        case "${lines[*]}" in
+            *'under_oom 1'*)
+                stalls=$((stalls + 1)) extra=$((extra + SLACK_BYTES))
+                echo "$stalls" > "$stalls_file"
+                echo $((limit + extra)) > "$cgroup/memory.limit_in_bytes" # only a higher one wakes who waits
+                ;;
+            *)
+                # Refused while the pages are in use: later, then.
+                if [ "$extra" -gt 0 ] && echo $((limit + extra - SLACK_BYTES)) > "$cgroup/memory.limit_in_bytes"; then
+                    extra=$((extra - SLACK_BYTES))
+                fi
+                ;;
+        esac
+    done
 }
 
 # The number behind a word in a file of lines "word number"; 0 if there is none.
@@ -118,10 +151,12 @@ write_stats() {
     {
         echo "result=$result"
         echo "status=$1"
+        echo "wall_us=$2"
         # Column 5 of mm_stat: mem_used_max (Documentation/admin-guide/blockdev/zram.rst).
         [ -z "$zram" ] || echo "zram_mem_used_max_bytes=$(awk '{ print $5 }' "/sys/block/$zram/mm_stat")"
         echo "cgroup_usage_max_bytes=$usage_max"
         echo "oom_kills=$kills"
+        [ -z "$stalls_file" ] || echo "oom_stalls=$(($(cat "$stalls_file")))"
     } > "$stats_file"
 }
 
@@ -156,11 +191,17 @@ case $kind in
 esac
 make_cgroup
 
+start_us=${EPOCHREALTIME/./}
 # In the background, for `wait` returns at once when a signal comes, and a foreground command does not let it.
 (echo "$BASHPID" > "$cgroup/cgroup.procs" && trap - INT TERM && exec "$@" 9>&-) <&0 &
 child=$!
+if [ -n "$stalls_file" ]; then
+    help_out_of_stalls 2>/dev/null 9>&- &
+    helper=$!
+fi
 status=0
 wait "$child" || status=$?
+wall_us=$((${EPOCHREALTIME/./} - start_us))
 child=''
-[ -z "$stats_file" ] || write_stats "$status"
+[ -z "$stats_file" ] || write_stats "$status" "$wall_us"
 exit "$status"

@@ -12,9 +12,13 @@ import tempfile
 import time
 
 PAGE_BYTES = 4096
-TIMEOUT_S = 900
+timeout_s = 900  # of one run; a section may set another
 ZRAM_UNAVAILABLE = 77  # cgroup.sh's exit status
 HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def ratio(over, under):
+    return over / under if isinstance(over, (int, float)) and isinstance(under, (int, float)) and under > 0 else "n/a"
 
 
 class Outcome:
@@ -23,13 +27,24 @@ class Outcome:
     def __init__(self):
         self.reason = None
         self.is_killed = False
+        self.is_late = False        # not finished after timeout_s, which is what wall_s says then
         self.wall_s = None
         self.peak_rss_bytes = None  # of the measured process; None for zram, where a script stands in between
         self.phases = {}            # name -> (ns an access, accesses, seconds)
         self.stats = {}             # GhostMem's, or what cgroup.sh reports
+        self.is_above = False       # it had more than a tenth more RAM than its limit: no rival at that limit
+        self.remark = None          # what should be known of figures that may be used
+        self.cksum = None           # of the output, where that was asked for
 
     def ns(self, phase):
         return self.phases[phase][0] if phase in self.phases else None
+
+
+def take_output(output, text, outcome):
+    if output == CKSUM:
+        outcome.cksum = text.strip()
+    elif output == LINES:
+        parse_lines(text, outcome)
 
 
 def parse_lines(text, outcome):
@@ -42,12 +57,19 @@ def parse_lines(text, outcome):
             outcome.phases[words[0]] = tuple(float(w) for w in words[1:])
 
 
-def spawn(command, environment, wants_output):
-    """Run to the end. Returns (status, wall_s, peak_rss_bytes, stdout, stderr); status as a shell gives it, 124 after TIMEOUT_S."""
+LINES, NOTHING, CKSUM = "lines", "nothing", "cksum"  # what becomes of a program's output: read as lines of phases, dropped, or summed up
+
+
+def spawn(command, environment, output, watch=None):
+    """Run to the end. Returns (status, wall_s, peak_rss_bytes, text, stderr); status as a shell gives it, 124 after timeout_s;
+    text is the output, or what cksum says of it. watch(pid) is called while it runs, and returns when it has ended."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        summer = None
+        if output == CKSUM:  # outside of the program's cgroup, and no page cache that would count there
+            summer = subprocess.Popen(["cksum"], stdin=subprocess.PIPE, stdout=out)
+        sink = {LINES: out, NOTHING: subprocess.DEVNULL, CKSUM: summer and summer.stdin}[output]
         start = time.perf_counter()
-        child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=err,
-                                 stdout=out if wants_output else subprocess.DEVNULL)
+        child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=err, stdout=sink)
         # wait4 for this child's own peak; a signal, not a thread that polls, for the limit on its time.
         is_late = []
 
@@ -56,8 +78,10 @@ def spawn(command, environment, wants_output):
             child.terminate()  # not SIGKILL: cgroup.sh takes its swap device down first
 
         previous = signal.signal(signal.SIGALRM, on_alarm)
-        signal.alarm(TIMEOUT_S)
+        signal.alarm(timeout_s)
         try:
+            if watch:
+                watch(child.pid)
             _, wait_status, usage = os.wait4(child.pid, 0)
         except BaseException:  # Ctrl-C: the child may be holding a swap device
             child.terminate()
@@ -69,7 +93,10 @@ def spawn(command, environment, wants_output):
         wall_s = time.perf_counter() - start
         code = os.waitstatus_to_exitcode(wait_status)
         child.returncode = code  # waited for behind Popen's back
-        status = 124 if is_late else code if code >= 0 else 128 - code
+        status = LATE if is_late else code if code >= 0 else 128 - code
+        if summer:
+            summer.stdin.close()
+            summer.wait()
         out.seek(0)
         err.seek(0)
         return status, wall_s, usage.ru_maxrss * 1024, out.read().decode(errors="replace"), err.read().decode(errors="replace")
@@ -82,15 +109,23 @@ def base_environment():
     return keep
 
 
+LATE = 124  # the status of a run that was ended after timeout_s
+
+
+def note_late(outcome, name):
+    outcome.is_late, outcome.wall_s = True, timeout_s
+    outcome.reason = f"{name}: not finished after {timeout_s} s"
+
+
 def failure(status, stderr):
     lines = [line for line in stderr.strip().splitlines() if line.strip()]
     return f"exit status {status}" + (f": {lines[-1][:160]}" if lines else "")
 
 
-def run_plain(command, wants_output=True):
+def run_plain(command, output=LINES, watch=None):
     outcome = Outcome()
-    status, outcome.wall_s, outcome.peak_rss_bytes, stdout, stderr = spawn(command, base_environment(), wants_output)
-    parse_lines(stdout if wants_output else "", outcome)
+    status, outcome.wall_s, outcome.peak_rss_bytes, text, stderr = spawn(command, base_environment(), output, watch)
+    take_output(output, text, outcome)
     if status != 0:
         outcome.reason = "plain: " + failure(status, stderr)
     return outcome
@@ -103,9 +138,11 @@ def flatten(stats):
     return flat
 
 
-def run_ghost(command, library, limit_pages, backend, must_engage, wants_output=True, swap=None, cgroup_bytes=None):
+def run_ghost(command, library, limit_pages, backend, must_engage, output=LINES, swap=None, cgroup_bytes=None, settings=None,
+              watch=None):
     """must_engage: True, the work is over the limit, and figures of a run that was not watched would be plain malloc's;
-    False, the work must fit; None, either. cgroup_bytes: all its RAM, the page cache of its swap file included."""
+    False, the work must fit; None, either. cgroup_bytes: all its RAM, the page cache of its swap file included. settings: others
+    of GHOSTMEM_'s."""
     outcome = Outcome()
     if not os.path.exists(library):
         outcome.reason = "libghostmem.so is not built"
@@ -113,24 +150,31 @@ def run_ghost(command, library, limit_pages, backend, must_engage, wants_output=
     with tempfile.TemporaryDirectory() as directory:
         stats_path = os.path.join(directory, "stats.json")
         environment = base_environment()
-        environment.update(LD_PRELOAD=library, GHOSTMEM_MAX_PAGES=str(limit_pages), GHOSTMEM_STATS=stats_path)
+        environment.update(LD_PRELOAD=library, GHOSTMEM_MAX_PAGES=str(limit_pages), GHOSTMEM_STATS=stats_path, **(settings or {}))
         if backend:
             environment["GHOSTMEM_FAULTS"] = backend
         if swap:
             environment["GHOSTMEM_SWAP"] = swap
         if cgroup_bytes:  # the settings are for the command alone, not for the script around it
-            settings = [f"{name}={environment.pop(name)}" for name in list(environment)
-                        if name.startswith("GHOSTMEM_") or name == "LD_PRELOAD"]
-            command = [os.path.join(HERE, "cgroup.sh"), "--swap", "none", str(cgroup_bytes), "env", *settings, *command]
-        status, outcome.wall_s, outcome.peak_rss_bytes, stdout, stderr = spawn(command, environment, wants_output)
-        parse_lines(stdout if wants_output else "", outcome)
+            inside = [f"{name}={environment.pop(name)}" for name in list(environment)
+                      if name.startswith("GHOSTMEM_") or name == "LD_PRELOAD"]
+            command = [os.path.join(HERE, "cgroup.sh"), "--swap", "none", str(cgroup_bytes), "env", *inside, *command]
+        status, outcome.wall_s, outcome.peak_rss_bytes, text, stderr = spawn(command, environment, output, watch)
+        take_output(output, text, outcome)
         try:
             with open(stats_path, encoding="utf-8") as file:
                 outcome.stats = flatten(json.load(file))
         except (OSError, ValueError):
             outcome.stats = {}
+    judge_ghost(outcome, status, stderr, backend, must_engage)
+    return outcome
+
+
+def judge_ghost(outcome, status, stderr, backend, must_engage):
     name = f"GhostMem {backend or 'auto'}: "
-    if status != 0:
+    if status == LATE:
+        note_late(outcome, name[:-2])
+    elif status != 0:
         outcome.reason = name + failure(status, stderr)
     elif not outcome.stats:
         outcome.reason = name + "it wrote no statistics"
@@ -138,29 +182,33 @@ def run_ghost(command, library, limit_pages, backend, must_engage, wants_output=
         outcome.reason = name + f"not available here, it chose {outcome.stats.get('backend')}"
     elif must_engage is not None and bool(outcome.stats.get("engaged")) != must_engage:
         outcome.reason = name + ("it was never engaged" if must_engage else "it was engaged though the work should fit")
-    return outcome
 
 
-def run_zram(command, limit_bytes):
-    return run_cgroup(command, limit_bytes, "zram", 0)
+def run_zram(command, limit_bytes, output=LINES, watch=None):
+    return run_cgroup(command, limit_bytes, "zram", 0, output, watch)
 
 
-def run_cgroup(command, limit_bytes, swap, swap_bytes):
+def run_cgroup(command, limit_bytes, swap, swap_bytes, output=LINES, watch=None):
     """In a memory cgroup with a swap of the kernel's: "zram", or a swap file in the directory @swap."""
     outcome = Outcome()
-    name = "zram" if swap == "zram" else "the kernel's swap file"
     with tempfile.TemporaryDirectory() as directory:
         stats_path = os.path.join(directory, "stats")
         script = [os.path.join(HERE, "cgroup.sh"), "--stats", stats_path, "--swap", swap, "--disksize", str(swap_bytes),
                   str(limit_bytes), *command]
-        status, outcome.wall_s, _, stdout, stderr = spawn(script, base_environment(), True)
-        parse_lines(stdout, outcome)
-        outcome.peak_rss_bytes = None
-        try:
-            with open(stats_path, encoding="utf-8") as file:
-                outcome.stats = dict(line.strip().split("=", 1) for line in file)
-        except OSError:
-            pass
+        status, _, _, text, stderr = spawn(script, base_environment(), output, watch)
+        take_output(output, text, outcome)
+        judge_cgroup(outcome, status, stderr, swap, limit_bytes, stats_path)
+    return outcome
+
+
+def judge_cgroup(outcome, status, stderr, swap, limit_bytes, stats_path):
+    name = "zram" if swap == "zram" else "the kernel's swap file"
+    try:
+        with open(stats_path, encoding="utf-8") as file:
+            outcome.stats = dict(line.strip().split("=", 1) for line in file)
+        outcome.wall_s = int(outcome.stats["wall_us"]) / 1e6  # without the script's own work
+    except (OSError, KeyError):
+        pass
     if status == ZRAM_UNAVAILABLE:
         lines = stderr.strip().splitlines()
         outcome.reason = lines[-1].replace("cgroup.sh: ", name + ": ") if lines else name + ": not possible here"
@@ -168,9 +216,14 @@ def run_cgroup(command, limit_bytes, swap, swap_bytes):
         # Phases that were printed before are as good as any other.
         outcome.is_killed = True
         outcome.reason = name + ": the kernel killed the program for lack of memory"
-    elif status != 0:
+    elif outcome.stats.get("oom_stalls", "0") != "0":
+        outcome.remark = (f"{name}: where the kernel would have killed the program for lack of memory it got a little more for a while, "
+                          f"and had {int(outcome.stats['cgroup_usage_max_bytes']) >> 20} MiB at most instead of {limit_bytes >> 20}")
+        outcome.is_above = int(outcome.stats["cgroup_usage_max_bytes"]) > limit_bytes * 11 // 10
+    if status == LATE:
+        note_late(outcome, name)
+    elif status not in (0, ZRAM_UNAVAILABLE) and not outcome.is_killed:
         outcome.reason = name + ": " + failure(status, stderr)
-    return outcome
 
 
 def read_first_line(path):

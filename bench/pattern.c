@@ -175,7 +175,8 @@ int pattern_init(struct pattern *p, enum pattern_kind kind, uint64_t seed)
 
 int pattern_kind_from_name(const char *name, enum pattern_kind *kind)
 {
-    static const char *const names[] = {[PATTERN_TEXT] = "text", [PATTERN_BINARY] = "binary", [PATTERN_HALF] = "half"};
+    static const char *const names[] = {[PATTERN_TEXT] = "text", [PATTERN_BINARY] = "binary", [PATTERN_HALF] = "half",
+                                        [PATTERN_SPARSE] = "sparse"};
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (strcmp(name, names[i]) == 0) {
@@ -196,6 +197,8 @@ void pattern_fill(const struct pattern *p, uint64_t page, uint64_t *dst)
         memcpy(dst, window, PAGE_BYTES / 2);
         for (size_t i = PAGE_WORDS / 2; i < PAGE_WORDS; i++)
             dst[i] = pattern_mix(stamp + i);
+    } else if (p->kind == PATTERN_SPARSE) {
+        memset(dst, 0, PAGE_BYTES);
     } else {
         memcpy(dst, window, PAGE_BYTES);
     }

@@ -7,7 +7,8 @@
  * Layout of a page, in 64-bit words: everything from the source, except
  *   word pattern_spot()  the page's stamp, at another place in each page; what the timed loops read and check
  *   word TALLY_WORD      upper half from the page number, lower half the number of updates; what randupdate increments
- * and, for PATTERN_HALF, the second half of the page, which is a hash of its position.
+ * and, for PATTERN_HALF, the second half of the page, which is a hash of its position. PATTERN_SPARSE is zeros but for these two words:
+ * pages that take next to no RAM when they are compressed, for blocks far larger than the machine.
  *
  * Locks: none; constant after pattern_init().  Memory: one private mapping, never malloc, so that none of it is ghost memory.
  */
@@ -20,7 +21,7 @@
 
 enum { PAGE_BYTES = 4096, PAGE_WORDS = PAGE_BYTES / 8, TALLY_WORD = PAGE_WORDS - 1 };
 
-enum pattern_kind { PATTERN_TEXT, PATTERN_BINARY, PATTERN_HALF };
+enum pattern_kind { PATTERN_TEXT, PATTERN_BINARY, PATTERN_HALF, PATTERN_SPARSE };
 
 struct pattern {
     enum pattern_kind kind;
@@ -66,7 +67,7 @@ static inline uint64_t pattern_tally(uint64_t stamp, uint32_t n_updates)
  */
 int pattern_init(struct pattern *p, enum pattern_kind kind, uint64_t seed);
 
-/* "text", "binary", "half"; returns 0, or -1 for any other name. */
+/* "text", "binary", "half", "sparse"; returns 0, or -1 for any other name. */
 int pattern_kind_from_name(const char *name, enum pattern_kind *kind);
 
 /* Write page number page, with no updates yet, to dst[PAGE_WORDS]. */

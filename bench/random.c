@@ -27,31 +27,43 @@ static void work_read(struct share *s)
             note_wrong(s->run, s->name, s->order[i]);
 }
 
-static void work_update(struct share *s)
+static void update_page(struct share *s, size_t page)
 {
     struct run *r = s->run;
-    bool is_alone = s->start == NULL;
+    uint64_t stamp = pattern_stamp(&r->pattern, page);
+    _Atomic uint64_t *tally = (_Atomic uint64_t *)(r->block + page * PAGE_WORDS + TALLY_WORD);
+    uint64_t found;
+    uint32_t n_before;
 
+    if (s->start == NULL) {
+        found = atomic_load_explicit(tally, memory_order_relaxed);
+        atomic_store_explicit(tally, found + 1, memory_order_relaxed);
+        n_before = atomic_load_explicit(&r->tallies[page], memory_order_relaxed);
+        atomic_store_explicit(&r->tallies[page], n_before + 1, memory_order_relaxed);
+    } else {
+        /* Another thread may stand between the two counts: here only the upper half is checked, the rest by verify. */
+        found = atomic_fetch_add_explicit(tally, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&r->tallies[page], 1, memory_order_relaxed);
+        n_before = (uint32_t)found;
+    }
+    if (found != pattern_tally(stamp, n_before))
+        note_wrong(r, s->name, page);
+}
+
+static void work_update(struct share *s)
+{
+    for (size_t i = 0; i < s->n_ops; i++)
+        update_page(s, s->order[i]);
+}
+
+/* Every fifth access is an update. */
+static void work_mixed(struct share *s)
+{
     for (size_t i = 0; i < s->n_ops; i++) {
-        size_t page = s->order[i];
-        uint64_t stamp = pattern_stamp(&r->pattern, page);
-        _Atomic uint64_t *tally = (_Atomic uint64_t *)(r->block + page * PAGE_WORDS + TALLY_WORD);
-        uint64_t found;
-        uint32_t n_before;
-
-        if (is_alone) {
-            found = atomic_load_explicit(tally, memory_order_relaxed);
-            atomic_store_explicit(tally, found + 1, memory_order_relaxed);
-            n_before = atomic_load_explicit(&r->tallies[page], memory_order_relaxed);
-            atomic_store_explicit(&r->tallies[page], n_before + 1, memory_order_relaxed);
-        } else {
-            /* Another thread may stand between the two counts: here only the upper half is checked, the rest by verify. */
-            found = atomic_fetch_add_explicit(tally, 1, memory_order_relaxed);
-            atomic_fetch_add_explicit(&r->tallies[page], 1, memory_order_relaxed);
-            n_before = (uint32_t)found;
-        }
-        if (found != pattern_tally(stamp, n_before))
-            note_wrong(r, s->name, page);
+        if (i % 5 == 4)
+            update_page(s, s->order[i]);
+        else if (!stamp_is_right(s->run, s->order[i]))
+            note_wrong(s->run, s->name, s->order[i]);
     }
 }
 
@@ -123,19 +135,29 @@ void phase_randread(struct run *r, const char *name, unsigned n_threads, size_t 
     random_phase(r, name, n_threads, n_warm_up, draw, work_read);
 }
 
-void phase_randupdate(struct run *r, const char *name, unsigned n_threads)
+static void need_tallies(struct run *r)
 {
     if (r->tallies == NULL)
         r->tallies = map_table(r->n_pages * sizeof *r->tallies);
+}
+
+void phase_randupdate(struct run *r, const char *name, unsigned n_threads)
+{
+    need_tallies(r);
     random_phase(r, name, n_threads, 0, draw_uniform, work_update);
+}
+
+void phase_mixed(struct run *r, const char *name, unsigned n_threads)
+{
+    need_tallies(r);
+    random_phase(r, name, n_threads, r->n_ops / 2, draw_zipf, work_mixed);
 }
 
 void phase_sequpdate(struct run *r, const char *name)
 {
     size_t n_ops = r->n_ops;
 
-    if (r->tallies == NULL)
-        r->tallies = map_table(r->n_pages * sizeof *r->tallies);
+    need_tallies(r);
     r->n_ops = r->n_pages;
     random_phase(r, name, 1, 0, draw_in_order, work_update);
     r->n_ops = n_ops;

@@ -5,9 +5,9 @@ import os
 
 COLUMNS = [("work", "work"), ("unit", "unit"), ("plain", "plain"), ("ghost", "GhostMem"), ("in_ram", "images in RAM"),
            ("zram", "zram"), ("disk", "kernel's swap file"), ("floor", "floor"), ("slowdown", "x plain"),
-           ("vs_zram", "speed / zram"), ("vs_disk", "speed / swap file"), ("vs_floor", "x floor"), ("target", "target"),
+           ("vs_zram", "speed / zram"), ("vs_disk", "speed / swap file"), ("vs_floor", "x floor"), ("vs_smallest", "x smallest"), ("target", "target"),
            ("reached", "reached")]
-RATIOS = {"slowdown", "vs_zram", "vs_disk", "vs_floor"}
+RATIOS = {"slowdown", "vs_zram", "vs_disk", "vs_floor", "vs_smallest"}
 LEFT = {"work", "unit", "target", "reached"}
 
 

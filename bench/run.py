@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
 """run.py - the benchmark of GhostMem: what `make bench` calls. One run, one table, every rival measured in the same run.
 
-    run.py [--runs N] [--quick] [--backends thread,signal,segv] [--limits 25,50] [--data text,binary,half] [--issue 2|3|4|5|6]
-           [--markdown] [--json FILE] [--sections fits,over,memory,calls,guard,swap]
+    run.py [--runs N] [--quick] [--backends signal,thread,segv] [--limits 25,50] [--data text,binary,half] [--issue 2|3|4|5|6]
+           [--markdown] [--json FILE] [--sections fits,over,programs,growth,memory,calls,guard,swap]
+
+Without options it measures all that issue 6 asks for, with the backend `signal`, medians of 5, in less than 90 minutes (40 or so) on a machine of
+two cores; it says at the start how long it will take about. Other backends, fewer runs and single sections by option.
 
   fits    wall time of sort, xz and a fill and scan with a limit far above their need, GhostMem by plain malloc, the two in turns
   over    the workload's phases at a limit: plain malloc, GhostMem's backends, a memory cgroup of that limit with zram/lz4 swap, and
           the floor (floors.py), all of them in turns
+  programs  wall time of sort, xz, numpy, sqlite3 and redis at a limit, beside zram at the same limit: programs.py
+  growth  what a fault, malloc and free cost from 64 MiB to 16 GiB and from 10 to 1,000,000 live blocks: growth.py
   memory  tables, the pool's slack, peak RSS and total RAM, from GhostMem's statistics and the kernel's count
   calls   malloc+free of an untouched 1 GiB block, realloc of a frozen block, fork and exec of a small program
   guard   what each backend's way of handling faults and calls costs: one thaw at a time, read(2) into frozen memory, getppid(), a byte
@@ -26,17 +31,22 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from statistics import median
 
 sys.dont_write_bytecode = True  # no __pycache__ in the source tree
+import estimate  # noqa: E402
 import floors  # noqa: E402
+import growth  # noqa: E402
 import measure  # noqa: E402
+import programs  # noqa: E402
 import report  # noqa: E402
 import server  # noqa: E402
 import targets  # noqa: E402
 
 TOP = os.path.dirname(measure.HERE)
 MIB = 2**20
+SECTIONS = ["fits", "over", "programs", "growth", "memory", "calls", "guard", "swap"]
 PHASES = ["fill", "seqread", "randread", "zipf", "randupdate", "randread:2"]
 NAMES = {"fill": "sequential fill", "seqread": "sequential read", "randread": "random read", "zipf": "zipf 0.99 read",
          "randupdate": "random update", "sequpdate": "sequential update", "randread:2": "random read, 2 threads"}
@@ -48,20 +58,22 @@ def parse_arguments():
     p = argparse.ArgumentParser(description="Benchmark GhostMem against plain malloc, zram and the floor of its primitives.")
     p.add_argument("--runs", type=int, default=5, help="runs of each, of which the median counts (5)")
     p.add_argument("--quick", action="store_true", help="one small run of each, to see that everything works")
-    p.add_argument("--issue", type=int, choices=sorted(targets.TARGETS), default=2, help="whose targets (2)")
-    p.add_argument("--backends", default="signal,thread,segv", help="of thread, signal, segv, auto (signal,thread,segv)")
-    p.add_argument("--limits", default="25", help="per cent of the block (25)")
-    p.add_argument("--data", default="text", help="of text, binary, half (text)")
-    p.add_argument("--sections", default="fits,over,memory,calls,guard,swap", help="of fits, over, memory, calls, guard, swap (all)")
+    p.add_argument("--issue", type=int, choices=sorted(targets.TARGETS), default=6, help="whose targets (6)")
+    p.add_argument("--backends", default="signal", help="of thread, signal, segv, auto (signal)")
+    p.add_argument("--limits", default="25,50", help="per cent of the block (25,50)")
+    p.add_argument("--data", default="text,binary,half", help="of text, binary, half (all)")
+    p.add_argument("--sections", default=",".join(SECTIONS), help=f"of {', '.join(SECTIONS)} (all)")
+    p.add_argument("--programs", default=",".join(programs.WORKS), help=f"of {', '.join(programs.WORKS)}, for that section (all)")
     p.add_argument("--swap", default="/var/tmp", help="where swap files go (/var/tmp)")
     p.add_argument("--markdown", action="store_true", help="print a Markdown table")
     p.add_argument("--json", help="where to write all figures")
     p.add_argument("--library", default=os.path.join(TOP, "libghostmem.so"))
     p.add_argument("--build", default=os.path.join(TOP, "build", "bench"), help="where workload and floor are")
     a = p.parse_args()
-    a.backends, a.data, a.sections = a.backends.split(","), a.data.split(","), a.sections.split(",")
+    for name in ("backends", "data", "sections", "programs"):
+        setattr(a, name, getattr(a, name).split(","))
     known = [(a.backends, {"thread", "signal", "segv", "auto"}), (a.data, {"text", "binary", "half"}),
-             (a.sections, {"fits", "over", "memory", "calls", "guard", "swap"})]
+             (a.sections, set(SECTIONS)), (a.programs, set(programs.WORKS))]
     for given, allowed in known:
         if not set(given) <= allowed:
             p.error(f"unknown: {', '.join(sorted(set(given) - allowed))}")
@@ -80,10 +92,6 @@ def parse_arguments():
         a.runs = 1
     a.bytes = (64 if a.quick else 512) * MIB
     return a
-
-
-def ratio(over, under):
-    return over / under if isinstance(over, (int, float)) and isinstance(under, (int, float)) and under > 0 else "n/a"
 
 
 class Bench:
@@ -111,6 +119,14 @@ class Bench:
         targets.judge(row, self.a.issue)
         self.rows.append(row)
 
+    def measure(self, section):
+        if section == "programs":
+            programs.run(self)
+        elif section == "growth":
+            growth.run(self)
+        else:
+            getattr(self, section)()
+
     # ---- within the limit ----
 
     def fits(self):
@@ -132,12 +148,13 @@ class Bench:
     def fits_one(self, work, command):
         a = self.a
         is_workload = command[0] == a.workload
+        output = measure.LINES if is_workload else measure.NOTHING
         section = f"fits: limit {FITS_LIMIT_PAGES * 4096 // MIB} MiB, never reached"
 
         def once(mode):
             if mode == "plain":
-                return measure.run_plain(command, is_workload)
-            return measure.run_ghost(command, a.library, FITS_LIMIT_PAGES, a.backends[0], False, is_workload)
+                return measure.run_plain(command, output)
+            return measure.run_ghost(command, a.library, FITS_LIMIT_PAGES, a.backends[0], False, output)
 
         once("plain")  # the file's pages and the machine's memory are warm from here on
         runs = {"plain": [], "ghost": []}
@@ -197,7 +214,7 @@ class Bench:
         names = {name for outcome in runs["floor"] for name in outcome.phases}
         primitives = {name: figure("floor", name) for name in names}
         n_cores = len(os.sched_getaffinity(0))
-        shared_notes = [o.reason for mode in ("plain", "zram", "floor") for o in runs[mode]]
+        shared_notes = [o.reason for mode in ("plain", "zram", "floor") for o in runs[mode]] + [runs["zram"][-1].remark]
         n_killed = sum(o.is_killed for o in runs["zram"])
         if n_killed:
             shared_notes = [n for n in shared_notes if not n or "killed" not in n]
@@ -208,8 +225,8 @@ class Bench:
                 floor = floors.floor_ns(phase, primitives, plain, n_pages, percent / 100, n_cores)
                 self.add(what, phase, f"{NAMES[phase]} [{backend}]", "ns/access",
                          shared_notes + [o.reason for o in runs[backend]], plain=plain, ghost=ghost, zram=zram,
-                         floor="n/a" if floor is None else floor, slowdown=ratio(ghost, plain), vs_zram=ratio(zram, ghost),
-                         vs_floor=ratio(ghost, floor))
+                         floor="n/a" if floor is None else floor, slowdown=measure.ratio(ghost, plain), vs_zram=measure.ratio(zram, ghost),
+                         vs_floor=measure.ratio(ghost, floor))
         for backend in a.backends:
             self.over_memory(what, backend, limit_pages, runs[backend], runs["zram"])
 
@@ -229,7 +246,7 @@ class Bench:
         used = [int(o.stats["zram_mem_used_max_bytes"]) for o in zram_runs if not o.reason or o.is_killed]
         if used:
             total_zram = (limit_bytes + median(used)) / MIB
-        share = ratio(total, total_zram)
+        share = measure.ratio(total, total_zram)
         self.add(what, "limit_held", f"resident above the limit at worst [{backend}]", "pages", notes, ghost=above, value=above)
         self.add(what, "total_ram", f"RAM in all [{backend}]", "MiB", notes + [o.reason for o in zram_runs if not o.is_killed], ghost=total,
                  zram=total_zram, vs_zram="" if share == "n/a" else f"x {share:.2f} RAM", value=share)
@@ -293,7 +310,7 @@ class Bench:
                          for _ in range(a.runs)]
                 ghost_us = self.median_us(ghost, phase)
                 self.add(section, key, f"{work} [{backend}]", "us", [o.reason for o in plain + ghost], plain=plain_us, ghost=ghost_us,
-                         slowdown=ratio(ghost_us, plain_us), value=ghost_us)
+                         slowdown=measure.ratio(ghost_us, plain_us), value=ghost_us)
 
     # ---- the guard ----
 
@@ -336,14 +353,14 @@ class Bench:
             for phase, work in (("thaw_median", "random thaw, median"), ("thaw_p99", "random thaw, 99th percentile")):
                 ghost = figure(backend, phase)
                 key = f"{phase} {backend}" if phase == "thaw_median" else phase
-                self.add(section, key, f"{work} [{backend}]", "ns", notes, ghost=ghost, floor=floor_ns, vs_floor=ratio(ghost, floor_ns))
+                self.add(section, key, f"{work} [{backend}]", "ns", notes, ghost=ghost, floor=floor_ns, vs_floor=measure.ratio(ghost, floor_ns))
             for phase, work in (("readcall", "read(2) of 1 MiB into frozen memory"), ("getppid", "getppid()"),
                                 ("pingpong", "1 byte to another thread and back")):
                 plain, ghost = figure("plain", phase), figure(backend, phase)
-                self.add(section, phase, f"{work} [{backend}]", "ns", notes, plain=plain, ghost=ghost, slowdown=ratio(ghost, plain))
+                self.add(section, phase, f"{work} [{backend}]", "ns", notes, plain=plain, ghost=ghost, slowdown=measure.ratio(ghost, plain))
             plain, ghost = rate("plain"), rate(backend)
             self.add(section, "redis", f"redis, GETs of {server.VALUE_BYTES} bytes, limit 25 % [{backend}]", "1/s",
-                     [why for mode in ("plain", backend) for _, why in rates[mode]], plain=plain, ghost=ghost, slowdown=ratio(plain, ghost))
+                     [why for mode in ("plain", backend) for _, why in rates[mode]], plain=plain, ghost=ghost, slowdown=measure.ratio(plain, ghost))
 
     # ---- the swap file ----
 
@@ -380,7 +397,7 @@ class Bench:
             for phase in phases:
                 ghost, disk = figure(mode, phase), figure("disk", phase)
                 self.add(section, "swap " + phase, f"{NAMES[phase]} [{backend}]", "ns/access", notes, ghost=ghost,
-                         in_ram=figure("in_ram", phase), disk=disk, vs_disk=ratio(disk, ghost))
+                         in_ram=figure("in_ram", phase), disk=disk, vs_disk=measure.ratio(disk, ghost))
             self.swap_memory(section, [o for o in runs[mode] if not o.reason], limit_bytes)
 
     def swap_memory(self, section, good, limit_bytes):
@@ -416,9 +433,12 @@ def main():
     bench = Bench(a)
     # The first touch of memory that the machine itself has to find first (a virtual one, above all) is several times as slow.
     measure.run_plain([a.workload, "--bytes", str(a.bytes * 3 // 2), "fill"])
-    for section in ("fits", "over", "memory", "calls", "guard", "swap"):
+    bench.say(f"this will take about {estimate.minutes(a)} minutes" if not a.quick else "a quick run: two minutes at the most")
+    for section in SECTIONS:
         if section in a.sections:
-            getattr(bench, section)()
+            start = time.monotonic()
+            bench.measure(section)
+            bench.say(f"{section} took {time.monotonic() - start:.0f} s")
     date = datetime.date.today().isoformat()
     result = {"date": date, "machine": measure.describe_machine(),
               "settings": {"runs": a.runs, "quick": a.quick, "issue": a.issue, "block_bytes": a.bytes, "limits_percent": a.limits,

@@ -45,5 +45,6 @@ def run(environment, n_values, n_requests):
 def environment(library=None, limit_pages=0, backend=None):
     settings = measure.base_environment()
     if library:
-        settings.update(LD_PRELOAD=library, GHOSTMEM_MAX_PAGES=str(limit_pages), GHOSTMEM_FAULTS=backend)
+        # Below the size of the values, or none of them would be ghost memory.
+        settings.update(LD_PRELOAD=library, GHOSTMEM_MAX_PAGES=str(limit_pages), GHOSTMEM_FAULTS=backend, GHOSTMEM_THRESHOLD="16K")
     return settings

@@ -1,7 +1,7 @@
 /*
  * workload.c - times the phases of one program on one malloc'ed block, and checks every value it reads.
  *
- *     workload [--bytes N] [--data text|binary|half] [--ops N] [--threads N] [--seed N] phase[,phase...]
+ *     workload [--bytes N] [--data text|binary|half|sparse] [--ops N] [--blocks N] [--threads N] [--seed N] phase[,phase...]
  *     workload --emit N [--seed N]         write N bytes of text to standard output
  *
  * It knows nothing of GhostMem: the same binary runs on plain malloc, under LD_PRELOAD and in a memory cgroup. Numbers take K, M
@@ -13,12 +13,15 @@
  *   sequpdate    increment the tally word of every page in order, once
  *   randupdate   --ops increments of the tally word of a uniformly random page
  *   zipf         --ops reads of stamps, pages drawn by Zipf's law (theta 0.99, hot pages scattered), after half as many untimed
+ *   mixed        as zipf, but every fifth access is an increment of the tally word
  *   thaw         --ops reads of the stamp of a random page, each timed alone: lines thaw_median and thaw_p99
  *   scan         add up every word of the block, 8 times
  *   verify       compare every byte with what it must be
  *   bigfree      16 times malloc and free of an untouched 1 GiB block
  *   realloc      realloc of the filled block to twice its size; its contents are verified after the clock has stopped
  *   reallocmove  the same, with another block right behind if the allocator places it there
+ *   blocks       malloc --blocks blocks of 4 KiB, exchange ten of them at a time for new ones, then write one word into each; they
+ *                stay for the phases that follow: lines blocks_free and blocks_malloc (untouched ones), blocks_touch
  *   readcall     64 reads of 1 MiB into a block of its own that was written before
  *   getppid      100,000 calls of getppid()
  *   pingpong     20,000 times one byte to another thread and back, through pipes
@@ -43,7 +46,7 @@
 #include <time.h>
 
 static const char usage[] =
-    "usage: workload [--bytes N] [--data text|binary|half] [--ops N] [--threads N] [--seed N] phase[,phase...], "
+    "usage: workload [--bytes N] [--data text|binary|half|sparse] [--ops N] [--blocks N] [--threads N] [--seed N] phase[,phase...], "
     "or workload --emit N [--seed N]";
 
 _Noreturn void die(int status, const char *what)
@@ -103,6 +106,8 @@ static void do_phase(struct run *r, const char *spec)
         phase_getppid(spec);
     } else if (phase_is(spec, "pingpong")) {
         phase_pingpong(spec);
+    } else if (phase_is(spec, "blocks")) {
+        phase_blocks(r);
     } else if (phase_is(spec, "fill")) {
         phase_fill(r, spec);
     } else if (!r->is_filled) {
@@ -121,6 +126,8 @@ static void do_phase(struct run *r, const char *spec)
         phase_thaw(r);
     } else if (phase_is(spec, "zipf")) {
         phase_randread(r, spec, n_threads, r->n_ops / 2, draw_zipf);
+    } else if (phase_is(spec, "mixed")) {
+        phase_mixed(r, spec, n_threads);
     } else if (phase_is(spec, "sequpdate")) {
         phase_sequpdate(r, spec);
     } else if (phase_is(spec, "randupdate")) {
@@ -168,7 +175,7 @@ int main(int argc, char **argv)
 {
     static const struct option options[] = {
         {"bytes", required_argument, NULL, 'b'}, {"data", required_argument, NULL, 'd'}, {"ops", required_argument, NULL, 'o'},
-        {"threads", required_argument, NULL, 't'}, {"seed", required_argument, NULL, 's'}, {"emit", required_argument, NULL, 'e'},
+        {"blocks", required_argument, NULL, 'n'}, {"threads", required_argument, NULL, 't'}, {"seed", required_argument, NULL, 's'}, {"emit", required_argument, NULL, 'e'},
         {NULL, 0, NULL, 0}};
     static struct run r;
     enum pattern_kind kind = PATTERN_TEXT;
@@ -182,6 +189,8 @@ int main(int argc, char **argv)
             bytes = parse_number(optarg);
         else if (option == 'o')
             n_ops = parse_number(optarg);
+        else if (option == 'n')
+            r.n_blocks = (size_t)parse_number(optarg);
         else if (option == 't')
             r.n_threads = (unsigned)parse_number(optarg);
         else if (option == 's')

@@ -2,7 +2,7 @@
  * workload.h - what the files of the workload program share: the state of a run, and its phases.
  *
  * workload.c reads the command line and calls the phases: block.c (over the whole block, and the allocator's calls), random.c
- * (random pages, in threads), calls.c (single thaws, and system calls). Phases print their own line.
+ * (random pages, in threads), calls.c (single thaws, and system calls), blocks.c (many small blocks). Phases print their own line.
  *
  * Locks: none; phases run one after the other.  Memory: the block from malloc, everything else mapped.
  */
@@ -25,6 +25,7 @@ struct run {
     struct pattern pattern;
     size_t n_pages;
     size_t n_ops;
+    size_t n_blocks; /* of the phase blocks */
     unsigned n_threads;
     uint64_t seed;
     bool wants_neighbour; /* a phase reallocmove is coming */
@@ -36,7 +37,7 @@ struct run {
     bool is_filled;
     unsigned n_phases; /* so far: makes each phase's random numbers its own */
 
-    _Atomic uint32_t *tallies; /* updates made to each page; NULL before the first randupdate */
+    _Atomic uint32_t *tallies; /* updates made to each page; NULL before the first phase that makes any */
     _Atomic size_t n_wrong;
 };
 
@@ -77,5 +78,8 @@ typedef void draw_fn(uint32_t *order, size_t n, size_t n_pages, uint64_t seed);
 void phase_randread(struct run *r, const char *name, unsigned n_threads, size_t n_warm_up, draw_fn *draw);
 void phase_sequpdate(struct run *r, const char *name);
 void phase_randupdate(struct run *r, const char *name, unsigned n_threads);
+void phase_mixed(struct run *r, const char *name, unsigned n_threads);
+
+void phase_blocks(struct run *r);
 
 #endif

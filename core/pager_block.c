@@ -180,7 +180,7 @@ struct move_job {
 };
 
 /* Once more where an operation may fail for a moment; a page of the program's is at stake. */
-#define COPY_ATTEMPTS 100
+#define COPY_ATTEMPTS 10000
 
 /* A page that will not move is copied: into a frame of its own, then the old one is dropped. */
 static void copy_page(struct pager *pager, unsigned worker, page_number to, page_number from)

@@ -135,8 +135,14 @@ static bool is_ghost_fault(int number, const siginfo_t *info)
            (uintptr_t)info->si_addr - ghost.heap.base < ghost.pager.table.committed_pages * PAGE_BYTES;
 }
 
-/* Another thread may have opened the page before we looked; but not time and again: the program has protected it. */
+/* Another thread may have opened the page before we looked; but not at each of so many faults: the program has protected it. */
 #define CHANCES 20
+
+static void forget_chances(struct guard_thread *self)
+{
+    if (self != NULL)
+        self->n_idle = 0;
+}
 
 static bool may_be_chance(struct guard_thread *self, uintptr_t addr)
 {
@@ -159,6 +165,8 @@ static void on_fault(int number, siginfo_t *info, void *context)
         enum fault_answer answer = ghost.pager.backend->handle(ghost.pager.backend, addr, thread_of(guard_self()),
                                                                wants_to_write(context));
 
+        if (answer == FAULT_SERVED)
+            forget_chances(guard_self());
         if (answer == FAULT_SERVED || (answer == FAULT_WAS_THERE && may_be_chance(guard_self(), addr)))
             return;
         if (answer == FAULT_LOST) {

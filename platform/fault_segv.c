@@ -267,8 +267,7 @@ static int copy_page(const struct segv_backend *b, uintptr_t dst, uintptr_t src)
 {
     unsigned char page[OS_PAGE_BYTES];
 
-    if (!os_mem_is_present((const void *)src))
-        return 0; /* zeros, as what is shut at @dst is */
+    /* One that is not there reads as zeros, as what is shut at @dst does. */
     if (sys_call4(SYS_pread64, b->memory, page, sizeof page, src) != (long)sizeof page ||
         sys_call4(SYS_pwrite64, b->memory, page, sizeof page, dst) != (long)sizeof page)
         return -EBUSY;

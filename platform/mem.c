@@ -4,6 +4,7 @@
 #include "platform/abi.h"
 #include "platform/inject.h"
 #include "platform/sys.h"
+#include "platform/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -207,11 +208,53 @@ int os_mem_peek(void *buffer, const void *addr, size_t bytes)
     return os_mem_read(buffer, addr, bytes) == 0 ? 0 : peek_by_file(buffer, addr, bytes);
 }
 
-bool os_mem_is_present(const void *addr)
+static int open_pagemap(void)
+{
+    return (int)sys_call4(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
+}
+
+/* 1, 0, or -errno. */
+static int is_entered(const void *addr)
+{
+    uint64_t entry;
+    long offset = (long)((uintptr_t)addr / OS_PAGE_BYTES * sizeof entry);
+    int fd = open_pagemap();
+    long got;
+
+    if (fd < 0)
+        return fd;
+    got = sys_call4(SYS_pread64, fd, &entry, sizeof entry, offset);
+    sys_call1(SYS_close, fd);
+    if (got != (long)sizeof entry)
+        return -EIO;
+    return (entry & (PAGEMAP_ENTRY_PRESENT | PAGEMAP_ENTRY_SWAPPED)) != 0;
+}
+
+static bool is_in_core(const void *addr)
 {
     unsigned char there = 0;
 
     return sys_call3(SYS_mincore, addr, OS_PAGE_BYTES, &there) == 0 && (there & 1) != 0;
+}
+
+/* For the system to have the memory, or the page read from its swap. */
+#define PRESENT_ATTEMPTS 100
+
+bool os_mem_is_present(const void *addr)
+{
+    for (int i = 0; i < PRESENT_ATTEMPTS; i++) {
+        int entered;
+
+        if (is_in_core(addr))
+            return true;
+        entered = is_entered(addr);
+        if (entered >= 0)
+            return entered == 1;
+        /* No descriptor is left, say. A page in the swap is fetched, and then it is in core. */
+        sys_call3(SYS_madvise, addr, OS_PAGE_BYTES, MADV_WILLNEED);
+        os_sleep_ms(1);
+    }
+    return false;
 }
 
 /* One answer of the kernel; 64 runs a call keep the buffer small enough for a signal stack. */
@@ -274,7 +317,7 @@ int os_mem_scan_present(void *addr, size_t bytes, os_mem_visit *visit, void *arg
     int fd;
 
     OS_MAY_FAIL(EACCES);
-    fd = (int)sys_call4(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
+    fd = open_pagemap();
     if (fd < 0)
         return fd;
     /* A kernel before 6.7 refuses the ioctl before it visits anything. */

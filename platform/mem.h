@@ -74,7 +74,10 @@ int os_mem_read(void *buffer, const void *addr, size_t bytes);
  */
 int os_mem_peek(void *buffer, const void *addr, size_t bytes);
 
-/* Is the page in RAM (or in the system's swap cache)? Source: mincore(2). */
+/*
+ * Has the page a frame, or a place in the system's own swap? Takes up to a tenth of a second to say no where /proc/self/pagemap cannot
+ * be read. Source: mincore(2), which says no of a page that is swapped out; pagemap in the kernel's admin-guide/mm.
+ */
 bool os_mem_is_present(const void *addr);
 
 /*

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SCAN_PASSES = 8, BIGFREE_CALLS = 16 };
+enum { SCAN_PASSES = 8, BIGFREE_CALLS = 16, STRIDE_PAGES = 16 };
 
 #define BIGFREE_BYTES ((size_t)1 << 30)
 #define NEIGHBOUR_BYTES ((size_t)1 << 20)
@@ -40,6 +40,27 @@ void phase_seqread(struct run *r, const char *name)
     for (size_t page = 0; page < r->n_pages; page++)
         if (!stamp_is_right(r, page))
             note_wrong(r, name, page);
+    report(name, now_ns() - start_ns, r->n_pages);
+}
+
+void phase_revread(struct run *r, const char *name)
+{
+    uint64_t start_ns = now_ns();
+
+    for (size_t page = r->n_pages; page-- > 0;)
+        if (!stamp_is_right(r, page))
+            note_wrong(r, name, page);
+    report(name, now_ns() - start_ns, r->n_pages);
+}
+
+void phase_strideread(struct run *r, const char *name)
+{
+    uint64_t start_ns = now_ns();
+
+    for (size_t first = 0; first < STRIDE_PAGES; first++)
+        for (size_t page = first; page < r->n_pages; page += STRIDE_PAGES)
+            if (!stamp_is_right(r, page))
+                note_wrong(r, name, page);
     report(name, now_ns() - start_ns, r->n_pages);
 }
 

@@ -9,6 +9,8 @@
  *
  *   fill         malloc the block (if there is none yet) and write every page in order, a copy of 4 KiB each
  *   seqread      read the stamp of every page in order, once
+ *   revread      the same from the last page to the first
+ *   strideread   the same in steps of 16 pages, 16 times from another first page: a matrix by columns
  *   randread     --ops reads of the stamp of a uniformly random page (--ops defaults to the number of pages)
  *   sequpdate    increment the tally word of every page in order, once
  *   randupdate   --ops increments of the tally word of a uniformly random page
@@ -114,6 +116,10 @@ static void do_phase(struct run *r, const char *spec)
         die(EXIT_USAGE, "an unknown phase, or one that needs `fill` before it");
     } else if (phase_is(spec, "seqread")) {
         phase_seqread(r, spec);
+    } else if (phase_is(spec, "revread")) {
+        phase_revread(r, spec);
+    } else if (phase_is(spec, "strideread")) {
+        phase_strideread(r, spec);
     } else if (phase_is(spec, "scan")) {
         phase_scan(r, spec);
     } else if (phase_is(spec, "forkexec")) {

@@ -61,6 +61,8 @@ static inline bool stamp_is_right(const struct run *r, size_t page)
 
 void phase_fill(struct run *r, const char *name);
 void phase_seqread(struct run *r, const char *name);
+void phase_revread(struct run *r, const char *name);
+void phase_strideread(struct run *r, const char *name);
 void phase_scan(struct run *r, const char *name);
 void phase_verify(struct run *r, const char *name);
 void phase_bigfree(const char *name);

@@ -35,9 +35,14 @@ struct kept_hash kept_hash_of(const struct kept *kept, const void *page)
     return (struct kept_hash){.low = hash.low64, .high = hash.high64};
 }
 
-bool kept_pays_locked(struct kept_credit *credit)
+bool kept_pays_locked(struct kept_credit *credit, size_t n_pages)
 {
-    return TRACE_IS_ON || credit->left > 0 || credit->n_asked++ % credit->sample == 0;
+    unsigned n_before = credit->n_asked;
+
+    if (TRACE_IS_ON || credit->left > 0)
+        return true;
+    credit->n_asked += (unsigned)n_pages;
+    return n_before == 0 || n_before / credit->sample != credit->n_asked / credit->sample;
 }
 
 static void note(struct kept_credit *credit, bool unchanged, unsigned worth)

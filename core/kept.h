@@ -73,9 +73,9 @@ uint32_t kept_add_locked(struct kept *kept, uint32_t handle, uint32_t n_units, s
 
 /*
  * Is it worth its cost once more? Hashing is while at least a fifth of the pages leave unchanged, write-protection while half of
- * them do; and now and then, to find out.
+ * them do; and now and then, to find out. @n_pages: for so many.
  */
-bool kept_pays_locked(struct kept_credit *credit);
+bool kept_pays_locked(struct kept_credit *credit, size_t n_pages);
 
 /* A page whose image was kept in the pool has left. */
 void kept_note_locked(struct kept *kept, bool unchanged);

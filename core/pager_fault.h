@@ -11,11 +11,14 @@
 /* The page of a FROZEN or SWAPPED entry is not wanted any more, or there in another form: its image goes. */
 void pager_forget_image_locked(struct pager *pager, page_number number);
 
+/* The page @step from @number on, if it is one of the same block, and not an untouched one below; or PAGE_NONE. */
+page_number pager_step_in_block(const struct pager *pager, page_number number, int32_t step);
+
 /*
- * Bring in the page at @number, and what its thread's stream will want next. Returns false when the lock was dropped
- * and the page has to be looked at again.
+ * Bring in the page at @number and the others of @ahead, or some of them. Returns true: @ahead->n came in, from that page on;
+ * false: the lock was dropped and the page has to be looked at again.
  */
-bool pager_bring_in_locked(struct pager *pager, const struct fault *fault, page_number number, uint32_t window,
+bool pager_bring_in_locked(struct pager *pager, const struct fault *fault, page_number number, struct ahead *ahead,
                            bool *exhausted);
 
 /* The fault is served: let go of pager.lock, and evict for the next one if that is this thread's part. */

@@ -5,7 +5,7 @@
 static void hold_page(struct pager *pager, const struct fault *fault, page_number number, page_number end)
 {
     struct reclaim *r = &pager->reclaim;
-    uint32_t window = (uint32_t)min_size(STREAM_MAX_WINDOW, end - number);
+    struct ahead ahead = {.step = 1, .n = (uint32_t)min_size(STREAM_MAX_WINDOW, end - number)};
     bool exhausted = false;
     bool settled = false;
 
@@ -28,7 +28,7 @@ static void hold_page(struct pager *pager, const struct fault *fault, page_numbe
             reclaim_wait_locked(r);
             break;
         default:
-            settled = pager_bring_in_locked(pager, fault, number, window, &exhausted);
+            settled = pager_bring_in_locked(pager, fault, number, &ahead, &exhausted);
             break;
         }
     }

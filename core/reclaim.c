@@ -159,7 +159,8 @@ static bool make_room_locked(struct reclaim *r, unsigned worker)
     /* What was on its way in then may be evicted now. */
     if (n_came_in_locked(r) != n_before)
         return true;
-    if (r->table->n_transit == 0)
+    /* A block that is being freed gives its frames back at the end. */
+    if (r->table->n_transit == 0 && r->n_operations == 0)
         return false;
     reclaim_wait_locked(r);
     return true;

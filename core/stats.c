@@ -46,6 +46,7 @@ static const struct number numbers[] = {
     NUMBER(kept_images),
     NUMBER(kept_bytes),
     NUMBER(read_ahead_pages),
+    NUMBER(read_ahead_wasted),
     NUMBER(busy_pages),
     NUMBER(pool_full),
     NUMBER(compactions),

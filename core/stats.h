@@ -47,6 +47,7 @@ struct stats {
     uint64_t kept_images; /* of resident pages */
     uint64_t kept_bytes;  /* of those, in the pool */
     uint64_t read_ahead_pages;
+    uint64_t read_ahead_wasted;
     uint64_t busy_pages;
     uint64_t pool_full;
     uint64_t compactions;

@@ -3,17 +3,28 @@
 
 #include "platform/thread.h"
 
+#include <stdlib.h>
+
 /* Above this many frames a page is older than any thread's turn before it becomes a victim. */
 #define PROTECT_BELOW_PAGES 1024
 /* A thread that was not scheduled for so long loses its turn and faults once more. */
 #define PROTECT_NS ((uint64_t)20 * 1000 * 1000)
 #define STRUGGLE_FAULTS 8
 
-static void stream_begin(struct stream *stream, uint32_t thread)
+/* A stream that has not gone on for so many faults of its thread has ended: what it could save is little by now. */
+#define LIFE_FAULTS 64
+/* Runs of full length that must have been used before a thread's streams reach further. */
+#define PROOF_RUNS 2
+
+static void thread_begin(struct streams *streams, struct stream_thread *t, uint32_t thread)
 {
-    *stream = (struct stream){.thread = thread, .expected = PAGE_NONE};
+    for (unsigned i = 0; i < STREAM_EACH; i++)
+        streams->n_wasted += t->streams[i].n_ahead;
+    *t = (struct stream_thread){.thread = thread, .reach = streams->max_window};
+    for (unsigned i = 0; i < STREAM_EACH; i++)
+        t->streams[i] = (struct stream){.last = PAGE_NONE, .expected = PAGE_NONE};
     for (unsigned i = 0; i < STREAM_RECENT; i++)
-        stream->recent[i] = PAGE_NONE;
+        t->recent[i] = PAGE_NONE;
 }
 
 void streams_init(struct streams *streams, size_t limit_pages)
@@ -23,60 +34,196 @@ void streams_init(struct streams *streams, size_t limit_pages)
         .max_window = (uint32_t)max_size(1, min_size(STREAM_MAX_WINDOW, limit_pages / 16)),
         .protecting = limit_pages < PROTECT_BELOW_PAGES,
     };
-    for (size_t i = 0; i < STREAM_COUNT; i++)
-        stream_begin(&streams->streams[i], 0);
+    for (size_t i = 0; i < STREAM_THREADS; i++)
+        thread_begin(streams, &streams->threads[i], 0);
 }
 
 /* Threads that share an entry take it from each other: a little less read-ahead, a little less protection. */
-static struct stream *stream_of(struct streams *streams, uint32_t thread)
+static struct stream_thread *thread_of(struct streams *streams, uint32_t thread)
 {
-    return &streams->streams[thread % STREAM_COUNT];
+    return &streams->threads[thread % STREAM_THREADS];
 }
 
-static void remember(struct stream *stream, page_number number)
+static void remember(struct stream_thread *t, page_number number)
 {
     for (unsigned i = 0; i < STREAM_RECENT; i++)
-        if (stream->recent[i] == number)
-            stream->n_struggles = STRUGGLE_FAULTS + 1;
-    if (stream->n_struggles > 0)
-        stream->n_struggles--;
-    stream->next_recent = (stream->next_recent + 1) % STREAM_RECENT;
-    stream->recent[stream->next_recent] = number;
-    stream->used_ns = os_now_ns();
+        if (t->recent[i] == number)
+            t->n_struggles = STRUGGLE_FAULTS + 1;
+    if (t->n_struggles > 0)
+        t->n_struggles--;
+    t->next_recent = (t->next_recent + 1) % STREAM_RECENT;
+    t->recent[t->next_recent] = number;
+    t->used_ns = os_now_ns();
 }
 
-uint32_t streams_fault(struct streams *streams, uint32_t thread, page_number number)
+static int32_t distance(page_number from, page_number to)
 {
-    struct stream *stream = stream_of(streams, thread);
+    return (int32_t)to - (int32_t)from;
+}
 
-    if (stream->thread != thread)
-        stream_begin(stream, thread);
+static page_number page_beyond(page_number number, int32_t step)
+{
+    int32_t page = (int32_t)number + step;
+
+    return page >= 0 && page < (int32_t)PAGE_NONE ? (page_number)page : PAGE_NONE;
+}
+
+/* The last run was used to its end. */
+static void grow(const struct streams *streams, struct stream_thread *t, struct stream *s)
+{
+    uint32_t most;
+
+    if (s->window == t->reach && ++s->n_full >= PROOF_RUNS) {
+        t->reach = (uint32_t)min_size(2 * (size_t)t->reach, streams->max_window);
+        s->n_full = 0;
+    }
+    most = abs(s->step) == 1 ? t->reach : (uint32_t)min_size(t->reach, STREAM_MAX_STEP_WINDOW);
+    /* One that has proved itself does not suffer for others. */
+    s->window = (uint32_t)max_size(s->window, min_size(2 * (size_t)s->window, most));
+    s->n_ahead = 0;
+}
+
+/* @n pages of the last run came for nothing. */
+static void shrink(struct streams *streams, struct stream_thread *t, struct stream *s, uint32_t n)
+{
+    streams->n_wasted += n;
+    if (n > 0)
+        t->reach = (uint32_t)max_size(1, min_size(t->reach, s->window / 2));
+    s->window = 1;
+    s->n_ahead = 0;
+    s->n_full = 0;
+}
+
+/* @number is a page of the last run: it left again before its turn. How many there are from it on, 0: it is not one. */
+static uint32_t rest_of_run(const struct stream *s, page_number number)
+{
+    int32_t n_pages, nth;
+
+    if (s->n_ahead == 0 || distance(s->last, number) % s->step != 0)
+        return 0;
+    n_pages = distance(s->last, s->expected) / s->step;
+    nth = distance(s->last, number) / s->step;
+    return nth >= 1 && nth < n_pages ? (uint32_t)min_size(s->n_ahead, (size_t)(n_pages - nth)) : 0;
+}
+
+/* The stream that a fault on @number continues, with the window that it has now. NULL: none. */
+static struct stream *go_on(struct streams *streams, struct stream_thread *t, page_number number)
+{
+    for (unsigned i = 0; i < STREAM_EACH; i++)
+        if (t->streams[i].expected == number) {
+            grow(streams, t, &t->streams[i]);
+            return &t->streams[i];
+        }
+    for (unsigned i = 0; i < STREAM_EACH; i++) {
+        struct stream *s = &t->streams[i];
+        uint32_t n_gone = s->last != PAGE_NONE ? rest_of_run(s, number) : 0;
+
+        if (n_gone > 0) {
+            shrink(streams, t, s, n_gone);
+            return s;
+        }
+        if (s->last != PAGE_NONE && s->window == 1 && abs(distance(s->last, number)) == 1) {
+            s->step = distance(s->last, number);
+            grow(streams, t, s);
+            return s;
+        }
+    }
+    return NULL;
+}
+
+static uint32_t age_of(const struct stream_thread *t, const struct stream *s)
+{
+    return s->last == PAGE_NONE ? UINT32_MAX : t->n_faults - s->age;
+}
+
+/* The one to replace: that has ended, or the oldest that has nothing at stake, or the oldest. */
+static struct stream *oldest(struct stream_thread *t)
+{
+    struct stream *of_all = &t->streams[0];
+    struct stream *of_idle = NULL;
+
+    for (unsigned i = 0; i < STREAM_EACH; i++) {
+        struct stream *s = &t->streams[i];
+
+        if (age_of(t, s) > age_of(t, of_all))
+            of_all = s;
+        if (s->n_ahead == 0 && (of_idle == NULL || age_of(t, s) > age_of(t, of_idle)))
+            of_idle = s;
+    }
+    return of_idle == NULL || age_of(t, of_all) > LIFE_FAULTS ? of_all : of_idle;
+}
+
+/* How far @number is from the nearest of the thread's faults, if that may be the step of a stream; or 0. */
+static int32_t step_to(const struct stream_thread *t, page_number number)
+{
+    int32_t step = 0;
+
+    for (unsigned i = 0; i < STREAM_EACH; i++) {
+        int32_t from_it = distance(t->streams[i].last, number);
+
+        if (t->streams[i].last != PAGE_NONE && abs(from_it) >= 2 && abs(from_it) <= STREAM_MAX_STEP &&
+            (step == 0 || abs(from_it) < abs(step)))
+            step = from_it;
+    }
+    return step;
+}
+
+static struct stream *begin(struct streams *streams, struct stream_thread *t, page_number number)
+{
+    struct stream *s = oldest(t);
+    int32_t step = step_to(t, number);
+
+    shrink(streams, t, s, s->n_ahead);
+    s->step = step;
+    s->expected = step != 0 ? page_beyond(number, step) : PAGE_NONE;
+    return s;
+}
+
+struct ahead streams_fault(struct streams *streams, uint32_t thread, page_number number)
+{
+    struct stream_thread *t = thread_of(streams, thread);
+    struct stream *s;
+
+    if (t->thread != thread)
+        thread_begin(streams, t, thread);
     if (streams->protecting)
-        remember(stream, number);
-    stream->window = number == stream->expected ? stream->window * 2 : 1;
-    if (stream->window > streams->max_window)
-        stream->window = streams->max_window;
-    return streams->paused ? 1 : stream->window;
+        remember(t, number);
+    t->n_faults++;
+    s = go_on(streams, t, number);
+    if (s == NULL)
+        s = begin(streams, t, number);
+    s->last = number;
+    s->age = t->n_faults;
+    t->current = (uint32_t)(s - t->streams);
+    return (struct ahead){.step = s->step, .n = streams->paused ? 1 : s->window};
 }
 
-void streams_ran_to(struct streams *streams, uint32_t thread, page_number end)
+void streams_ran(struct streams *streams, uint32_t thread, page_number number, uint32_t n_ahead, page_number next)
 {
-    stream_of(streams, thread)->expected = end;
+    struct stream_thread *t = thread_of(streams, thread);
+    struct stream *s = &t->streams[t->current];
+
+    if (t->thread != thread || s->last != number || s->step == 0)
+        return;
+    s->expected = next;
+    s->n_ahead = next != PAGE_NONE ? n_ahead : 0;
+    if (next == PAGE_NONE)
+        s->window = 1;
 }
 
 bool streams_protect(const struct streams *streams, page_number number, uint64_t now_ns)
 {
     if (!streams->protecting)
         return false;
-    for (unsigned i = 0; i < STREAM_COUNT; i++) {
-        const struct stream *stream = &streams->streams[i];
+    for (unsigned i = 0; i < STREAM_THREADS; i++) {
+        const struct stream_thread *t = &streams->threads[i];
 
-        if (stream->used_ns + PROTECT_NS < now_ns)
+        if (t->used_ns + PROTECT_NS < now_ns)
             continue;
-        if (stream->recent[stream->next_recent] == number)
+        if (t->recent[t->next_recent] == number)
             return true;
-        for (unsigned k = 0; stream->n_struggles > 0 && k < STREAM_RECENT; k++)
-            if (stream->recent[k] == number)
+        for (unsigned k = 0; t->n_struggles > 0 && k < STREAM_RECENT; k++)
+            if (t->recent[k] == number)
                 return true;
     }
     return false;

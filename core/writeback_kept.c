@@ -10,7 +10,7 @@ bool writeback_wants_kept_locked(struct writeback *wb, bool is_free)
     uint64_t held = atomic_load_explicit(&pool->held_bytes, memory_order_relaxed);
 
     return !writeback_is_on(wb) && wb->kept_bytes < (wb->limit_bytes + held) / 100 * KEPT_PERCENT &&
-           held < pool->bound_bytes - pool->bound_bytes / 8 && (is_free || kept_pays_locked(&wb->kept.hashing));
+           held < pool->bound_bytes - pool->bound_bytes / 8 && (is_free || kept_pays_locked(&wb->kept.hashing, 1));
 }
 
 uint32_t writeback_keep_locked(struct writeback *wb, store_handle handle, struct kept_hash hash)

@@ -396,6 +396,7 @@ static void collect_paging(struct stats *stats)
     stats->freezes = look(&r->counters.freezes);
     stats->freezes_in_place = look(&r->counters.freezes_in_place);
     stats->read_ahead_pages = look(&r->counters.read_ahead_pages);
+    stats->read_ahead_wasted = look(&r->streams.n_wasted);
     stats->busy_pages = look(&r->counters.busy_pages);
     stats->pool_full = look(&r->counters.pool_full);
     stats->compactions = look(&r->counters.compactions);

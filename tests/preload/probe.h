@@ -22,6 +22,7 @@ extern const struct probe probes_signals[];
 extern const struct probe probes_table[];
 extern const struct probe probes_map[];
 extern const struct probe probes_share[];
+extern const struct probe probes_ahead[];
 extern const struct probe probes_faults[];
 extern const struct probe probes_crash[];
 extern const struct probe probes_children[];

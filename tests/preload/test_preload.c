@@ -129,6 +129,7 @@ static const char *const probes[] = {
     "lives_in_1_gib_of_data",
     "lives_in_256_mib_of_data",
     "runs_itself_again",
+    "threads_walk_in_all_directions",
     "process_shares_less",
 };
 /* Without root's rights there is nothing to show for these. */
@@ -425,6 +426,7 @@ Test(report, json_has_every_key)
         "resident_pages_peak", "frozen_pages", "same_filled_pages", "pool_images",   "pool_used_bytes",
         "pool_held_bytes", "swap_used_bytes", "swap_file_bytes", "meta_bytes",       "faults",
         "soft_faults",    "thaws",           "freezes",          "clean_drops",      "read_ahead_pages",
+        "read_ahead_wasted",
         "limit_exceeded_pages_peak", "ghost_bytes_live", "ghost_bytes_peak", "engaged",
     };
     struct outcome outcome;

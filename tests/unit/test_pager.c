@@ -1,4 +1,5 @@
 /* test_pager.c - residency, faults and eviction, with the fake backend. */
+#include "platform/thread.h"
 #include "tests/unit/fake.h"
 #include "tests/unit/unit.h"
 
@@ -295,6 +296,39 @@ Test(pager, system_without_a_frame_is_asked_again)
     atomic_store(&w->fake.fail_fills, 5);
     check_block(w, p, 300);
     cr_assert_leq(w->pager.reclaim.charged_peak, 64);
+}
+
+static void *touch_first_page(void *arg)
+{
+    struct world *w = arg;
+
+    fake_store(w, (uint64_t *)w->pager.base, 1, 1);
+    return NULL;
+}
+
+/* As another thread in the middle of free() would leave it for a moment: all frames charged, and no page to evict. */
+Test(pager, frames_on_their_way_back_are_waited_for)
+{
+    struct world *w = world_new(RANGE, 64, true);
+    struct reclaim *r = &w->pager.reclaim;
+    pthread_t thread;
+
+    cr_assert_not_null(heap_allocate(&w->heap, 100 * PAGE_BYTES, 0));
+    os_lock_take(&r->lock);
+    r->charged = 64;
+    r->n_operations = 1;
+    os_lock_release(&r->lock);
+    cr_assert_eq(pthread_create(&thread, NULL, touch_first_page, w), 0);
+    os_sleep_ms(100);
+    os_lock_take(&r->lock);
+    cr_assert_eq(r->charged, 64);
+    r->charged = 0;
+    r->n_operations = 0;
+    os_lock_release(&r->lock);
+    os_event_signal(&r->transit_ended);
+    pthread_join(thread, NULL);
+    cr_assert_eq(r->charged, 1);
+    cr_assert_eq(r->exceeded_peak, 0);
 }
 
 Test(pager, sequential_faults_read_ahead_and_stop_at_the_end_of_the_block)

@@ -187,29 +187,219 @@ Test(limbo, oldest_resting_page_comes_first_and_holes_are_skipped)
 
 static struct streams streams;
 
+/* A thread that faults: what comes in by its stream, in a block without end. */
+static struct ahead fault_of(uint32_t thread, page_number at)
+{
+    struct ahead ahead = streams_fault(&streams, thread, at);
+
+    streams_ran(&streams, thread, at, ahead.n - 1, (page_number)((int32_t)at + ahead.step * (int32_t)ahead.n));
+    return ahead;
+}
+
+/* Go through @n_pages from @at on in steps of @step, faulting where nothing came ahead. Returns the faults. */
+static uint32_t walk(uint32_t thread, page_number at, int32_t step, uint32_t n_pages)
+{
+    uint32_t n_faults = 0;
+
+    for (uint32_t i = 0; i < n_pages; n_faults++)
+        i += fault_of(thread, (page_number)((int32_t)at + step * (int32_t)i)).n;
+    return n_faults;
+}
+
 Test(stream, sequential_faults_open_the_window_and_random_ones_do_not)
 {
     page_number at = 1000;
 
     streams_init(&streams, 16384);
     for (uint32_t window = 1; window <= 32; window *= 2) {
-        cr_assert_eq(streams_fault(&streams, 7, at), window);
+        cr_assert_eq(fault_of(7, at).n, window);
         at += window;
-        streams_ran_to(&streams, 7, at);
     }
-    cr_assert_eq(streams_fault(&streams, 7, at), 32);
-    cr_assert_eq(streams_fault(&streams, 7, 5), 1);
-    streams_ran_to(&streams, 7, 6);
-    cr_assert_eq(streams_fault(&streams, 7, 9000), 1);
+    cr_assert_eq(fault_of(7, at).n, 32);
+    cr_assert_eq(fault_of(7, 5).n, 1);
+    cr_assert_eq(fault_of(7, 9000).n, 1);
+}
+
+Test(stream, window_opens_downwards_too)
+{
+    page_number at = 100000;
+
+    streams_init(&streams, 16384);
+    for (uint32_t window = 1; window <= 32; window *= 2) {
+        struct ahead ahead = fault_of(7, at);
+
+        cr_assert_eq(ahead.n, window);
+        cr_assert(window == 1 || ahead.step == -1);
+        at -= window;
+    }
+    cr_assert_eq(streams.n_wasted, 0);
+}
+
+Test(stream, two_equal_distances_make_a_step_up_or_down)
+{
+    static const int32_t steps[] = {2, 3, 16, 64, -2, -7, -64};
+
+    for (size_t k = 0; k < sizeof steps / sizeof steps[0]; k++) {
+        page_number at = 50000;
+        uint32_t window = 1;
+
+        streams_init(&streams, 16384);
+        cr_assert_eq(fault_of(7, at).n, 1);
+        at = (page_number)((int32_t)at + steps[k]);
+        cr_assert_eq(fault_of(7, at).n, 1, "one distance is none");
+        for (int i = 0; i < 5; i++) {
+            struct ahead ahead;
+
+            at = (page_number)((int32_t)at + steps[k] * (int32_t)window);
+            window = window < STREAM_MAX_STEP_WINDOW ? 2 * window : window;
+            ahead = fault_of(7, at);
+            cr_assert_eq(ahead.step, steps[k]);
+            cr_assert_eq(ahead.n, window);
+        }
+    }
+    streams_init(&streams, 16384);
+    cr_assert_eq(walk(7, 1000, STREAM_MAX_STEP + 1, 100), 100, "too far for a step");
+}
+
+Test(stream, streams_that_take_turns_are_all_seen)
+{
+    page_number at[6];
+    uint32_t n_ahead = 0;
+
+    streams_init(&streams, 16384);
+    for (unsigned i = 0; i < 6; i++)
+        at[i] = 1000 * (i + 1) + 7 * i;
+    for (int round = 0; round < 10; round++)
+        for (unsigned i = 0; i < 6; i++) {
+            struct ahead ahead = fault_of(7, at[i]);
+
+            at[i] += ahead.n;
+            n_ahead += ahead.n - 1;
+        }
+    cr_assert_eq(n_ahead, 6 * (1 + 3 + 7 + 15 + 5 * 31));
+    cr_assert_eq(streams.n_wasted, 0);
+}
+
+Test(stream, copy_between_near_places_is_two_streams)
+{
+    streams_init(&streams, 16384);
+    (void)fault_of(7, 1000);
+    (void)fault_of(7, 1040);
+    cr_assert_eq(fault_of(7, 1001).n, 2);
+    cr_assert_eq(fault_of(7, 1041).n, 2);
+    cr_assert_eq(fault_of(7, 1003).n, 4);
+    cr_assert_eq(fault_of(7, 1043).n, 4);
+}
+
+static uint64_t next_random(uint64_t *state)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return *state >> 33;
+}
+
+Test(stream, random_faults_read_nothing_ahead_but_for_chance)
+{
+    uint64_t state = 1;
+    uint32_t n_ahead = 0;
+
+    streams_init(&streams, 16384);
+    for (int i = 0; i < 10000; i++)
+        n_ahead += fault_of(7, (page_number)(next_random(&state) % 131072)).n - 1;
+    cr_assert_leq(n_ahead, 2);
+    /* In so small a block neighbours are frequent: the first ones are waste, and that is learnt from. */
+    for (int i = 0; i < 10000; i++)
+        n_ahead += fault_of(7, (page_number)(next_random(&state) % 1000)).n - 1;
+    cr_assert_leq(n_ahead, 20);
+}
+
+Test(stream, scan_goes_on_among_random_faults)
+{
+    page_number at = 200000;
+    uint64_t state = 1;
+    uint32_t n_ahead = 0;
+
+    streams_init(&streams, 16384);
+    for (int i = 0; i < 20; i++) {
+        struct ahead ahead = fault_of(7, at);
+
+        at += ahead.n;
+        n_ahead += ahead.n - 1;
+        for (int k = 0; k < (i < 3 ? 3 : 30); k++)
+            (void)fault_of(7, (page_number)(next_random(&state) % 131072));
+    }
+    cr_assert_gt(n_ahead, 400);
+    cr_assert_leq(streams.n_wasted, 2);
+}
+
+Test(stream, run_whose_stream_breaks_is_waste_and_the_next_ones_are_shorter)
+{
+    streams_init(&streams, 16384);
+    cr_assert_eq(walk(7, 1000, 1, 63), 6);
+    cr_assert_eq(streams.n_wasted, 0);
+    for (uint32_t i = 1; i <= 100; i++)
+        (void)fault_of(7, 100000 + 1000 * i); /* it is given up */
+    cr_assert_eq(streams.n_wasted, 31);
+    cr_assert_eq(walk(7, 5000, 1, 31), 5, "1, 2, 4, 8, 16");
+    cr_assert_eq(fault_of(7, 5031).n, 16, "once is no proof");
+    cr_assert_eq(fault_of(7, 5047).n, 32);
+}
+
+Test(stream, short_records_are_read_without_lasting_waste)
+{
+    uint64_t state = 1;
+    uint32_t n_pages = 0;
+
+    streams_init(&streams, 16384);
+    for (int record = 0; record < 1000; record++) {
+        page_number first = (page_number)(next_random(&state) % 1000000) * 100;
+
+        for (uint32_t i = 0; i < 4;) {
+            uint32_t n = fault_of(7, first + i).n;
+
+            i += n;
+            n_pages += n;
+        }
+    }
+    cr_assert_leq(n_pages, 4000 + 4000 / 4, "a quarter too much at the worst");
+}
+
+Test(stream, fault_inside_the_run_means_that_it_left_too_early)
+{
+    streams_init(&streams, 16384);
+    (void)walk(7, 1000, 1, 15);
+    cr_assert_eq(fault_of(7, 1015).n, 16);
+    cr_assert_eq(fault_of(7, 1020).n, 1);
+    cr_assert_eq(streams.n_wasted, 11);
+    cr_assert_eq(fault_of(7, 1021).n, 2, "it is the same stream");
+}
+
+Test(stream, run_that_ends_with_its_block_is_no_waste)
+{
+    streams_init(&streams, 16384);
+    (void)walk(7, 1000, 1, 15);
+    cr_assert_eq(streams_fault(&streams, 7, 1015).n, 16);
+    streams_ran(&streams, 7, 1015, 15, PAGE_NONE);
+    for (uint32_t i = 1; i <= 100; i++)
+        (void)fault_of(7, 100000 + 1000 * i);
+    cr_assert_eq(streams.n_wasted, 0);
+}
+
+Test(stream, first_and_last_pages_of_the_range_are_no_trap)
+{
+    streams_init(&streams, 16384);
+    for (int i = 0; i < 3; i++) {
+        (void)fault_of(7, 10 - 5 * (page_number)i);
+        (void)fault_of(8, PAGE_NONE - 11 + 5 * (page_number)i);
+    }
+    cr_assert_eq(streams_fault(&streams, 7, PAGE_NONE - 20).n, 1);
 }
 
 Test(stream, threads_have_streams_of_their_own)
 {
     streams_init(&streams, 16384);
-    cr_assert_eq(streams_fault(&streams, 1, 100), 1);
-    streams_ran_to(&streams, 1, 101);
-    cr_assert_eq(streams_fault(&streams, 2, 101), 1);
-    cr_assert_eq(streams_fault(&streams, 1, 101), 2);
+    cr_assert_eq(fault_of(1, 100).n, 1);
+    cr_assert_eq(fault_of(2, 101).n, 1);
+    cr_assert_eq(fault_of(1, 101).n, 2);
 }
 
 Test(stream, window_is_a_sixteenth_of_a_small_limit)

@@ -35,12 +35,28 @@ static enum outcome way_of(const struct reclaim *r, const struct page *page)
     return page->value != 0 ? CLEAN : UNWRITTEN;
 }
 
+/* By address: pages that adjoin move together. */
+static void sort_batch(struct reclaim_worker *w, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        page_number number = w->batch[i];
+        uint8_t outcome = w->outcomes[i];
+        size_t k = i;
+
+        for (; k > 0 && w->batch[k - 1] > number; k--) {
+            w->batch[k] = w->batch[k - 1];
+            w->outcomes[k] = w->outcomes[k - 1];
+        }
+        w->batch[k] = number;
+        w->outcomes[k] = outcome;
+    }
+}
+
 /*
- * Victims into worker->batch, oldest first; those that may have been written each with a slot if pages can move. A page that a
- * system call holds goes to the young end, so that it is not looked at again and again. Of those to be compressed at once only a
- * few: somebody may be waiting for a frame.
+ * The oldest resident pages into worker->batch, at most @wanted. A page that a system call holds goes to the young end, so that it is not
+ * looked at again and again. Of those to be compressed at once only a few: somebody may be waiting for a frame.
  */
-static size_t pick_victims_locked(struct reclaim *r, struct reclaim_worker *w, size_t wanted)
+static size_t find_victims_locked(struct reclaim *r, struct reclaim_worker *w, size_t wanted)
 {
     uint64_t now_ns = r->streams.protecting ? os_now_ns() : 0;
     bool any_held = holds_any(r->holds);
@@ -59,15 +75,8 @@ static size_t pick_victims_locked(struct reclaim *r, struct reclaim_worker *w, s
                 break;
         } else if (!streams_protect(&r->streams, number, now_ns)) {
             enum outcome way = way_of(r, page_at(r->table, number));
-            bool moves = r->backend->can_move && way == IN_PLACE;
-            limbo_slot slot = moves ? limbo_take(&r->limbo, number) : LIMBO_NONE;
 
-            if (slot == LIMBO_NONE && moves)
-                break;
-            reclaim_leave_locked(r, number);
-            page_set_state(r->table, number, PAGE_COOLING);
             w->batch[n] = number;
-            w->slots[n] = slot;
             w->outcomes[n] = (uint8_t)way;
             n_unwritten += way == UNWRITTEN;
             n++;
@@ -77,12 +86,36 @@ static size_t pick_victims_locked(struct reclaim *r, struct reclaim_worker *w, s
     return n;
 }
 
+/* Victims leave the queue, those that may have been written each with a slot if pages can move. Returns how many. */
+static size_t pick_victims_locked(struct reclaim *r, struct reclaim_worker *w, size_t wanted)
+{
+    size_t n_found = find_victims_locked(r, w, wanted);
+    size_t n = 0;
+
+    sort_batch(w, n_found);
+    for (size_t i = 0; i < n_found; i++) {
+        page_number number = w->batch[i];
+        bool moves = r->backend->can_move && w->outcomes[i] == IN_PLACE;
+        limbo_slot slot = moves ? limbo_take(&r->limbo, number) : LIMBO_NONE;
+
+        if (slot == LIMBO_NONE && moves)
+            continue; /* limbo is full */
+        reclaim_leave_locked(r, number);
+        page_set_state(r->table, number, PAGE_COOLING);
+        w->batch[n] = number;
+        w->slots[n] = slot;
+        w->outcomes[n] = w->outcomes[i];
+        n++;
+    }
+    return n;
+}
+
 static size_t run_length(const struct reclaim_worker *w, size_t from, size_t n)
 {
     size_t length = 1;
 
-    while (from + length < n && w->batch[from + length] == w->batch[from] + length &&
-           w->slots[from + length] == w->slots[from] + length)
+    while (from + length < n && w->outcomes[from + length] == w->outcomes[from] &&
+           w->batch[from + length] == w->batch[from] + length && w->slots[from + length] == w->slots[from] + length)
         length++;
     return length;
 }

@@ -497,3 +497,21 @@ Test(pager, updates_of_many_threads_are_all_there_at_five_pages)
 {
     run_threads(5, true);
 }
+
+/* Two arrays filled in turns: each batch has neighbours of both, and a move is a system call that interrupts other processors. */
+Test(pager, neighbours_leave_together_though_others_came_in_between)
+{
+    enum { HALF = 1000, LIMIT = 256 };
+    struct world *w = world_new(RANGE, LIMIT, true);
+    uint64_t *p = heap_allocate(&w->heap, 2 * HALF * PAGE_BYTES, 0);
+
+    cr_assert_not_null(p);
+    w->pager.reclaim.streams.paused = true;
+    for (size_t i = 0; i < HALF; i++) {
+        fake_store(w, p + i * WORDS, i, 1);
+        fake_store(w, p + (HALF + i) * WORDS, HALF + i, 2);
+    }
+    cr_assert_leq(w->fake.n_moves, (2 * HALF - LIMIT) / 3);
+    for (size_t i = 0; i < 2 * HALF; i++)
+        cr_assert_eq(fake_load(w, p + i * WORDS, 1), i);
+}

@@ -6,9 +6,6 @@
 #include <errno.h>
 #include <string.h>
 
-/* Free places that keep their disk space, so that steady rewriting need not punch and allocate. */
-#define SPARE_MIN 1u
-#define SPARE_SHARE 32u
 /*
  * Cleaning starts when the segments are larger than their live images by a third, and by this: with the spare ones the
  * file stays below one and a half times the images.
@@ -17,12 +14,6 @@
 #define CLEAN_SLACK_SEGMENTS 2u
 /* Segment records are committed in steps of 64 KiB. */
 #define COMMIT_SEGMENTS ((uint32_t)(64 * KIB / sizeof(struct swap_segment)))
-
-enum place {
-    PLACE_ABSENT,
-    PLACE_USED,
-    PLACE_SPARE,
-};
 
 int swap_init(struct swap *swap, const char *path, uint64_t max_bytes, bool encrypts)
 {
@@ -48,11 +39,6 @@ void swap_disable(struct swap *swap)
 }
 
 /* ---- files ---- */
-
-static uint64_t offset_of(uint32_t place)
-{
-    return (uint64_t)place * SWAP_SEGMENT_BYTES;
-}
 
 /* Room for the places of one file, kept for the next file in this slot. */
 static int need_places(struct swap_file *file)
@@ -140,13 +126,13 @@ static uint32_t place_to_use_locked(struct swap_file *file)
 {
     uint32_t place = file->lowest_free;
 
-    while (place < file->n_places && file->places[place] == PLACE_USED)
+    while (place < file->n_places && file->places[place] == SWAP_PLACE_USED)
         place++;
     if (place >= file->n_places)
         file->n_places = place + 1;
-    else if (file->places[place] == PLACE_SPARE)
+    else if (file->places[place] == SWAP_PLACE_SPARE)
         file->n_spare--;
-    file->places[place] = PLACE_USED;
+    file->places[place] = SWAP_PLACE_USED;
     file->n_used++;
     file->lowest_free = place + 1;
     return place;
@@ -184,7 +170,7 @@ static void forget_if_empty_locked(struct swap *swap, uint32_t number)
 
     if (segment->live_units > 0 || segment->open)
         return;
-    file->places[segment->place] = PLACE_SPARE;
+    file->places[segment->place] = SWAP_PLACE_SPARE;
     file->n_used--;
     file->n_spare++;
     if (segment->place < file->lowest_free)
@@ -230,7 +216,7 @@ void swap_locate_locked(const struct swap *swap, swap_handle handle, struct swap
         .fd = file->fd,
         .direct = file->direct,
         .unit = swap_unit_of(handle),
-        .offset = offset_of(segment->place) + swap_unit_of(handle) * SWAP_UNIT_BYTES,
+        .offset = swap_offset_of(segment->place) + swap_unit_of(handle) * SWAP_UNIT_BYTES,
         .sequence = segment->sequence,
         .seal = &file->seal,
     };
@@ -293,118 +279,6 @@ unsigned swap_pick_victims_locked(struct swap *swap, uint32_t *victims, unsigned
             victims[n++] = i;
         }
     return n;
-}
-
-/* ---- keeping the files small ---- */
-
-static bool has_too_many_spares_locked(const struct swap_file *file)
-{
-    return file->n_spare > (file->n_used > 0 ? max_size(SPARE_MIN, file->n_used / SPARE_SHARE) : 0);
-}
-
-/* The end of the file that is not used. Nobody but the caller, the one writer, takes places. */
-static void cut_tail(struct swap_file *file, struct os_lock *lock)
-{
-    uint32_t n_places = file->n_places;
-    uint32_t n_spare = 0;
-
-    os_lock_take(lock);
-    for (; has_too_many_spares_locked(file) && n_places > 0 && file->places[n_places - 1] != PLACE_USED; n_places--)
-        n_spare += file->places[n_places - 1] == PLACE_SPARE;
-    os_lock_release(lock);
-    if (n_places == file->n_places || os_swapfile_truncate(file->fd, offset_of(n_places)) != 0)
-        return;
-    os_lock_take(lock);
-    memset(&file->places[n_places], PLACE_ABSENT, file->n_places - n_places);
-    file->n_places = n_places;
-    file->n_spare -= n_spare;
-    os_lock_release(lock);
-}
-
-static void punch_spares(struct swap_file *file, struct os_lock *lock)
-{
-    for (uint32_t place = file->n_places; place > 0; place--) {
-        bool is_spare;
-        bool is_enough;
-
-        os_lock_take(lock);
-        is_spare = file->places[place - 1] == PLACE_SPARE;
-        is_enough = !has_too_many_spares_locked(file);
-        os_lock_release(lock);
-        if (is_enough)
-            return;
-        if (!is_spare)
-            continue;
-        if (os_swapfile_punch(file->fd, offset_of(place - 1), SWAP_SEGMENT_BYTES) != 0)
-            return; /* no holes here: the space stays for reuse */
-        os_lock_take(lock);
-        file->places[place - 1] = PLACE_ABSENT;
-        file->n_spare--;
-        os_lock_release(lock);
-    }
-}
-
-static void close_file(struct swap_file *file, struct os_lock *lock)
-{
-    int fd = file->fd;
-    int direct = file->direct;
-
-    os_lock_take(lock);
-    memset(file->places, PLACE_ABSENT, file->n_places);
-    *file = (struct swap_file){.fd = -1, .direct = -1, .places = file->places};
-    os_lock_release(lock);
-    os_swapfile_close(fd);
-    if (direct >= 0)
-        os_swapfile_close(direct);
-}
-
-/* A segment ends, under the lock, whenever its last image dies; only the caller, the one writer, begins one. */
-static bool is_empty(const struct swap_file *file, struct os_lock *lock)
-{
-    uint32_t n_used;
-
-    os_lock_take(lock);
-    n_used = file->n_used;
-    os_lock_release(lock);
-    return n_used == 0;
-}
-
-/* Tried once: -2 means not here. */
-static void open_direct(struct swap_file *file, struct os_lock *lock)
-{
-    int direct = os_swapfile_open_direct(file->fd);
-
-    os_lock_take(lock);
-    file->direct = direct >= 0 ? direct : -2;
-    os_lock_release(lock);
-}
-
-void swap_tend(struct swap *swap, struct os_lock *lock)
-{
-    bool have_own = false;
-
-    for (unsigned i = 0; i < SWAP_MAX_FILES; i++) {
-        struct swap_file *file = &swap->files[i];
-
-        if (file->fd < 0)
-            continue;
-        if (file->direct == -1)
-            open_direct(file, lock);
-        if (file->is_shared && !is_empty(file, lock) && os_swapfile_is_alone(file->fd)) {
-            os_lock_take(lock);
-            file->is_shared = false;
-            os_lock_release(lock);
-        }
-        if ((file->is_shared || have_own) && is_empty(file, lock)) {
-            close_file(file, lock);
-            continue;
-        }
-        if (file->is_shared)
-            continue;
-        have_own = true;
-        cut_tail(file, lock);
-        punch_spares(file, lock);
-    }
 }
 
 bool swap_is_shared_locked(const struct swap *swap)
@@ -491,7 +365,7 @@ void swap_fork_child(struct swap *swap, const struct swap_fork *copies, bool inh
                 os_swapfile_close(file->direct);
         }
         if (copies->fds[i] < 0) {
-            memset(file->places, PLACE_ABSENT, file->n_places);
+            memset(file->places, SWAP_PLACE_ABSENT, file->n_places);
             *file = (struct swap_file){.fd = -1, .direct = -1, .places = file->places};
             continue;
         }

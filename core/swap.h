@@ -53,6 +53,17 @@ struct swap_segment {
 };
 _Static_assert(sizeof(struct swap_segment) == 16, "16 bytes of table for 256 KiB of images");
 
+enum swap_place {
+    SWAP_PLACE_ABSENT,
+    SWAP_PLACE_USED,
+    SWAP_PLACE_SPARE,
+};
+
+static inline uint64_t swap_offset_of(uint32_t place)
+{
+    return (uint64_t)place * SWAP_SEGMENT_BYTES;
+}
+
 struct swap_file {
     int fd;     /* -1: no file */
     int direct; /* the same, past the page cache; -1: none */
@@ -62,7 +73,7 @@ struct swap_file {
     uint32_t n_spare;
     uint32_t lowest_free; /* no place below is free */
     struct seal seal;
-    uint8_t *places; /* enum place */
+    uint8_t *places; /* enum swap_place */
 };
 
 struct swap {

@@ -11,7 +11,7 @@ layer() {
     core/log.* | core/duel.* | core/trace.h) echo 2 ;;
     core/config.* | core/stats.*) echo 3 ;;
     core/codec.* | core/pool.* | core/seal.*) echo 4 ;;
-    core/store.* | core/swap.*) echo 5 ;;
+    core/store.* | core/swap.* | core/swap_tend.*) echo 5 ;;
     core/pagetable.* | core/fetch.* | core/kept.*) echo 6 ;;
     core/queue.* | core/limbo.* | core/stream.* | core/hold.* | core/marks.*) echo 7 ;;
     core/corefile.* | core/visit.* | core/writeback.* | core/writeback_round.* | core/writeback_clean.* | core/writeback_kept.*) echo 8 ;;
@@ -27,7 +27,7 @@ layer() {
 module() {
     local m=${1%.*}
     case $m in
-    core/heap_* | core/pager_* | core/reclaim_* | core/writeback_*) m=${m%%_*} ;;
+    core/heap_* | core/pager_* | core/reclaim_* | core/swap_* | core/writeback_*) m=${m%%_*} ;;
     esac
     echo "$m"
 }

@@ -47,7 +47,8 @@ import targets  # noqa: E402
 TOP = os.path.dirname(measure.HERE)
 MIB = 2**20
 SECTIONS = ["fits", "over", "programs", "growth", "memory", "calls", "guard", "swap"]
-PHASES = ["fill", "seqread", "randread", "zipf", "randupdate", "randread:2"]
+# Updates last: the pages that they leave behind are compressed in what comes after.
+PHASES = ["fill", "seqread", "randread", "randread:2", "zipf", "randupdate"]
 NAMES = {"fill": "sequential fill", "seqread": "sequential read", "randread": "random read", "zipf": "zipf 0.99 read",
          "randupdate": "random update", "sequpdate": "sequential update", "randread:2": "random read, 2 threads"}
 FITS_LIMIT_PAGES = 2 * 2**30 // measure.PAGE_BYTES  # far above what sort, xz and the workload need

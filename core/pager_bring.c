@@ -370,6 +370,22 @@ static size_t give_back_locked(struct pager *pager, const struct span *span, int
     return n_done;
 }
 
+void pager_wait_for_memory_locked(struct pager *pager, unsigned worker, int error)
+{
+    struct reclaim *r = &pager->reclaim;
+
+    os_lock_release(&r->lock);
+    if (error == -EPERM || error == -EACCES || error == -ENOSYS) {
+        log_line(LOG_ERROR, "the system calls that bring memory in are refused: %e; the process ends rather than wait for ever "
+                 "(it has entered a sandbox that does not allow them: README, Limits)", -error);
+        os_abort();
+    }
+    /* No frame; or, with segv, no mapping: pages that leave give theirs back. */
+    if (error != -ENOMEM || reclaim_refill(r, worker) == 0)
+        os_sleep_ms(RETRY_MS);
+    os_lock_take(&r->lock);
+}
+
 /* The first page could not be brought in. Returns true when the fault is settled all the same. */
 static bool settle_error_locked(struct pager *pager, unsigned worker, page_number number, int error)
 {
@@ -394,16 +410,7 @@ static bool settle_error_locked(struct pager *pager, unsigned worker, page_numbe
         pager->backend->wake(pager->backend, reclaim_address(r, number), 1);
         return true;
     }
-    os_lock_release(&r->lock);
-    if (error == -EPERM || error == -EACCES || error == -ENOSYS) {
-        log_line(LOG_ERROR, "the system calls that bring memory in are refused: %e; the process ends rather than wait for ever "
-                 "(it has entered a sandbox that does not allow them: README, Limits)", -error);
-        os_abort();
-    }
-    /* No frame; or, with segv, no mapping: pages that leave give theirs back. */
-    if (error != -ENOMEM || reclaim_refill(r, worker) == 0)
-        os_sleep_ms(RETRY_MS);
-    os_lock_take(&r->lock);
+    pager_wait_for_memory_locked(pager, worker, error);
     return false;
 }
 

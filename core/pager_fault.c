@@ -37,8 +37,7 @@ static bool open_to_writing_locked(struct pager *pager, page_number number)
     struct page *page = page_at(&pager->table, number);
     bool shut = (page->flags & PAGE_FLAG_SHUT) != 0;
 
-    reclaim_open_locked(r, number);
-    if (!shut || (page->flags & PAGE_FLAG_SHUT) != 0)
+    if (reclaim_open_locked(r, number) != 0 || !shut)
         return false;
     writeback_unkeep_locked(&r->writeback, page);
     r->counters.write_faults++;
@@ -61,7 +60,7 @@ static void confirm_locked(struct pager *pager, struct fault *fault, page_number
     if (pager->backend->by_protection) {
         if ((page_at(&pager->table, number)->flags & PAGE_FLAG_SHUT) == 0)
             fault->answer = FAULT_WAS_THERE;
-        reclaim_open_locked(r, number);
+        (void)reclaim_open_locked(r, number); /* if not, its thread will be here again */
         return;
     }
     if (fault->write && open_to_writing_locked(pager, number))

@@ -21,6 +21,9 @@ page_number pager_step_in_block(const struct pager *pager, page_number number, i
 bool pager_bring_in_locked(struct pager *pager, const struct fault *fault, page_number number, struct ahead *ahead,
                            bool *exhausted);
 
+/* Nothing can come in, or be opened, because of @error: pager.lock is dropped, pages leave if that can help, and it is taken again. */
+void pager_wait_for_memory_locked(struct pager *pager, unsigned worker, int error);
+
 /* The fault is served: let go of pager.lock, and evict for the next one if that is this thread's part. */
 void pager_release_and_refill(struct reclaim *r, unsigned worker);
 

@@ -1,21 +1,26 @@
 /* pager_hold.c - pages that a system call will touch come in before it, and stay. See pager.h. */
 #include "core/pager_fault.h"
 
-/* One page of a hold. A lost one stays lost: the system call finds out. */
+#include <errno.h>
+
+/* One page of a hold. A lost one stays lost: the system call finds out. It must not see one that is closed. */
 static void hold_page(struct pager *pager, const struct fault *fault, page_number number, page_number end)
 {
     struct reclaim *r = &pager->reclaim;
     struct ahead ahead = {.step = 1, .n = (uint32_t)min_size(STREAM_MAX_WINDOW, end - number)};
     bool exhausted = false;
     bool settled = false;
+    int error;
 
     os_lock_take(&r->lock);
     while (!settled) {
         reclaim_admit_locked(r);
         switch (page_state(page_at(&pager->table, number))) {
         case PAGE_RESIDENT:
-            reclaim_open_locked(r, number);
-            settled = true;
+            error = reclaim_open_locked(r, number);
+            settled = error == 0 || error == -ENOENT; /* no mapping any more: that too */
+            if (!settled)
+                pager_wait_for_memory_locked(pager, fault->worker, error);
             break;
         case PAGE_LOST:
         case PAGE_CEDED:

@@ -233,16 +233,20 @@ int reclaim_peek(struct reclaim *r, void *buffer, page_number first, size_t n_pa
                                     : os_mem_peek(buffer, (const void *)addr, n_pages * PAGE_BYTES);
 }
 
-void reclaim_open_locked(struct reclaim *r, page_number number)
+int reclaim_open_locked(struct reclaim *r, page_number number)
 {
     struct page *page = page_at(r->table, number);
+    int error;
 
-    if ((page->flags & PAGE_FLAG_SHUT) == 0 ||
-        r->backend->protect(r->backend, reclaim_address(r, number), 1, false) != 0)
-        return;
+    if ((page->flags & PAGE_FLAG_SHUT) == 0)
+        return 0;
+    error = r->backend->protect(r->backend, reclaim_address(r, number), 1, false);
+    if (error != 0)
+        return error;
     page->flags &= ~PAGE_FLAG_SHUT & 15u;
     if (!r->backend->by_protection)
         kept_note_protected_locked(&r->writeback.kept, false);
+    return 0;
 }
 
 void reclaim_fork_child(struct reclaim *r)

@@ -155,8 +155,8 @@ void reclaim_leave_locked(struct reclaim *r, page_number number);
 /* The pages are missing from now on, and their RAM returned. 0 or -errno: the contents may still be there. */
 int reclaim_drop(struct reclaim *r, page_number first, size_t n_pages);
 
-/* A resident page that is SHUT becomes accessible, where the kernel has a mapping left for it. */
-void reclaim_open_locked(struct reclaim *r, page_number number);
+/* A resident page that is SHUT becomes accessible. 0 or -errno: the kernel has no memory, or no mapping left, for it to be so. */
+int reclaim_open_locked(struct reclaim *r, page_number number);
 
 /* In a forked child, where no page is write-protected. */
 void reclaim_fork_child(struct reclaim *r);

@@ -95,6 +95,14 @@ uint64_t os_usable_ram_bytes(void)
     return limit;
 }
 
+bool os_is_squeezed(void)
+{
+    struct sysinfo info;
+
+    return !sys_failed(sys_call1(SYS_sysinfo, &info)) && info.totalswap > 0 &&
+           os_usable_ram_bytes() < (uint64_t)info.totalram * info.mem_unit;
+}
+
 /* /proc/self/statm: the first number is the size of the address space, in pages (Source: proc(5)). */
 uint64_t os_address_space_bytes(void)
 {

@@ -13,6 +13,9 @@
 /* RAM that the process may use, in bytes: the smallest of the machine's and its memory cgroups' (v1 and v2). */
 uint64_t os_usable_ram_bytes(void);
 
+/* May a memory cgroup's limit make the kernel swap this process out while the machine has RAM? */
+bool os_is_squeezed(void);
+
 /* Address space that may still be asked for, in bytes (RLIMIT_AS); UINT64_MAX without a limit. */
 uint64_t os_address_space_bytes(void);
 

@@ -19,7 +19,7 @@ static void read_stretch(const char *text, struct os_inject_io *io)
     atomic_store(&io->error, (int)strtol(end + (*end == ':'), &end, 10));
 }
 
-/* For whole programs: OS_INJECT=n in the environment, and OS_INJECT_WRITE, _READ, _POISON, _MOVE. */
+/* For whole programs: OS_INJECT=n in the environment, and OS_INJECT_WRITE, _READ, _POISON, _MOVE, _REFUSE, _FILL. */
 __attribute__((constructor(101))) static void read_environment(void)
 {
     const char *n = getenv("OS_INJECT");
@@ -30,6 +30,8 @@ __attribute__((constructor(101))) static void read_environment(void)
     read_stretch(getenv("OS_INJECT_READ"), &os_inject_io[OS_INJECT_READ]);
     read_stretch(getenv("OS_INJECT_POISON"), &os_inject_io[OS_INJECT_POISON]);
     read_stretch(getenv("OS_INJECT_MOVE"), &os_inject_io[OS_INJECT_MOVE]);
+    read_stretch(getenv("OS_INJECT_REFUSE"), &os_inject_io[OS_INJECT_REFUSE]);
+    read_stretch(getenv("OS_INJECT_FILL"), &os_inject_io[OS_INJECT_FILL]);
 }
 
 bool os_inject_hits(void)

@@ -32,6 +32,8 @@ enum os_inject_kind {
     OS_INJECT_PUNCH,
     OS_INJECT_POISON, /* UFFDIO_POISON: an older kernel */
     OS_INJECT_MOVE,   /* UFFDIO_MOVE does its work and says that it failed */
+    OS_INJECT_REFUSE, /* UFFDIO_MOVE does not do its work: an older kernel */
+    OS_INJECT_FILL,   /* the same of a write to /proc/self/mem */
     OS_INJECT_KINDS,
 };
 extern struct os_inject_io os_inject_io[OS_INJECT_KINDS];

@@ -111,29 +111,53 @@ int os_mem_discard(void *addr, size_t bytes)
 #define PIDFD_SELF_THREAD_GROUP -10001 /* Source: include/uapi/linux/fcntl.h; Linux 6.14 */
 #define MAX_EACH 32
 
-size_t os_mem_discard_each(const uintptr_t *addrs, size_t n)
+/* Of @n single pages, with as few system calls as the kernel lets it be. Returns how many were done so. */
+static size_t advise_each(const uintptr_t *addrs, size_t n, int advice)
 {
     static _Atomic bool refused; /* by an older kernel, or by a filter */
     struct iovec pages[MAX_EACH];
     size_t n_done = 0;
 
-    OS_MAY_STOP(n / 2);
     while (!atomic_load_explicit(&refused, memory_order_relaxed) && n_done < n) {
         size_t n_now = n - n_done < MAX_EACH ? n - n_done : MAX_EACH;
         long result;
 
         for (size_t i = 0; i < n_now; i++)
             pages[i] = (struct iovec){(void *)addrs[n_done + i], OS_PAGE_BYTES};
-        result = sys_call5(SYS_process_madvise, PIDFD_SELF_THREAD_GROUP, pages, n_now, MADV_DONTNEED, 0);
+        result = sys_call5(SYS_process_madvise, PIDFD_SELF_THREAD_GROUP, pages, n_now, advice, 0);
         if (result == -EBADF || result == -EPERM || result == -ENOSYS)
             atomic_store_explicit(&refused, true, memory_order_relaxed);
         if (result <= 0)
             break;
         n_done += (size_t)result / OS_PAGE_BYTES;
     }
+    return n_done;
+}
+
+size_t os_mem_discard_each(const uintptr_t *addrs, size_t n)
+{
+    size_t n_done;
+
+    OS_MAY_STOP(n / 2);
+    n_done = advise_each(addrs, n, MADV_DONTNEED);
     while (n_done < n && os_mem_discard((void *)addrs[n_done], OS_PAGE_BYTES) == 0)
         n_done++;
     return n_done;
+}
+
+#ifndef MADV_COLD
+#define MADV_COLD 20 /* Linux 5.4 */
+#endif
+
+void os_mem_cool(const void *addr, size_t bytes)
+{
+    sys_call3(SYS_madvise, addr, bytes, MADV_COLD);
+}
+
+void os_mem_cool_each(const uintptr_t *addrs, size_t n)
+{
+    for (size_t i = advise_each(addrs, n, MADV_COLD); i < n; i++)
+        os_mem_cool((const void *)addrs[i], OS_PAGE_BYTES);
 }
 
 int os_mem_release(void *addr, size_t bytes)
@@ -230,6 +254,13 @@ static int is_entered(const void *addr)
     return (entry & (PAGEMAP_ENTRY_PRESENT | PAGEMAP_ENTRY_SWAPPED)) != 0;
 }
 
+bool os_mem_is_mapped(const void *addr)
+{
+    unsigned char there;
+
+    return sys_call3(SYS_mincore, addr, OS_PAGE_BYTES, &there) != -ENOMEM;
+}
+
 static bool is_in_core(const void *addr)
 {
     unsigned char there = 0;
@@ -257,6 +288,15 @@ bool os_mem_is_present(const void *addr)
     return false;
 }
 
+/* It has no memory at the moment, for itself or to fetch our buffer from its swap. */
+static bool may_try_again(long result, int *n_attempts)
+{
+    if ((result != -ENOMEM && result != -EFAULT) || ++*n_attempts > PRESENT_ATTEMPTS)
+        return false;
+    os_sleep_ms(1);
+    return true;
+}
+
 /* One answer of the kernel; 64 runs a call keep the buffer small enough for a signal stack. */
 #define SCAN_RUNS 64
 
@@ -271,12 +311,15 @@ static int scan_by_ioctl(int fd, uintptr_t start, uintptr_t end, os_mem_visit *v
         .category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
         .return_mask = PAGE_IS_PRESENT,
     };
+    int n_attempts = 0;
 
     while (start < end) {
         long n;
 
         scan.start = start;
         n = sys_call3(SYS_ioctl, fd, PAGEMAP_SCAN, &scan);
+        if (may_try_again(n, &n_attempts))
+            continue;
         if (sys_failed(n))
             return (int)n;
         for (long i = 0; i < n; i++)
@@ -291,6 +334,7 @@ static int scan_by_ioctl(int fd, uintptr_t start, uintptr_t end, os_mem_visit *v
 static int scan_by_reading(int fd, uintptr_t start, uintptr_t end, os_mem_visit *visit, void *arg)
 {
     uint64_t entries[PAGEMAP_ENTRIES];
+    int n_attempts = 0;
 
     while (start < end) {
         size_t n = (end - start) / OS_PAGE_BYTES;
@@ -299,6 +343,8 @@ static int scan_by_reading(int fd, uintptr_t start, uintptr_t end, os_mem_visit 
         if (n > PAGEMAP_ENTRIES)
             n = PAGEMAP_ENTRIES;
         got = sys_call4(SYS_pread64, fd, entries, n * sizeof entries[0], start / OS_PAGE_BYTES * sizeof entries[0]);
+        if (may_try_again(got, &n_attempts))
+            continue;
         if (got < (long)sizeof entries[0])
             return sys_failed(got) ? (int)got : -EIO;
         n = (size_t)got / sizeof entries[0];

@@ -56,6 +56,13 @@ int os_mem_release(void *addr, size_t bytes);
 size_t os_mem_discard_each(const uintptr_t *addrs, size_t n);
 
 /*
+ * Where the system looks for pages to swap out, these have not been used. It may not know, or not care. The second: of @n single
+ * pages. Source: madvise(2), MADV_COLD; process_madvise(2).
+ */
+void os_mem_cool(const void *addr, size_t bytes);
+void os_mem_cool_each(const uintptr_t *addrs, size_t n);
+
+/*
  * Move the pages of [@from, @from + @bytes) to @to, which is committed and empty; @from stays mapped and empty.
  * Returns 0; -EFAULT or -EINVAL when the kernel cannot (mappings of different kinds): then nothing has moved.
  * Source: mremap(2), MREMAP_FIXED | MREMAP_DONTUNMAP (Linux 5.7).
@@ -73,6 +80,9 @@ int os_mem_read(void *buffer, const void *addr, size_t bytes);
  * Source: process_vm_readv(2) on the caller itself, /proc/self/mem where the program has forbidden reading.
  */
 int os_mem_peek(void *buffer, const void *addr, size_t bytes);
+
+/* Is anything mapped at the page? Source: mincore(2), ENOMEM. */
+bool os_mem_is_mapped(const void *addr);
 
 /*
  * Has the page a frame, or a place in the system's own swap? Takes up to a tenth of a second to say no where /proc/self/pagemap cannot

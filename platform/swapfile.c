@@ -5,6 +5,7 @@
 #include "platform/file.h"
 #include "platform/inject.h"
 #include "platform/sys.h"
+#include "platform/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -172,19 +173,30 @@ bool os_swapfile_is_alone(int fd)
     return sys_call3(SYS_fcntl, fd, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_UNLCK;
 }
 
+static long read_some(int fd, void *buffer, size_t bytes, uint64_t offset)
+{
+    OS_IO_MAY_FAIL(OS_INJECT_READ, bytes);
+    return sys_call4(SYS_pread64, fd, buffer, bytes, offset);
+}
+
+/* A page of the program's is at stake: so many milliseconds for the system to have memory for it. */
+#define MEMORY_ATTEMPTS 10000
+
 int os_swapfile_read(int fd, void *buffer, size_t bytes, uint64_t offset)
 {
     char *at = buffer;
+    int n_attempts = 0;
 
     while (bytes > 0) {
-        size_t part = bytes;
-        long got;
-
-        OS_IO_MAY_FAIL(OS_INJECT_READ, part);
-        got = sys_call4(SYS_pread64, fd, at, part, offset);
+        long got = read_some(fd, at, bytes, offset);
 
         if (got == -EINTR)
             continue;
+        /* None for its cache, or to fetch the buffer from the system's own swap. */
+        if ((got == -ENOMEM || got == -EFAULT) && ++n_attempts < MEMORY_ATTEMPTS) {
+            os_sleep_ms(1);
+            continue;
+        }
         if (got <= 0)
             return got == 0 ? -ENODATA : (int)got;
         at += got;

@@ -173,7 +173,8 @@ static int move_once(const struct uffd *uffd, uintptr_t dst, uintptr_t src, size
  * Linux 6.18 and later may move pages and then say EEXIST: where it had to try again inside (the page's entry changed, or
  * its folio was locked), it does not see that the second try succeeded, and finds its own work at the target in the third
  * (mm/userfaultfd.c, move_pages(): `err` keeps EAGAIN). Whether that is so, moving back tells: it succeeds just where the
- * target has the page and the source has none. Returns 0: the page is at @dst; -EEXIST: there was another one.
+ * target has the page and the source has none. EFAULT says no more: the kernel had no memory to fetch our stack from its swap, where
+ * its answer goes to, before the move or after it. Then each page of the run is in doubt. Returns 0: the page is at @dst; -EEXIST: there was another one.
  */
 #define DOUBTS 8
 
@@ -182,7 +183,7 @@ static int move_doubted(const struct uffd *uffd, uintptr_t dst, uintptr_t src)
     int error = -EEXIST;
     size_t n_done;
 
-    for (unsigned i = 0; i < DOUBTS && error == -EEXIST; i++) {
+    for (unsigned i = 0; i < DOUBTS && (error == -EEXIST || error == -EFAULT); i++) {
         if (move_once(uffd, src, dst, 1, &n_done) == -EBUSY) {
             uffd_wake(uffd, dst, 1);
             return 0; /* it is there, pinned by now, and not here: that is asked first */
@@ -194,19 +195,23 @@ static int move_doubted(const struct uffd *uffd, uintptr_t dst, uintptr_t src)
 
 int uffd_move(const struct uffd *uffd, uintptr_t dst, uintptr_t src, size_t n_pages, size_t *n_done)
 {
+    bool in_doubt = false;
     int error = 0;
 
     *n_done = 0;
     OS_MAY_FAIL(EBUSY);
+    OS_IO_MAY_FAIL(OS_INJECT_REFUSE, n_pages);
     if (!uffd->can_move)
         return -EINVAL;
     while (*n_done < n_pages && error == 0) {
         size_t offset = *n_done * OS_PAGE_BYTES;
-        size_t n_moved;
+        size_t n_moved = 0;
 
-        error = move_once(uffd, dst + offset, src + offset, n_pages - *n_done, &n_moved);
+        if (!in_doubt)
+            error = move_once(uffd, dst + offset, src + offset, n_pages - *n_done, &n_moved);
         *n_done += n_moved;
-        if (error != -EEXIST)
+        in_doubt = in_doubt || error == -EEXIST || error == -EFAULT;
+        if (!in_doubt)
             continue;
         offset = *n_done * OS_PAGE_BYTES;
         error = move_doubted(uffd, dst + offset, src + offset);

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,10 +108,51 @@ static void everything_comes_back(size_t bytes)
     CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
 }
 
+/* Source: proc(5), VmSwap. */
+static bool kernel_swaps_us(void)
+{
+    FILE *file = fopen("/proc/self/status", "r");
+    char line[256];
+    long kib = 0;
+
+    CHECK(file != NULL);
+    while (fgets(line, sizeof line, file) != NULL)
+        if (strncmp(line, "VmSwap:", strlen("VmSwap:")) == 0)
+            kib = strtol(line + strlen("VmSwap:"), NULL, 10);
+    fclose(file);
+    return kib > 0;
+}
+
+/* Run in a memory cgroup that holds less than the limit. */
+static void pages_come_back_from_two_swaps(size_t bytes)
+{
+    char *p = filled(bytes, 1);
+    char *neighbour = filled(bytes / 8, 2);
+    char *moved;
+    pid_t child;
+
+    say(kernel_swaps_us() ? "the kernel swaps" : "the kernel does not swap");
+    moved = realloc(p, 2 * bytes);
+    CHECK(moved != NULL && moved != p);
+    check(moved, bytes, 1);
+    child = fork();
+    if (child == 0)
+        use_and_end(moved, bytes, 1);
+    fill(moved, bytes / 2, 3);
+    expect_success(child);
+    check(moved, bytes / 2, 3);
+    for (size_t i = bytes / 2 / PAGE; i < bytes / PAGE; i++)
+        check_page(moved, i, 1);
+    check(neighbour, bytes / 8, 2);
+    free(neighbour);
+    free(moved);
+}
+
 const struct probe probes_swap[] = {
     {"everything_comes_back", everything_comes_back},
     {"survives_damage", survives_damage},
     {"works_until_told", works_until_told},
     {"keeps_a_secret", keeps_a_secret},
+    {"pages_come_back_from_two_swaps", pages_come_back_from_two_swaps},
     {NULL, NULL},
 };

@@ -174,19 +174,33 @@ Test(backends, every_failing_call_on_the_way_to_paging_leaves_the_program_right_
     fail_each_call("GHOSTMEM_FAULTS=segv");
 }
 
-/* What Linux 6.18 does to a run of pages now and then: see platform/uffd.c. */
-Test(backends, pages_that_moved_although_the_kernel_denies_it_are_found)
+/* A stretch of calls of @kind says @error although it was successful. */
+static void deny_each_call(const char *probe, const char *faults, const char *kind, int error)
 {
     for (int first = 1; first <= 60; first += 3) {
-        char inject[32];
-        const char *settings[6] = {"GHOSTMEM_MAX_PAGES=64", inject};
+        char inject[64];
+        const char *settings[6] = {"GHOSTMEM_MAX_PAGES=64", inject, faults};
         struct outcome outcome;
 
-        snprintf(inject, sizeof inject, "OS_INJECT_MOVE=%d:%d:%d", first, 1 + first % 4, EEXIST);
-        run_probe("realloc_keeps_the_contents", "4", NULL, settings, required("GHOSTMEM_INJECT_LIB"), &outcome);
-        cr_assert_eq(outcome.status, 0, "move %d: status %#x, %s", first, (unsigned)outcome.status, outcome.errors);
-        cr_assert_str_eq(outcome.output, "ok\n", "move %d: %s", first, outcome.errors);
-        cr_assert(says(outcome.stats, "outside_changes", "0"), "move %d: %s", first, outcome.stats);
+        snprintf(inject, sizeof inject, "OS_INJECT_%s=%d:%d:%d", kind, first, 1 + first % 4, error);
+        run_probe(probe, "4", NULL, settings, required("GHOSTMEM_INJECT_LIB"), &outcome);
+        cr_assert_eq(outcome.status, 0, "call %d: status %#x, %s", first, (unsigned)outcome.status, outcome.errors);
+        cr_assert_str_eq(outcome.output, "ok\n", "call %d: %s", first, outcome.errors);
+        cr_assert(says(outcome.stats, "outside_changes", "0"), "call %d: %s", first, outcome.stats);
     }
+}
+
+/* What Linux 6.18 does to a run of pages now and then, and every kernel without memory: see platform/uffd.c. */
+Test(backends, pages_that_moved_although_the_kernel_denies_it_are_found)
+{
+    deny_each_call("realloc_keeps_the_contents", NULL, "MOVE", EEXIST);
+    deny_each_call("realloc_keeps_the_contents", NULL, "MOVE", EFAULT);
+}
+
+/* The kernel's word for want of memory is the same as for a mapping that is gone. */
+Test(backends, pages_that_could_not_be_written_at_once_are_there_for_a_system_call)
+{
+    deny_each_call("realloc_keeps_the_contents", "GHOSTMEM_FAULTS=segv", "FILL", EIO);
+    deny_each_call("system_calls_reach_frozen_memory", "GHOSTMEM_FAULTS=segv", "FILL", EIO);
 }
 

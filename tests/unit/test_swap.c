@@ -377,6 +377,27 @@ Test(swap, page_that_cannot_be_read_is_lost_and_the_others_are_not)
     lose_one_page(EIO);
 }
 
+static void read_without_memory(int error)
+{
+    struct world *w = swap_world(LIMIT, UINT64_MAX, false, false);
+    uint64_t *p = written_block(w, 1500, 1);
+
+    cr_assert_eq(page_state(page_at(&w->pager.table, 100)), PAGE_SWAPPED);
+    inject(OS_INJECT_READ, 1, 20, error);
+    cr_assert(is_written(w, p, 100, 1));
+    cr_assert_gt(atomic_load(&os_inject_io[OS_INJECT_READ].n_calls), 20);
+    inject(OS_INJECT_READ, 0, 0, 0);
+    cr_assert_eq(w->pager.table.n_lost, 0);
+    check_block(w, p, 1500, 1);
+}
+
+/* For the page cache; and to fetch our buffer from the system's own swap. */
+Test(swap, page_is_read_when_the_system_has_memory_for_it_again)
+{
+    read_without_memory(ENOMEM);
+    read_without_memory(EFAULT);
+}
+
 Test(swap, image_damaged_on_the_disk_is_never_handed_out)
 {
     struct world *w = swap_world(LIMIT, UINT64_MAX, false, false);

@@ -290,7 +290,7 @@ static size_t fill_locked(struct pager *pager, const struct fault *fault, const 
 
         page->value = release_origin_locked(pager, &run, i);
         reclaim_enter_locked(r, number);
-        page->flags |= i < run.n_protected ? PAGE_FLAG_SHUT : 0;
+        page->flags |= (i < run.n_protected ? PAGE_FLAG_SHUT : 0) | PAGE_FLAG_SOLE;
     }
     reclaim_uncharge_locked(r, span->n - n_done);
     /* Nobody has asked for one that was read ahead: whoever does will find out. */

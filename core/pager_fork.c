@@ -81,6 +81,7 @@ void pager_fork_prepare(struct pager *pager)
     while (pager->table.n_transit > 0 || r->n_operations > 0 || r->writeback.busy)
         reclaim_wait_locked(r);
     take_swap_along_locked(pager);
+    reclaim_share_all_locked(r);
     os_lock_take(&pager->store.pool.lock);
 }
 

@@ -60,6 +60,8 @@ typedef uint32_t page_number;
 #define PAGE_FLAG_STUCK 2u
 /* Frozen, and being copied to the swap file: not in its queue. Who takes the page away clears it. */
 #define PAGE_FLAG_WRITING 4u
+/* Resident (the same bit), in a frame that fill() brought, and no fork since: whoever has its frame has it through this page. */
+#define PAGE_FLAG_SOLE 4u
 
 /*
  * Resident, and closed by protect(): to writing, since it came in; while it has a kept image, that is what it is. With by_protection

@@ -212,7 +212,7 @@ void reclaim_leave_locked(struct reclaim *r, page_number number)
     bool stuck = (page->flags & PAGE_FLAG_STUCK) != 0;
 
     queue_remove(stuck ? &r->stuck : &r->queue, r->table, number);
-    page->flags &= ~(PAGE_FLAG_STUCK | PAGE_FLAG_SHUT) & 15u;
+    page->flags &= ~(PAGE_FLAG_STUCK | PAGE_FLAG_SHUT | PAGE_FLAG_SOLE) & 15u;
 }
 
 /* ---- protections ---- */
@@ -249,12 +249,31 @@ int reclaim_open_locked(struct reclaim *r, page_number number)
     return 0;
 }
 
+static void clear_flag_of_all_locked(struct reclaim *r, unsigned flag)
+{
+    for (page_number number = r->queue.oldest; number != PAGE_NONE; number = page_at(r->table, number)->next)
+        page_at(r->table, number)->flags &= ~flag & 15u;
+}
+
+void reclaim_share_all_locked(struct reclaim *r)
+{
+    if (r->backend->can_extract)
+        clear_flag_of_all_locked(r, PAGE_FLAG_SOLE);
+}
+
 void reclaim_fork_child(struct reclaim *r)
 {
-    if (r->backend->by_protection)
-        return;
-    for (page_number number = r->queue.oldest; number != PAGE_NONE; number = page_at(r->table, number)->next)
-        page_at(r->table, number)->flags &= ~PAGE_FLAG_SHUT & 15u;
+    if (!r->backend->by_protection)
+        clear_flag_of_all_locked(r, PAGE_FLAG_SHUT);
+}
+
+void reclaim_forbid_extracting(struct reclaim *r)
+{
+    atomic_store(&r->backend->can_extract, false);
+    os_lock_take(&r->lock);
+    while (r->n_extracting > 0)
+        reclaim_wait_locked(r);
+    os_lock_release(&r->lock);
 }
 
 /* ---- moving pages ---- */
@@ -317,7 +336,7 @@ size_t reclaim_evict(struct reclaim *r, unsigned worker, size_t wanted)
         os_lock_release(&r->lock);
         if (n_resting >= r->cooled_target + wanted)
             break;
-        n_freed += reclaim_cool(r, w, r->cooled_target + wanted - n_resting, &n_picked);
+        n_freed += reclaim_cool(r, w, r->cooled_target + wanted - n_resting, wanted, &n_picked);
         if (n_picked == 0)
             break;
         n_left -= min_size(n_left, n_picked);

@@ -70,6 +70,7 @@ struct reclaim_counters {
     uint64_t first_touches;
     uint64_t read_ahead_pages;
     uint64_t freezes_in_place;
+    uint64_t extracted; /* pages taken out together with others, by one change of the page tables */
     uint64_t busy_pages;  /* moves refused because the page is pinned or locked */
     uint64_t pool_full;   /* images refused by the pool */
     uint64_t compactions;
@@ -107,6 +108,7 @@ struct reclaim {
     struct reclaim_counters counters;
     uint64_t pool_full_lines;
     unsigned n_refills;
+    unsigned n_extracting; /* workers that take pages out */
     size_t n_operations; /* discards and moves of whole blocks under way */
     bool paused;         /* a fork is waiting for transits and operations to end: start none */
 
@@ -158,8 +160,14 @@ int reclaim_drop(struct reclaim *r, page_number first, size_t n_pages);
 /* A resident page that is SHUT becomes accessible. 0 or -errno: the kernel has no memory, or no mapping left, for it to be so. */
 int reclaim_open_locked(struct reclaim *r, page_number number);
 
+/* A fork is about to happen: every frame will be the child's too. */
+void reclaim_share_all_locked(struct reclaim *r);
+
 /* In a forked child, where no page is write-protected. */
 void reclaim_fork_child(struct reclaim *r);
+
+/* Frames may be pinned from now on, which extracting would not see. No page is being taken out when it returns. Takes the lock. */
+void reclaim_forbid_extracting(struct reclaim *r);
 
 /* Copy pages that may be protected. 0 or -EFAULT. */
 int reclaim_peek(struct reclaim *r, void *buffer, page_number first, size_t n_pages);

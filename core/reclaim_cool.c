@@ -30,9 +30,13 @@ static void retry_stuck_locked(struct reclaim *r)
 /* Its way out, as far as that is settled beforehand. IN_PLACE: somebody may have written to it since it came in. */
 static enum outcome way_of(const struct reclaim *r, const struct page *page)
 {
-    if ((page->flags & PAGE_FLAG_SHUT) == 0 || r->backend->by_protection)
+    if (r->backend->by_protection)
         return IN_PLACE;
-    return page->value != 0 ? CLEAN : UNWRITTEN;
+    if ((page->flags & PAGE_FLAG_SHUT) != 0 && page->value != 0)
+        return CLEAN;
+    if ((page->flags & PAGE_FLAG_SOLE) != 0 && r->backend->can_extract)
+        return EXTRACT;
+    return (page->flags & PAGE_FLAG_SHUT) != 0 ? UNWRITTEN : IN_PLACE;
 }
 
 /* By address: pages that adjoin move together. */
@@ -54,18 +58,17 @@ static void sort_batch(struct reclaim_worker *w, size_t n)
 
 /*
  * The oldest resident pages into worker->batch, at most @wanted. A page that a system call holds goes to the young end, so that it is not
- * looked at again and again. Of those to be compressed at once only a few: somebody may be waiting for a frame.
+ * looked at again and again. Of those to be compressed at once only @n_stored: somebody may be waiting for a frame.
  */
-static size_t find_victims_locked(struct reclaim *r, struct reclaim_worker *w, size_t wanted)
+static size_t find_victims_locked(struct reclaim *r, struct reclaim_worker *w, size_t wanted, size_t n_stored)
 {
     uint64_t now_ns = r->streams.protecting ? os_now_ns() : 0;
     bool any_held = holds_any(r->holds);
     page_number number = r->queue.oldest;
     size_t n_left = r->queue.n_pages;
-    size_t n_unwritten = 0;
     size_t n = 0;
 
-    while (n < wanted && n_unwritten < r->direct_batch && number != PAGE_NONE && n_left-- > 0) {
+    while (n < wanted && n_stored > 0 && number != PAGE_NONE && n_left-- > 0) {
         page_number next = page_at(r->table, number)->next;
 
         if (any_held && holds_contain(r->holds, number)) {
@@ -78,7 +81,7 @@ static size_t find_victims_locked(struct reclaim *r, struct reclaim_worker *w, s
 
             w->batch[n] = number;
             w->outcomes[n] = (uint8_t)way;
-            n_unwritten += way == UNWRITTEN;
+            n_stored -= way == UNWRITTEN || way == EXTRACT;
             n++;
         }
         number = next;
@@ -87,9 +90,9 @@ static size_t find_victims_locked(struct reclaim *r, struct reclaim_worker *w, s
 }
 
 /* Victims leave the queue, those that may have been written each with a slot if pages can move. Returns how many. */
-static size_t pick_victims_locked(struct reclaim *r, struct reclaim_worker *w, size_t wanted)
+static size_t pick_victims_locked(struct reclaim *r, struct reclaim_worker *w, size_t wanted, size_t n_stored)
 {
-    size_t n_found = find_victims_locked(r, w, wanted);
+    size_t n_found = find_victims_locked(r, w, wanted, n_stored);
     size_t n = 0;
 
     sort_batch(w, n_found);
@@ -100,11 +103,15 @@ static size_t pick_victims_locked(struct reclaim *r, struct reclaim_worker *w, s
 
         if (slot == LIMBO_NONE && moves)
             continue; /* limbo is full */
+        if (w->outcomes[i] != IN_PLACE && (page_at(r->table, number)->flags & PAGE_FLAG_SHUT) != 0)
+            kept_note_protected_locked(&r->writeback.kept, true);
         reclaim_leave_locked(r, number);
         page_set_state(r->table, number, PAGE_COOLING);
         w->batch[n] = number;
         w->slots[n] = slot;
         w->outcomes[n] = w->outcomes[i];
+        if (w->outcomes[i] != IN_PLACE)
+            reclaim_note_kept_locked(r, w, n, page_at(r->table, number)->value);
         n++;
     }
     return n;
@@ -165,6 +172,7 @@ static size_t settle_cooled(struct reclaim *r, struct reclaim_worker *w, size_t 
     size_t n_in_place = 0;
 
     os_lock_take(&r->lock);
+    r->n_extracting--;
     for (size_t i = 0; i < n; i++) {
         page_number number = w->batch[i];
 
@@ -200,20 +208,22 @@ static size_t settle_cooled(struct reclaim *r, struct reclaim_worker *w, size_t 
     return n_freed + reclaim_freeze_in_place(r, w, n_in_place);
 }
 
-size_t reclaim_cool(struct reclaim *r, struct reclaim_worker *w, size_t wanted, size_t *n_picked)
+size_t reclaim_cool(struct reclaim *r, struct reclaim_worker *w, size_t wanted, size_t n_stored, size_t *n_picked)
 {
     size_t n;
 
     os_lock_take(&r->lock);
     reclaim_admit_locked(r);
     retry_stuck_locked(r);
-    n = pick_victims_locked(r, w, min_size(wanted, RECLAIM_BATCH));
+    n = pick_victims_locked(r, w, min_size(wanted, RECLAIM_BATCH), n_stored);
+    r->n_extracting += n > 0;
     os_lock_release(&r->lock);
     *n_picked = n;
     if (n == 0)
         return 0;
     if (r->backend->can_move)
         move_victims(r, w, n);
+    reclaim_extract(r, w, n);
     reclaim_drop_unwritten(r, w, n);
     return settle_cooled(r, w, n);
 }

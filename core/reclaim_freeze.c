@@ -2,6 +2,15 @@
 #include "core/reclaim_freeze.h"
 
 #include "core/log.h"
+#include "platform/file.h"
+#include "platform/thread.h"
+
+#include <errno.h>
+
+_Static_assert(RECLAIM_BATCH <= FAULT_MAX_EXTRACT, "a batch is taken out at once");
+
+/* When the system has no frame for a page that must come back. */
+#define RETRY_MS 1
 
 static void enter_stuck_locked(struct reclaim *r, page_number number)
 {
@@ -73,7 +82,7 @@ static void settle_left_locked(struct reclaim *r, const struct reclaim_worker *w
         settle_changed_locked(r, w->batch[i], w->kept[i], w->results[i], w->outcomes[i] == IN_PLACE);
 }
 
-static void note_kept_locked(struct reclaim *r, struct reclaim_worker *w, size_t i, uint32_t kept)
+void reclaim_note_kept_locked(struct reclaim *r, struct reclaim_worker *w, size_t i, uint32_t kept)
 {
     w->kept[i] = kept;
     if (kept != 0)
@@ -130,7 +139,6 @@ static void store_unwritten(struct reclaim *r, struct reclaim_worker *w, size_t 
 {
     enum outcome outcome = REFUSED;
 
-    w->kept[i] = 0;
     if (reclaim_peek(r, w->pages[i], w->batch[i], 1) == 0) {
         outcome = freeze_contents(r, w, i, w->pages[i], true);
         if (outcome == REFUSED)
@@ -166,14 +174,77 @@ void reclaim_drop_unwritten(struct reclaim *r, struct reclaim_worker *w, size_t 
 void reclaim_settle_unwritten_locked(struct reclaim *r, const struct reclaim_worker *w, size_t i)
 {
     page_number number = w->batch[i];
-    uint32_t kept = page_at(r->table, number)->value;
 
     page_set_state(r->table, number, PAGE_FREEZING);
     if (w->outcomes[i] == CLEAN)
-        settle_clean_locked(r, number, kept);
+        settle_clean_locked(r, number, w->kept[i]);
     else
-        settle_frozen_locked(r, number, w->results[i], w->outcomes[i] == WORD);
-    kept_note_protected_locked(&r->writeback.kept, true);
+        settle_changed_locked(r, number, w->kept[i], w->results[i], w->outcomes[i] == WORD);
+}
+
+/* ---- pages that are taken out with what is in them ---- */
+
+/* There is no memory for an image: the page comes back. */
+static void put_back(struct reclaim *r, page_number number, const void *contents)
+{
+    size_t n_done;
+    int error;
+
+    do {
+        error = r->backend->fill(r->backend, reclaim_address(r, number), contents, 1, false, &n_done);
+        if (error == -ENOMEM)
+            os_sleep_ms(RETRY_MS);
+    } while (error == -ENOMEM);
+}
+
+static enum outcome store_extracted(struct reclaim *r, struct reclaim_worker *w, size_t i, const void *contents)
+{
+    enum outcome outcome = freeze_contents(r, w, i, contents, true);
+
+    if (outcome == REFUSED) {
+        note_pool_full(r);
+        put_back(r, w->batch[i], contents);
+    }
+    return outcome == DONE ? STORED : outcome == IN_PLACE ? WORD : outcome;
+}
+
+/* Some would not leave. If they cannot, pages of such a kind are moved, as those here will be next time. */
+static void note_not_extracted(struct reclaim *r, size_t n_extracted, int error)
+{
+    if (error == -EFAULT || error == -EINVAL)
+        return;
+    if (n_extracted == 0) {
+        atomic_store(&r->backend->can_extract, false);
+        return;
+    }
+    log_line(LOG_ERROR, "reading pages that have left is refused: %e; the process ends rather than lose them "
+             "(it has entered a sandbox that does not allow it: README, Limits)", -error);
+    os_abort();
+}
+
+void reclaim_extract(struct reclaim *r, struct reclaim_worker *w, size_t n)
+{
+    unsigned worker = (unsigned)(w - r->workers);
+    uintptr_t addrs[RECLAIM_BATCH];
+    uint8_t entries[RECLAIM_BATCH];
+    size_t n_wanted = 0;
+    size_t n_extracted;
+    int error;
+
+    for (size_t i = 0; i < n; i++) {
+        if (w->outcomes[i] != EXTRACT)
+            continue;
+        entries[n_wanted] = (uint8_t)i;
+        addrs[n_wanted++] = reclaim_address(r, w->batch[i]);
+    }
+    if (n_wanted == 0)
+        return;
+    n_extracted = r->backend->extract(r->backend, worker, w->pages, addrs, n_wanted, &error);
+    if (error != 0)
+        note_not_extracted(r, n_extracted, error);
+    for (size_t k = 0; k < n_wanted; k++)
+        w->outcomes[entries[k]] = (uint8_t)(k < n_extracted ? store_extracted(r, w, entries[k], w->pages[k]) : REFUSED);
+    __atomic_add_fetch(&r->counters.extracted, n_extracted, __ATOMIC_RELAXED);
 }
 
 /* ---- pages that cannot be moved ---- */
@@ -275,7 +346,7 @@ size_t reclaim_freeze_in_place(struct reclaim *r, struct reclaim_worker *w, size
 
     os_lock_take(&r->lock);
     for (size_t i = 0; i < n; i++)
-        note_kept_locked(r, w, i, page_at(r->table, w->batch[i])->value);
+        reclaim_note_kept_locked(r, w, i, page_at(r->table, w->batch[i])->value);
     os_lock_release(&r->lock);
     for (size_t i = 0; i < n;) {
         size_t length = 1;
@@ -302,7 +373,7 @@ static size_t pick_cooled_locked(struct reclaim *r, struct reclaim_worker *w, si
             break;
         w->batch[n] = number;
         w->slots[n] = page_at(r->table, number)->value;
-        note_kept_locked(r, w, n, page_at(r->table, number)->next);
+        reclaim_note_kept_locked(r, w, n, page_at(r->table, number)->next);
         page_set_state(r->table, number, PAGE_FREEZING);
         n++;
     }

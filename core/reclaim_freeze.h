@@ -17,15 +17,22 @@ enum outcome {
     CLEAN,    /* its kept image is what it is */
     UNWRITTEN, /* closed to writing since it came in, without an image: compress it where it is */
     STORED,   /* was UNWRITTEN: has an image now ... */
-    WORD,     /* ... or is a word repeated */
+    WORD,     /* ... or is a word repeated; or was to be taken out, and has been */
+    EXTRACT,  /* to be taken out with what is in it: nobody else can have its frame */
     SHUT,     /* stays, and could not be made accessible again */
 };
 
 /*
- * Cool up to @wanted of the oldest resident pages; what is clean or cannot be moved is frozen at once. Returns how many frames
- * became free; *@n_picked says how many pages were tried.
+ * Cool up to @wanted of the oldest resident pages; what is clean, can be extracted or cannot be moved is frozen at once, @n_stored of
+ * that if it has to be compressed. Returns how many frames became free; *@n_picked says how many pages were tried.
  */
-size_t reclaim_cool(struct reclaim *r, struct reclaim_worker *w, size_t wanted, size_t *n_picked);
+size_t reclaim_cool(struct reclaim *r, struct reclaim_worker *w, size_t wanted, size_t n_stored, size_t *n_picked);
+
+/* The kept image of batch entry @i, or 0. */
+void reclaim_note_kept_locked(struct reclaim *r, struct reclaim_worker *w, size_t i, uint32_t kept);
+
+/* Those pages of w->batch that are to be taken out leave from where they are: CLEAN, STORED or WORD. REFUSED: would not go. */
+void reclaim_extract(struct reclaim *r, struct reclaim_worker *w, size_t n);
 
 /* Those pages of w->batch that nobody can have written, CLEAN and UNWRITTEN, leave from where they are. REFUSED: would not go. */
 void reclaim_drop_unwritten(struct reclaim *r, struct reclaim_worker *w, size_t n);

@@ -45,6 +45,12 @@ void writeback_enter_locked(struct writeback *wb, page_number number)
         queue_push(&wb->queue, wb->table, number);
 }
 
+/* Still frozen, and the same image: the one that was copied is what the page needs. */
+static bool is_still_written(const struct page *page)
+{
+    return page_state(page) == PAGE_FROZEN && (page->flags & PAGE_FLAG_WRITING) != 0;
+}
+
 void writeback_leave_locked(struct writeback *wb, page_number number)
 {
     struct page *page;
@@ -63,7 +69,7 @@ void writeback_recall_locked(struct writeback *wb, page_number first, size_t n_p
     for (page_number i = first; wb->busy && i < first + n_pages; i++) {
         struct page *page = page_at(wb->table, i);
 
-        if ((page->flags & PAGE_FLAG_WRITING) == 0)
+        if (!is_still_written(page))
             continue;
         page->flags &= ~PAGE_FLAG_WRITING & 15u;
         queue_push_oldest(&wb->queue, wb->table, i);
@@ -270,12 +276,6 @@ static void gather(struct writeback *wb)
         more = gather_chunk_locked(wb);
         os_lock_release(wb->lock);
     }
-}
-
-/* Still frozen, and the same image: the one that was copied is what the page needs. */
-static bool is_still_written(const struct page *page)
-{
-    return page_state(page) == PAGE_FROZEN && (page->flags & PAGE_FLAG_WRITING) != 0;
 }
 
 static void swap_out_locked(struct writeback *wb, uint32_t segment, const struct record *record)

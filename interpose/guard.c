@@ -319,13 +319,19 @@ static bool see_to(struct guard_thread *self, struct guard_call *call)
     case SYS_statx:
     case SYS_newfstatat:
     case SYS_fcntl:
-    case SYS_ioctl:
     case SYS_lseek:
     case SYS_dup:
         if (!is_ours(call->args[0]))
             break;
         guard_return(call, -EBADF);
         return true;
+    case SYS_ioctl:
+        if (is_ours(call->args[0])) {
+            guard_return(call, -EBADF);
+            return true;
+        }
+        guard_note_device((int)call->args[0]);
+        break;
     case SYS_dup2:
     case SYS_dup3:
         if (is_ours(call->args[0])) {
@@ -360,6 +366,8 @@ static bool see_to(struct guard_thread *self, struct guard_call *call)
     case SYS_mprotect:
         return answer_if(call, memory_protect(call->args, &result), &result);
     case SYS_mmap:
+        if (((int)call->args[3] & MAP_ANONYMOUS) == 0)
+            guard_note_device((int)call->args[4]);
         return answer_if(call, memory_map(call->args, &result), &result);
     case SYS_munmap:
         return answer_if(call, memory_unmap(call->args, &result), &result);
@@ -367,7 +375,12 @@ static bool see_to(struct guard_thread *self, struct guard_call *call)
         return answer_if(call, memory_remap(call->args, &result), &result);
     case SYS_pkey_mprotect:
         return answer_if(call, memory_protect_by_key(call->args, &result), &result);
+    case SYS_seccomp:
+        guard_note_sandbox();
+        break;
     case SYS_prctl: /* the dispatch is ours, and merged pages lose their write-protection: as a kernel without them answers */
+        if (call->args[0] == PR_SET_SECCOMP)
+            guard_note_sandbox();
         if (call->args[0] != PR_SET_SYSCALL_USER_DISPATCH &&
             (call->args[0] != PR_SET_MEMORY_MERGE || call->args[1] == 0))
             break;
@@ -419,9 +432,11 @@ static int arm(void)
     error = guard_arm_thread(NULL);
     if (error == 0)
         error = guard_arm_others();
-    if (error == 0)
-        atomic_store(&armed, true);
-    return error;
+    if (error != 0)
+        return error;
+    atomic_store(&armed, true);
+    guard_look_for_pins();
+    return 0;
 }
 
 const struct fault_guard guard = {.arm = arm};

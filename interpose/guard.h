@@ -10,7 +10,7 @@
  *     of all others the memory that the kernel will touch is brought in and held until the call is over.
  *
  * guard.c has the trap and the wrappers for signals, guard_often.c those of the usual calls, guard_call.c what the kernel touches, guard_signal.c the signals,
- * guard_thread.c the threads.
+ * guard_thread.c the threads, guard_pins.c who else may have its memory.
  *
  * Calls: ghost, pager, dispatch, signal.  Locks: guard_signal.c has one, a leaf, taken with signals blocked.
  * Memory: a mapping for each thread.
@@ -115,6 +115,17 @@ void guard_send_pending(struct guard_thread *self);
 long guard_sigaction(const unsigned long *args);
 long guard_sigprocmask(struct guard_thread *self, const unsigned long *args, os_sigset *mask);
 long guard_sigaltstack(struct guard_thread *self, const unsigned long *args, uintptr_t stack_pointer);
+
+/* ---- guard_pins.c ---- */
+
+/* Once all threads are in: may the program's memory be pinned already? Then it is moved (fault.h). Context: paging starts. */
+void guard_look_for_pins(void);
+
+/* The program is about to use this descriptor for what may pin memory. In our handlers only. */
+void guard_note_device(int fd);
+
+/* The program is about to forbid itself system calls: from now on memory is moved, which takes fewer kinds of them. In our handlers only. */
+void guard_note_sandbox(void);
 
 /* ---- guard_thread.c ---- */
 

@@ -8,7 +8,6 @@
 
 #include <asm/prctl.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -231,38 +230,24 @@ static void summon(uint32_t id)
     (void)os_signal_thread(id, SIGSYS);
 }
 
-/* Source: getdents64(2). */
-struct entry {
-    uint64_t inode;
-    int64_t next;
-    unsigned short bytes;
-    unsigned char type;
-    char name[];
-};
+static void look_at_thread(void *arg, const char *name)
+{
+    long *n_missing = arg;
+    uint32_t id = (uint32_t)strtoul(name, NULL, 10);
+
+    if (id == 0 || is_known(id) || is_dead(id))
+        return;
+    (*n_missing)++;
+    summon(id);
+}
 
 /* Returns how many threads are not in yet; or -errno. */
 static long look_round(void)
 {
-    static _Alignas(8) char buffer[8192];
-    long fd = sys_call4(SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     long n_missing = 0;
-    long bytes;
+    int error = os_directory_visit("/proc/self/task", look_at_thread, &n_missing);
 
-    if (fd < 0)
-        return fd;
-    while ((bytes = sys_call3(SYS_getdents64, fd, buffer, sizeof buffer)) > 0)
-        for (long at = 0; at < bytes;) {
-            const struct entry *entry = (const struct entry *)(const void *)(buffer + at);
-            uint32_t id = (uint32_t)strtoul(entry->name, NULL, 10);
-
-            at += entry->bytes;
-            if (id == 0 || is_known(id) || is_dead(id))
-                continue;
-            n_missing++;
-            summon(id);
-        }
-    sys_call1(SYS_close, fd);
-    return bytes < 0 ? bytes : n_missing;
+    return error != 0 ? error : n_missing;
 }
 
 int guard_arm_others(void)

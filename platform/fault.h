@@ -60,6 +60,9 @@ struct fault_setup {
     void *arg;
 };
 
+/* Pages that extract() takes at once, at the most. */
+#define FAULT_MAX_EXTRACT 32u
+
 /* Workers that one backend uses at the most, for the callers' per-worker memory. */
 #define FAULT_MAX_WORKERS 8
 
@@ -70,6 +73,7 @@ struct fault_backend {
     unsigned n_workers;
     bool can_move;
     bool can_fill_protected;
+    _Atomic bool can_extract; /* becomes false when that is refused, or does no longer do: extract() */
     bool by_protection; /* a missing page is one that nobody may access: protect() makes it so, or open */
     uint32_t files_thread; /* in whose descriptor table the callbacks' files stand; 0: in that of the program */
 
@@ -96,6 +100,13 @@ struct fault_backend {
 
     /* Only with can_fill_protected. The pages at @addrs, @n of them, are missing from now on. Returns how many of them, from the first on. */
     size_t (*drop)(struct fault_backend *backend, const uintptr_t *addrs, size_t n);
+
+    /*
+     * Only with can_extract. Pages that fill() has brought in, and that nobody has pinned or shared since: what the pages at @addrs are to
+     * @buffer, and they are missing from now on. Returns of how many of the @n, from the first on; *@error: 0 or why not of all. Anything
+     * but -EFAULT (missing already) and -EINVAL (cannot leave so): the calls are refused, and what is missing may be lost.
+     */
+    size_t (*extract)(struct fault_backend *backend, unsigned worker, void *buffer, const uintptr_t *addrs, size_t n, int *error);
 
     /* Read pages that are there and protected. 0 or -EFAULT. NULL: os_mem_peek() does that. */
     int (*peek)(struct fault_backend *backend, void *buffer, uintptr_t addr, size_t n_pages);

@@ -9,13 +9,19 @@
  */
 #include "platform/fault_own.h"
 
+#include "platform/extract.h"
 #include "platform/file.h"
 #include "platform/mem.h"
 #include "platform/uffd.h"
 
+#include <errno.h>
+
+_Static_assert(FAULT_MAX_EXTRACT == EXTRACT_MAX_PAGES, "the contract says what there is");
+
 struct signal_backend {
     struct fault_own own; /* first */
     struct uffd uffd;
+    struct extractor extractors[FAULT_MAX_WORKERS];
 };
 
 static struct signal_backend *backend_of(struct fault_backend *contract)
@@ -27,6 +33,24 @@ static void close_uffd(struct signal_backend *b)
 {
     os_file_disown(b->uffd.fd);
     uffd_close(&b->uffd);
+}
+
+static void close_extractors(struct signal_backend *b)
+{
+    for (unsigned i = 0; i < FAULT_MAX_WORKERS; i++)
+        extractor_close(&b->extractors[i]);
+}
+
+/* Not when the first is needed: that may be in a child of vfork(2), whose descriptors are its own. */
+static void open_extractors(struct signal_backend *b)
+{
+    int error = b->own.contract.can_extract ? 0 : -EPERM;
+
+    for (unsigned i = 0; i < FAULT_MAX_WORKERS && error == 0; i++)
+        error = extractor_open(&b->extractors[i]);
+    if (error != 0)
+        close_extractors(b);
+    atomic_store(&b->own.contract.can_extract, error == 0);
 }
 
 static int open_and_watch(struct signal_backend *b)
@@ -42,6 +66,8 @@ static int open_and_watch(struct signal_backend *b)
     error = uffd_watch_all(&b->uffd, &b->own.setup);
     if (error != 0)
         close_uffd(b);
+    else
+        open_extractors(b);
     return error;
 }
 
@@ -55,6 +81,9 @@ static int signal_start(struct fault_backend *contract, const struct fault_setup
         return error;
     uffd_close(&probe);
     fault_own_init(&b->own, setup);
+    for (unsigned i = 0; i < FAULT_MAX_WORKERS; i++)
+        b->extractors[i] = (struct extractor){-1, -1};
+    atomic_store(&b->own.contract.can_extract, true); /* until somebody says otherwise */
     error = b->own.guard->arm();
     if (error == 0)
         error = open_and_watch(b);
@@ -69,7 +98,8 @@ static int signal_restart(struct fault_backend *contract, const int *files, unsi
 
     (void)files;
     (void)n_files;
-    close_uffd(b); /* the parent's */
+    close_extractors(b); /* the parent's, which would be read by both */
+    close_uffd(b);
     fault_own_restart(&b->own);
     return open_and_watch(b);
 }
@@ -98,6 +128,12 @@ static size_t signal_drop(struct fault_backend *contract, const uintptr_t *addrs
     return os_mem_discard_each(addrs, n);
 }
 
+static size_t signal_extract(struct fault_backend *contract, unsigned worker, void *buffer, const uintptr_t *addrs, size_t n,
+                             int *error)
+{
+    return extractor_take(&backend_of(contract)->extractors[worker], buffer, addrs, n, error);
+}
+
 static int signal_protect(struct fault_backend *contract, uintptr_t addr, size_t n_pages, bool on)
 {
     return uffd_protect(&backend_of(contract)->uffd, addr, n_pages, on);
@@ -123,6 +159,7 @@ struct fault_backend *fault_backend_signal(const struct fault_guard *guard)
             .move = signal_move,
             .protect = signal_protect,
             .drop = signal_drop,
+            .extract = signal_extract,
             .watch = signal_watch,
             .wake = fault_own_wake,
             .handle = fault_own_handle,

@@ -40,6 +40,34 @@ long os_file_read(const char *path, char *buffer, size_t bytes)
     return (long)length;
 }
 
+/* Source: getdents64(2). */
+struct entry {
+    uint64_t inode;
+    int64_t next;
+    unsigned short bytes;
+    unsigned char type;
+    char name[];
+};
+
+int os_directory_visit(const char *path, void (*visit)(void *arg, const char *name), void *arg)
+{
+    _Alignas(8) char buffer[2048];
+    long fd = sys_call4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    long bytes;
+
+    if (fd < 0)
+        return (int)fd;
+    while ((bytes = sys_call3(SYS_getdents64, fd, buffer, sizeof buffer)) > 0)
+        for (long at = 0; at < bytes;) {
+            const struct entry *entry = (const struct entry *)(const void *)(buffer + at);
+
+            at += entry->bytes;
+            visit(arg, entry->name);
+        }
+    sys_call1(SYS_close, fd);
+    return (int)bytes;
+}
+
 int os_file_write(int fd, const char *data, size_t bytes)
 {
     while (bytes > 0) {

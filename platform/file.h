@@ -11,6 +11,9 @@
 /* Read at most @bytes - 1 bytes of @path into @buffer, zero-terminated. Returns the length, or -errno. */
 long os_file_read(const char *path, char *buffer, size_t bytes);
 
+/* @visit for each entry of a directory. 0 or -errno. */
+int os_directory_visit(const char *path, void (*visit)(void *arg, const char *name), void *arg);
+
 /* Write all of it, going on after short writes and EINTR. 0 or -errno. */
 int os_file_write(int fd, const char *data, size_t bytes);
 

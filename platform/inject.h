@@ -34,6 +34,7 @@ enum os_inject_kind {
     OS_INJECT_MOVE,   /* UFFDIO_MOVE does its work and says that it failed */
     OS_INJECT_REFUSE, /* UFFDIO_MOVE does not do its work: an older kernel */
     OS_INJECT_FILL,   /* the same of a write to /proc/self/mem */
+    OS_INJECT_EXTRACT, /* vmsplice */
     OS_INJECT_KINDS,
 };
 extern struct os_inject_io os_inject_io[OS_INJECT_KINDS];

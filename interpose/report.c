@@ -27,8 +27,8 @@ static _Atomic bool written;
 
 void report_write(void)
 {
-    char text[STATS_TEXT_BYTES];
-    char path[PATH_BYTES];
+    static char text[STATS_TEXT_BYTES]; /* the stack may be ghost memory, which the kernel would find missing */
+    static char path[PATH_BYTES];
     struct stats stats;
     size_t length;
     int fd;

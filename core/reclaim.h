@@ -41,7 +41,7 @@
 /* Pages in one background round; a run of 16 moves at a fifth of the price a page (bench/floor, UFFDIO_MOVE). */
 #define RECLAIM_BATCH 32u
 /* Pages that a thread evicts which waits for a frame, or would rather go on: few, if they have to be compressed. */
-#define RECLAIM_DIRECT_BATCH 8u
+#define RECLAIM_DIRECT_BATCH 16u
 
 enum reclaim_way {
     RECLAIM_DIRECT,

@@ -8,18 +8,26 @@
 #include <xxhash.h>
 
 /* Two hashes cost a fifth of a compression or less (bench/floor): a page that leaves unchanged pays for four that do not. */
-#define CREDIT_UNCHANGED 4
+#define HASHED_UNCHANGED 4
+/*
+ * A page that is written in spite of its protection costs a trap, and a change of its page's entry for which every other processor that
+ * runs the program is interrupted: 4 us, or 20. One that is not saves two hashes and a copy.
+ */
+#define PROTECTED_WRITTEN 12
 #define CREDIT_MAX 64
 /* A page that was protected for nothing costs a fault, which is many hashes. */
 #define HASHING_SAMPLE 16
-#define PROTECTING_SAMPLE 128
+#define PROTECTING_SAMPLE 64
+/* Trials in a row, more or less, before it is done again. */
+#define HASHING_ENOUGH 1
+#define PROTECTING_ENOUGH 4
 
 void kept_init(struct kept *kept, size_t capacity)
 {
     size_t bytes = round_up((capacity + 1) * sizeof(struct kept_image), PAGE_BYTES);
 
-    *kept = (struct kept){.hashing = {.left = CREDIT_MAX, .sample = HASHING_SAMPLE},
-                           .protecting = {.left = CREDIT_MAX, .sample = PROTECTING_SAMPLE}};
+    *kept = (struct kept){.hashing = {.left = CREDIT_MAX, .sample = HASHING_SAMPLE, .enough = HASHING_ENOUGH},
+                           .protecting = {.left = CREDIT_MAX, .sample = PROTECTING_SAMPLE, .enough = PROTECTING_ENOUGH}};
     if (os_random(&kept->secret, sizeof kept->secret) != 0 || os_mem_reserve(bytes, (void **)&kept->images) != 0)
         return;
     if (os_mem_commit(kept->images, bytes) == 0)
@@ -39,28 +47,36 @@ bool kept_pays_locked(struct kept_credit *credit, size_t n_pages)
 {
     unsigned n_before = credit->n_asked;
 
-    if (TRACE_IS_ON || credit->left > 0)
+    if (TRACE_IS_ON || !credit->spent)
         return true;
     credit->n_asked += (unsigned)n_pages;
     return n_before == 0 || n_before / credit->sample != credit->n_asked / credit->sample;
 }
 
-static void note(struct kept_credit *credit, bool unchanged, unsigned worth)
+static void note(struct kept_credit *credit, bool unchanged, unsigned gain, unsigned loss)
 {
     if (unchanged)
-        credit->left = (unsigned)min_size(credit->left + worth, CREDIT_MAX);
-    else if (credit->left > 0)
-        credit->left--;
+        credit->left = (unsigned)min_size(credit->left + gain, CREDIT_MAX);
+    else
+        credit->left -= (unsigned)min_size(credit->left, loss);
+    credit->spent = credit->left < (credit->spent ? credit->enough : 1);
 }
 
 void kept_note_locked(struct kept *kept, bool unchanged)
 {
-    note(&kept->hashing, unchanged, CREDIT_UNCHANGED);
+    note(&kept->hashing, unchanged, HASHED_UNCHANGED, 1);
 }
 
 void kept_note_protected_locked(struct kept *kept, bool unchanged)
 {
-    note(&kept->protecting, unchanged, 1);
+    /* Those that leave now came in a turn of the queue ago: without credit only trials say what is now. */
+    if (!unchanged || !kept->protecting.spent)
+        note(&kept->protecting, unchanged, 1, PROTECTED_WRITTEN);
+}
+
+void kept_note_trial_locked(struct kept *kept)
+{
+    note(&kept->protecting, true, 1, PROTECTED_WRITTEN);
 }
 
 uint32_t kept_add_locked(struct kept *kept, uint32_t handle, uint32_t n_units, struct kept_hash hash)

@@ -38,8 +38,10 @@ _Static_assert(sizeof(struct kept_image) == 24, "24 bytes of table for a kept im
 /* What something has saved lately, less what it has cost. */
 struct kept_credit {
     unsigned left;
+    bool spent; /* there is none, until it is @enough again: it is done once in @sample times, to see whether things have changed */
     unsigned n_asked;
-    unsigned sample; /* without credit it is done once in so many times, to see whether things have changed */
+    unsigned sample;
+    unsigned enough;
 };
 
 struct kept {
@@ -72,8 +74,8 @@ static inline bool kept_same(struct kept_hash a, struct kept_hash b)
 uint32_t kept_add_locked(struct kept *kept, uint32_t handle, uint32_t n_units, struct kept_hash hash);
 
 /*
- * Is it worth its cost once more? Hashing is while at least a fifth of the pages leave unchanged, write-protection while half of
- * them do; and now and then, to find out. @n_pages: for so many.
+ * Is it worth its cost once more? Hashing is while at least a fifth of the pages leave unchanged, write-protection while twelve in
+ * thirteen do; and now and then, to find out. @n_pages: for so many.
  */
 bool kept_pays_locked(struct kept_credit *credit, size_t n_pages);
 
@@ -82,6 +84,9 @@ void kept_note_locked(struct kept *kept, bool unchanged);
 
 /* A page that came in write-protected has left, or it had to be opened for writing. */
 void kept_note_protected_locked(struct kept *kept, bool unchanged);
+
+/* One that came in so for a trial has not been written until the next. */
+void kept_note_trial_locked(struct kept *kept);
 
 struct kept_image *kept_at(const struct kept *kept, uint32_t number);
 

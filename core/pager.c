@@ -293,5 +293,6 @@ size_t pager_meta_bytes(const struct pager *pager)
     if (!pager_is_engaged(pager))
         return 0;
     return pagetable_meta_bytes(&pager->table) + limbo_meta_bytes(&pager->reclaim.limbo) +
+           history_meta_bytes(&pager->reclaim.history) +
            (size_t)pager->store.pool.meta_bytes + writeback_meta_bytes(&pager->reclaim.writeback);
 }

@@ -70,6 +70,7 @@ static bool discard_page_locked(struct pager *pager, page_number number, struct 
     case PAGE_CEDED:
         return true;
     case PAGE_RESIDENT:
+    case PAGE_FRESH:
         reclaim_leave_locked(r, number);
         writeback_drop_kept_locked(&r->writeback, page->value);
         chunk->n_resident++;
@@ -278,7 +279,7 @@ static size_t move_entries_locked(struct pager *pager, page_number to, page_numb
             reclaim_wait_locked(&pager->reclaim);
         } else if (page_state(page) == PAGE_EMPTY) {
             i = pagetable_next_busy(&pager->table, (page_number)(from + i + 1), (page_number)(from + n_pages)) - from;
-        } else if (page_state(page) == PAGE_RESIDENT) {
+        } else if (page_is_resident(page)) {
             unplace_resident_locked(pager, (page_number)(to + i), (page_number)(from + i));
             n_resident++;
             i++;
@@ -326,7 +327,7 @@ static size_t move_groups_locked(struct pager *pager, page_number to, page_numbe
     settle_locked(pager, first, end - first);
     writeback_recall_locked(&pager->reclaim.writeback, first, end - first);
     for (page_number i = first; i < end; i++)
-        if (page_state(page_at(&pager->table, i)) == PAGE_RESIDENT) {
+        if (page_is_resident(page_at(&pager->table, i))) {
             reclaim_leave_locked(&pager->reclaim, i);
             page_set_state(&pager->table, i, PAGE_MOVING);
         }

@@ -114,7 +114,7 @@ static void take_page_locked(struct pager *pager, page_number number, struct run
         origin->value = page_word(page);
     } else if (origin->state == PAGE_FROZEN) {
         writeback_leave_locked(wb, number);
-        run->keeps[run->n] = writeback_wants_kept_locked(wb, run->n < run->n_protected);
+        run->keeps[run->n] = writeback_wants_kept_locked(wb, run->n < run->n_protected, history_has(&pager->reclaim.history, number));
     } else if (origin->state == PAGE_SWAPPED) {
         run->keeps[run->n] = true;
         image->n_units = page->next;
@@ -219,11 +219,11 @@ static size_t n_protected_locked(struct pager *pager, const struct fault *fault,
         return 0;
     if (!kept_pays_locked(&kept->protecting, span->n))
         return 0;
-    if (kept->protecting.left > 0)
+    if (!kept->protecting.spent)
         return span->n;
     tried = page_at(&pager->table, kept->tried); /* the table never shrinks */
-    if (page_state(tried) == PAGE_RESIDENT && (tried->flags & PAGE_FLAG_SHUT) != 0)
-        kept_note_protected_locked(kept, true);
+    if (page_is_resident(tried) && (tried->flags & PAGE_FLAG_SHUT) != 0)
+        kept_note_trial_locked(kept);
     kept->tried = span->first;
     return 1;
 }
@@ -360,7 +360,7 @@ static size_t give_back_locked(struct pager *pager, const struct span *span, int
 
             limbo_release(&r->limbo, slots[i]);
             page->value = page->next;
-            reclaim_enter_locked(r, number);
+            reclaim_enter_proven_locked(r, number);
             r->counters.soft_faults++;
         } else {
             page_set_state(&pager->table, number, PAGE_COOLED);

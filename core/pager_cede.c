@@ -135,6 +135,7 @@ static void forget_locked(struct pager *pager, page_number number)
 
     switch (page_state(page)) {
     case PAGE_RESIDENT:
+    case PAGE_FRESH:
         reclaim_leave_locked(r, number);
         writeback_drop_kept_locked(&r->writeback, page->value);
         reclaim_uncharge_locked(r, 1);

@@ -17,7 +17,7 @@ static page_number next_fault_locked(const struct pager *pager, page_number numb
     do {
         next = pager_step_in_block(pager, next, ahead->step);
         n_passed += abs(ahead->step);
-    } while (next != PAGE_NONE && n_passed < MAX_PASSED_PAGES && page_state(page_at(&pager->table, next)) == PAGE_RESIDENT);
+    } while (next != PAGE_NONE && n_passed < MAX_PASSED_PAGES && page_is_resident(page_at(&pager->table, next)));
     return next;
 }
 
@@ -109,6 +109,7 @@ void pager_fault(struct pager *pager, struct fault *fault)
         reclaim_admit_locked(r);
         switch (page_state(page_at(&pager->table, number))) {
         case PAGE_RESIDENT:
+        case PAGE_FRESH:
             confirm_locked(pager, fault, number);
             settled = true;
             break;

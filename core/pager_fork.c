@@ -30,7 +30,7 @@ static void bring_home(void *arg, unsigned worker)
         store_handle handle = 0;
         int error;
 
-        if (page_state(page) == PAGE_RESIDENT || page_state(page) == PAGE_COOLED)
+        if (page_is_resident(page) || page_state(page) == PAGE_COOLED)
             writeback_unkeep_locked(wb, page);
         if (page_state(page) != PAGE_SWAPPED)
             continue;

@@ -17,6 +17,7 @@ static void hold_page(struct pager *pager, const struct fault *fault, page_numbe
         reclaim_admit_locked(r);
         switch (page_state(page_at(&pager->table, number))) {
         case PAGE_RESIDENT:
+        case PAGE_FRESH:
             error = reclaim_open_locked(r, number);
             settled = error == 0 || error == -ENOENT; /* no mapping any more: that too */
             if (!settled)

@@ -50,21 +50,23 @@ int pagetable_commit(struct pagetable *table, size_t n_pages)
 /* The arrows of the diagram in pagetable.h, as a set of targets for each state. */
 static bool arrow_exists(enum page_state from, enum page_state to)
 {
+    enum { RESIDENT = 1u << PAGE_RESIDENT | 1u << PAGE_FRESH };
     static const uint16_t targets[] = {
-        [PAGE_EMPTY] = 1u << PAGE_THAWING | 1u << PAGE_RESIDENT | 1u << PAGE_MOVING | 1u << PAGE_CEDED,
+        [PAGE_EMPTY] = 1u << PAGE_THAWING | RESIDENT | 1u << PAGE_MOVING | 1u << PAGE_CEDED,
         [PAGE_RESIDENT] = 1u << PAGE_COOLING | 1u << PAGE_FREEZING | 1u << PAGE_MOVING | 1u << PAGE_EMPTY,
-        [PAGE_COOLED] = 1u << PAGE_FREEZING | 1u << PAGE_THAWING | 1u << PAGE_RESIDENT | 1u << PAGE_EMPTY,
-        [PAGE_FROZEN] = 1u << PAGE_THAWING | 1u << PAGE_RESIDENT | 1u << PAGE_SWAPPED | 1u << PAGE_EMPTY,
-        [PAGE_SAME] = 1u << PAGE_THAWING | 1u << PAGE_RESIDENT | 1u << PAGE_EMPTY,
-        [PAGE_SWAPPED] = 1u << PAGE_THAWING | 1u << PAGE_RESIDENT | 1u << PAGE_FROZEN | 1u << PAGE_LOST |
+        [PAGE_FRESH] = 1u << PAGE_COOLING | 1u << PAGE_FREEZING | 1u << PAGE_MOVING | 1u << PAGE_EMPTY,
+        [PAGE_COOLED] = 1u << PAGE_FREEZING | 1u << PAGE_THAWING | RESIDENT | 1u << PAGE_EMPTY,
+        [PAGE_FROZEN] = 1u << PAGE_THAWING | RESIDENT | 1u << PAGE_SWAPPED | 1u << PAGE_EMPTY,
+        [PAGE_SAME] = 1u << PAGE_THAWING | RESIDENT | 1u << PAGE_EMPTY,
+        [PAGE_SWAPPED] = 1u << PAGE_THAWING | RESIDENT | 1u << PAGE_FROZEN | 1u << PAGE_LOST |
                          1u << PAGE_EMPTY,
         [PAGE_LOST] = 1u << PAGE_EMPTY,
         [PAGE_CEDED] = 1u << PAGE_EMPTY,
-        [PAGE_THAWING] = 1u << PAGE_RESIDENT | 1u << PAGE_FROZEN | 1u << PAGE_SAME | 1u << PAGE_SWAPPED |
+        [PAGE_THAWING] = RESIDENT | 1u << PAGE_FROZEN | 1u << PAGE_SAME | 1u << PAGE_SWAPPED |
                          1u << PAGE_LOST | 1u << PAGE_COOLED | 1u << PAGE_EMPTY,
-        [PAGE_COOLING] = 1u << PAGE_COOLED | 1u << PAGE_RESIDENT | 1u << PAGE_FREEZING | 1u << PAGE_EMPTY,
-        [PAGE_FREEZING] = 1u << PAGE_FROZEN | 1u << PAGE_SAME | 1u << PAGE_SWAPPED | 1u << PAGE_COOLED | 1u << PAGE_RESIDENT,
-        [PAGE_MOVING] = 1u << PAGE_RESIDENT | 1u << PAGE_EMPTY,
+        [PAGE_COOLING] = 1u << PAGE_COOLED | RESIDENT | 1u << PAGE_FREEZING | 1u << PAGE_EMPTY,
+        [PAGE_FREEZING] = 1u << PAGE_FROZEN | 1u << PAGE_SAME | 1u << PAGE_SWAPPED | 1u << PAGE_COOLED | RESIDENT,
+        [PAGE_MOVING] = RESIDENT | 1u << PAGE_EMPTY,
     };
 
     return (targets[from] >> to & 1) != 0;

@@ -11,6 +11,8 @@
  *          |              +------ fault --------- SWAPPED ------> LOST (cannot be read back)
  *          +--- free, from every resting state
  *
+ * RESIDENT is two states, which differ in the queue that the page stands in: FRESH, and RESIDENT once it has proven to be used again.
+ *
  * Resting states: EMPTY, RESIDENT, COOLED, FROZEN, SAME, SWAPPED, LOST, and CEDED: not ours until its block is freed (pager.h,
  * pager_cede()). In transit, owned by the one thread that set the
  * state: THAWING, COOLING, FREEZING, MOVING (realloc). COOLED pages lie uncompressed in the limbo range: still resident, but
@@ -43,6 +45,7 @@ enum page_state {
     PAGE_SWAPPED,
     PAGE_LOST,
     PAGE_CEDED,
+    PAGE_FRESH, /* resident too: what is said of RESIDENT holds for it */
     PAGE_THAWING,
     PAGE_COOLING,
     PAGE_FREEZING,
@@ -112,6 +115,11 @@ static inline struct page *page_at(const struct pagetable *table, page_number nu
 static inline enum page_state page_state(const struct page *page)
 {
     return (enum page_state)page->state;
+}
+
+static inline bool page_is_resident(const struct page *page)
+{
+    return page->state == PAGE_RESIDENT || page->state == PAGE_FRESH;
 }
 
 static inline bool page_is_in_transit(const struct page *page)

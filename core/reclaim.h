@@ -16,7 +16,7 @@
  * first one at each change; which weighs more depends on the machine, and on how many processors are idle.
  *
  * Invariants, with the lock free of holders:
- *   1. queue and stuck = pages in PAGE_RESIDENT; limbo's resting slots = pages in PAGE_COOLED
+ *   1. fresh = pages in PAGE_FRESH; proven and stuck = pages in PAGE_RESIDENT; limbo's resting slots = pages in PAGE_COOLED
  *   2. charged = RESIDENT + COOLED + frames held by pages in transit
  *   3. every page in transit has one thread at work that will end it without waiting for the program
  *
@@ -28,6 +28,7 @@
 
 #include "core/duel.h"
 #include "core/fetch.h"
+#include "core/history.h"
 #include "core/hold.h"
 #include "core/limbo.h"
 #include "core/lock.h"
@@ -91,12 +92,15 @@ struct reclaim {
     size_t low_free;      /* the background thread starts below so many free frames ... */
     size_t high_free;     /* ... and stops here */
     size_t cooled_target; /* pages to keep in limbo */
+    size_t fresh_target;  /* of more fresh pages than these the oldest leaves, else the oldest proven one */
     size_t direct_batch;  /* a thread that faults evicts so many at once ... */
     size_t direct_free;   /* ... below so many free frames */
 
     struct os_lock lock; /* pager.lock; guards all below, the page table and the streams */
-    struct page_queue queue;
-    struct page_queue stuck; /* resident pages that would not leave; back in the queue every STUCK_RETRY_NS */
+    struct page_queue fresh; /* pages that came in, and were not remembered to have left lately */
+    struct page_queue proven; /* that were */
+    struct history history;
+    struct page_queue stuck; /* resident pages that would not leave; back among the proven every STUCK_RETRY_NS */
     uint64_t stuck_retry_ns; /* time of the next return */
     struct limbo limbo;
     struct streams streams;
@@ -148,8 +152,11 @@ void reclaim_uncharge_locked(struct reclaim *r, size_t n_pages);
 /* A page is not as we left it: counted, and a line under VERBOSE=2. */
 void reclaim_note_change(struct reclaim *r, page_number number, const char *what);
 
-/* A page has become resident: the youngest of the queue. Its entry's `value` is the number of its kept image, or 0. */
+/* A page has become resident: the youngest of its queue. Its entry's `value` is the number of its kept image, or 0. */
 void reclaim_enter_locked(struct reclaim *r, page_number number);
+
+/* The same for one that was missed before it had gone for good. */
+void reclaim_enter_proven_locked(struct reclaim *r, page_number number);
 
 /* A resident page leaves its queue; the caller sets its state. */
 void reclaim_leave_locked(struct reclaim *r, page_number number);

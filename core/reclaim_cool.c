@@ -23,7 +23,7 @@ static void retry_stuck_locked(struct reclaim *r)
         page_number number = r->stuck.oldest;
 
         reclaim_leave_locked(r, number);
-        queue_push(&r->queue, r->table, number);
+        queue_push(&r->proven, r->table, number);
     }
 }
 
@@ -56,40 +56,82 @@ static void sort_batch(struct reclaim_worker *w, size_t n)
     }
 }
 
+/* A walk through a queue, from its oldest page on. */
+struct walk {
+    struct page_queue *queue;
+    page_number next;
+    size_t n_left;
+    size_t n_found;
+};
+
+/* The next page that may leave; PAGE_NONE: there is none. One that a system call holds goes to the young end, not to be looked at again. */
+static page_number walk_on_locked(struct reclaim *r, struct walk *walk, bool any_held, uint64_t now_ns)
+{
+    while (walk->next != PAGE_NONE && walk->n_left-- > 0) {
+        page_number number = walk->next;
+
+        walk->next = page_at(r->table, number)->next;
+        if (any_held && holds_contain(r->holds, number)) {
+            queue_remove(walk->queue, r->table, number);
+            queue_push(walk->queue, r->table, number);
+        } else if (!streams_protect(&r->streams, number, now_ns)) {
+            walk->n_found++;
+            return number;
+        }
+    }
+    walk->next = PAGE_NONE;
+    return PAGE_NONE;
+}
+
 /*
- * The oldest resident pages into worker->batch, at most @wanted. A page that a system call holds goes to the young end, so that it is not
- * looked at again and again. Of those to be compressed at once only @n_stored: somebody may be waiting for a frame.
+ * Pages to leave into worker->batch, at most @wanted: the oldest fresh ones while there are many, else the oldest of those that have
+ * proven to be used again (2Q: Johnson and Shasha, VLDB 1994; here without lists for what has left, history.h). Of those to be
+ * compressed at once only @n_stored: somebody may be waiting for a frame.
  */
 static size_t find_victims_locked(struct reclaim *r, struct reclaim_worker *w, size_t wanted, size_t n_stored)
 {
     uint64_t now_ns = r->streams.protecting ? os_now_ns() : 0;
     bool any_held = holds_any(r->holds);
-    page_number number = r->queue.oldest;
-    size_t n_left = r->queue.n_pages;
+    struct walk fresh = {.queue = &r->fresh, .next = r->fresh.oldest, .n_left = r->fresh.n_pages};
+    struct walk proven = {.queue = &r->proven, .next = r->proven.oldest, .n_left = r->proven.n_pages};
     size_t n = 0;
 
-    while (n < wanted && n_stored > 0 && number != PAGE_NONE && n_left-- > 0) {
-        page_number next = page_at(r->table, number)->next;
+    while (n < wanted && n_stored > 0) {
+        bool many = r->fresh.n_pages - fresh.n_found > r->fresh_target;
+        page_number number = walk_on_locked(r, many ? &fresh : &proven, any_held, now_ns);
+        enum outcome way;
 
-        if (any_held && holds_contain(r->holds, number)) {
-            queue_remove(&r->queue, r->table, number);
-            queue_push(&r->queue, r->table, number);
-            if (next == PAGE_NONE)
-                break;
-        } else if (!streams_protect(&r->streams, number, now_ns)) {
-            enum outcome way = way_of(r, page_at(r->table, number));
-
-            w->batch[n] = number;
-            w->outcomes[n] = (uint8_t)way;
-            n_stored -= way == UNWRITTEN || way == EXTRACT;
-            n++;
-        }
-        number = next;
+        if (number == PAGE_NONE)
+            number = walk_on_locked(r, many ? &proven : &fresh, any_held, now_ns);
+        if (number == PAGE_NONE)
+            break;
+        way = way_of(r, page_at(r->table, number));
+        w->batch[n] = number;
+        w->outcomes[n] = (uint8_t)way;
+        n_stored -= way == UNWRITTEN || way == EXTRACT;
+        n++;
     }
     return n;
 }
 
-/* Victims leave the queue, those that may have been written each with a slot if pages can move. Returns how many. */
+/* A victim leaves its queue; what is to be known of it at the end of its way is noted. */
+static void take_victim_locked(struct reclaim *r, struct reclaim_worker *w, size_t i)
+{
+    page_number number = w->batch[i];
+    const struct page *page = page_at(r->table, number);
+
+    if (w->outcomes[i] != IN_PLACE) {
+        reclaim_note_kept_locked(r, w, i, page->value);
+        if ((page->flags & PAGE_FLAG_SHUT) != 0)
+            kept_note_protected_locked(&r->writeback.kept, true);
+    }
+    if (page_state(page) == PAGE_FRESH)
+        history_note(&r->history, number);
+    reclaim_leave_locked(r, number);
+    page_set_state(r->table, number, PAGE_COOLING);
+}
+
+/* Victims, in order of address; those that are to be moved each with a slot. Returns how many. */
 static size_t pick_victims_locked(struct reclaim *r, struct reclaim_worker *w, size_t wanted, size_t n_stored)
 {
     size_t n_found = find_victims_locked(r, w, wanted, n_stored);
@@ -97,21 +139,14 @@ static size_t pick_victims_locked(struct reclaim *r, struct reclaim_worker *w, s
 
     sort_batch(w, n_found);
     for (size_t i = 0; i < n_found; i++) {
-        page_number number = w->batch[i];
         bool moves = r->backend->can_move && w->outcomes[i] == IN_PLACE;
-        limbo_slot slot = moves ? limbo_take(&r->limbo, number) : LIMBO_NONE;
 
-        if (slot == LIMBO_NONE && moves)
-            continue; /* limbo is full */
-        if (w->outcomes[i] != IN_PLACE && (page_at(r->table, number)->flags & PAGE_FLAG_SHUT) != 0)
-            kept_note_protected_locked(&r->writeback.kept, true);
-        reclaim_leave_locked(r, number);
-        page_set_state(r->table, number, PAGE_COOLING);
-        w->batch[n] = number;
-        w->slots[n] = slot;
+        w->batch[n] = w->batch[i];
         w->outcomes[n] = w->outcomes[i];
-        if (w->outcomes[i] != IN_PLACE)
-            reclaim_note_kept_locked(r, w, n, page_at(r->table, number)->value);
+        w->slots[n] = moves ? limbo_take(&r->limbo, w->batch[i]) : LIMBO_NONE;
+        if (moves && w->slots[n] == LIMBO_NONE)
+            continue; /* limbo is full */
+        take_victim_locked(r, w, n);
         n++;
     }
     return n;
@@ -200,6 +235,7 @@ static size_t settle_cooled(struct reclaim *r, struct reclaim_worker *w, size_t 
             w->batch[n_in_place++] = number;
         } else {
             r->counters.busy_pages++;
+            (void)history_recall(&r->history, number); /* it has not left */
             reclaim_enter_locked(r, number);
         }
     }

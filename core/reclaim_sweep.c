@@ -27,7 +27,7 @@ static bool has_kept_in_pool(struct reclaim *r, const struct page *page)
 {
     uint32_t kept;
 
-    if (page_state(page) != PAGE_RESIDENT && page_state(page) != PAGE_COOLED)
+    if (!page_is_resident(page) && page_state(page) != PAGE_COOLED)
         return false;
     kept = writeback_kept_of(page);
     return kept != 0 && kept_is_pooled(kept_at(&r->writeback.kept, kept));

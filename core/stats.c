@@ -41,6 +41,7 @@ static const struct number numbers[] = {
     NUMBER(thaws),
     NUMBER(freezes),
     NUMBER(freezes_in_place),
+    NUMBER(extracted_pages),
     NUMBER(clean_drops),
     NUMBER(write_faults),
     NUMBER(kept_images),

@@ -42,6 +42,7 @@ struct stats {
     uint64_t thaws;
     uint64_t freezes;
     uint64_t freezes_in_place;
+    uint64_t extracted_pages;
     uint64_t clean_drops;
     uint64_t write_faults;
     uint64_t kept_images; /* of resident pages */

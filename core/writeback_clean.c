@@ -39,7 +39,7 @@ static void list_live(struct writeback *wb)
         for (; number < stop && buffer->n_records < SWAP_SEGMENT_UNITS; number++) {
             struct page *page = page_at(wb->table, number);
 
-            if (page_state(page) == PAGE_RESIDENT || page_state(page) == PAGE_COOLED)
+            if (page_is_resident(page) || page_state(page) == PAGE_COOLED)
                 drop_if_in_victim_locked(wb, page);
             else if (page_state(page) == PAGE_SWAPPED && is_in_victim(wb, page->value))
                 buffer->records[buffer->n_records++] =

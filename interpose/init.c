@@ -395,6 +395,7 @@ static void collect_paging(struct stats *stats)
     stats->thaws = look(&r->counters.thaws);
     stats->freezes = look(&r->counters.freezes);
     stats->freezes_in_place = look(&r->counters.freezes_in_place);
+    stats->extracted_pages = look(&r->counters.extracted);
     stats->read_ahead_pages = look(&r->counters.read_ahead_pages);
     stats->read_ahead_wasted = look(&r->streams.n_wasted);
     stats->busy_pages = look(&r->counters.busy_pages);

@@ -32,6 +32,7 @@ __attribute__((constructor(101))) static void read_environment(void)
     read_stretch(getenv("OS_INJECT_MOVE"), &os_inject_io[OS_INJECT_MOVE]);
     read_stretch(getenv("OS_INJECT_REFUSE"), &os_inject_io[OS_INJECT_REFUSE]);
     read_stretch(getenv("OS_INJECT_FILL"), &os_inject_io[OS_INJECT_FILL]);
+    read_stretch(getenv("OS_INJECT_EXTRACT"), &os_inject_io[OS_INJECT_EXTRACT]);
 }
 
 bool os_inject_hits(void)

@@ -123,6 +123,7 @@ static int contents_of(struct restoration *r, const struct page *entry, void *pa
     switch (page_state(entry)) {
     case PAGE_EMPTY:
     case PAGE_RESIDENT:
+    case PAGE_FRESH:
     case PAGE_CEDED:
         return 0;
     case PAGE_FROZEN:

@@ -65,6 +65,28 @@ static size_t fake_drop(struct fault_backend *contract, const uintptr_t *addrs, 
     return n_dropped;
 }
 
+static size_t fake_extract(struct fault_backend *contract, unsigned worker, void *buffer, const uintptr_t *addrs, size_t n, int *error)
+{
+    struct fake *fake = fake_of(contract);
+    size_t n_taken = 0;
+
+    (void)worker;
+    *error = atomic_load(&fake->extract_error);
+    pthread_mutex_lock(&table_lock);
+    while (*error == 0 && n_taken < n) {
+        if (!is_in_ram(addrs[n_taken]))
+            *error = -EFAULT;
+        else if (addrs[n_taken] == atomic_load(&fake->staying_page))
+            *error = -EINVAL;
+        else
+            memcpy((char *)buffer + n_taken * PAGE_BYTES, (const void *)addrs[n_taken], PAGE_BYTES), n_taken++;
+    }
+    if (os_mem_discard_each(addrs, n_taken) != n_taken)
+        abort();
+    pthread_mutex_unlock(&table_lock);
+    return n_taken;
+}
+
 static int move_error(struct fake *fake, uintptr_t dst, uintptr_t src)
 {
     if (!is_in_ram(src))
@@ -160,6 +182,7 @@ void fake_init(struct fake *fake, bool can_move)
                                        .move = fake_move,
                                        .protect = fake_protect,
                                        .drop = fake_drop,
+                                       .extract = fake_extract,
                                        .poison = fake_poison,
                                        .wake = fake_wake,
                                        .run = fake_run,

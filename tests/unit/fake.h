@@ -28,6 +28,8 @@ struct fake {
     /* Errors to give: the page at this address cannot be moved (-EBUSY) or is of another kind (-EINVAL). */
     _Atomic uintptr_t busy_page;
     _Atomic uintptr_t odd_page;
+    _Atomic uintptr_t staying_page; /* cannot be extracted */
+    _Atomic int extract_error; /* extract() is refused */
     _Atomic uintptr_t poisoned; /* the page that was poisoned last: a touch of it ends without it */
     _Atomic int fail_fills; /* so many fills end with -ENOMEM */
     _Atomic unsigned char *protected_pages; /* a byte a ghost page: enum fake_protection */

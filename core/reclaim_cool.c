@@ -259,7 +259,7 @@ size_t reclaim_cool(struct reclaim *r, struct reclaim_worker *w, size_t wanted, 
         return 0;
     if (r->backend->can_move)
         move_victims(r, w, n);
-    reclaim_extract(r, w, n);
     reclaim_drop_unwritten(r, w, n);
+    reclaim_extract(r, w, n); /* not before: what has been extracted is not there to be dropped */
     return settle_cooled(r, w, n);
 }

@@ -211,7 +211,7 @@ static enum outcome store_extracted(struct reclaim *r, struct reclaim_worker *w,
 /* Some would not leave. If they cannot, pages of such a kind are moved, as those here will be next time. */
 static void note_not_extracted(struct reclaim *r, size_t n_extracted, int error)
 {
-    if (error == -EFAULT || error == -EINVAL)
+    if (error != -EPERM && error != -EACCES && error != -ENOSYS && error != -EBADF)
         return;
     if (n_extracted == 0) {
         atomic_store(&r->backend->can_extract, false);

@@ -30,7 +30,8 @@ void extractor_close(struct extractor *extractor);
 /*
  * The pages at @addrs, @n <= EXTRACT_MAX_PAGES of them, are missing from now on, and what they were is in @buffer. Returns
  * of how many, from the first on, that is so. *@error: 0 or why not of all: -EFAULT: the next one is missing already; -EINVAL: it
- * cannot be discarded; else the calls are refused, and will be. Then, if any is missing, what it was may be lost.
+ * cannot be discarded; -EPERM, -EACCES, -ENOSYS, -EBADF: the calls are refused, and will be, and if any page is missing, what it was may be
+ * lost; others: not now.
  */
 size_t extractor_take(const struct extractor *extractor, void *buffer, const uintptr_t *addrs, size_t n, int *error);
 

@@ -103,8 +103,9 @@ struct fault_backend {
 
     /*
      * Only with can_extract. Pages that fill() has brought in, and that nobody has pinned or shared since: what the pages at @addrs are to
-     * @buffer, and they are missing from now on. Returns of how many of the @n, from the first on; *@error: 0 or why not of all. Anything
-     * but -EFAULT (missing already) and -EINVAL (cannot leave so): the calls are refused, and what is missing may be lost.
+     * @buffer, and they are missing from now on. Returns of how many of the @n, from the first on; *@error: 0 or why not of all: -EPERM,
+     * -EACCES, -ENOSYS, -EBADF: the calls are refused, and what is missing may be lost; -EFAULT (missing already), -EINVAL (cannot leave
+     * so) and others: not this time.
      */
     size_t (*extract)(struct fault_backend *backend, unsigned worker, void *buffer, const uintptr_t *addrs, size_t n, int *error);
 

@@ -138,7 +138,7 @@ size_t os_mem_discard_each(const uintptr_t *addrs, size_t n)
 {
     size_t n_done;
 
-    OS_MAY_STOP(n / 2);
+    OS_MAY_STOP(n);
     n_done = advise_each(addrs, n, MADV_DONTNEED);
     while (n_done < n && os_mem_discard((void *)addrs[n_done], OS_PAGE_BYTES) == 0)
         n_done++;

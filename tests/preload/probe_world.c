@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -251,7 +252,36 @@ static void threads_are_made_by_several_at_once(size_t bytes)
     free(p);
 }
 
+/* ---- devices ---- */
+
+/* A device that this program has may have pinned its memory. An ioctl that none of them knows tells of it, once paging runs. */
+static void have_device(const char *variable)
+{
+    const char *path = getenv(variable);
+    int fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+
+    CHECK((path == NULL) == (fd < 0));
+    if (fd >= 0)
+        CHECK(ioctl(fd, 0) != 0);
+}
+
+static void device_comes_into_use(size_t bytes)
+{
+    char *p;
+
+    have_device("PROBE_DEVICE");
+    p = filled(bytes, 1);
+    fill(p, bytes, 2);
+    have_device("PROBE_DEVICE_LATER");
+    for (unsigned round = 3; round < 6; round++) {
+        check(p, bytes, round - 1);
+        fill(p, bytes, round);
+    }
+    free(p);
+}
+
 const struct probe probes_world[] = {
+    {"device_comes_into_use", device_comes_into_use},
     {"threads_are_made_by_several_at_once", threads_are_made_by_several_at_once},
     {"no_descriptors_before_paging_starts", no_descriptors_before_paging_starts},
     {"no_descriptors_once_paging_runs", no_descriptors_once_paging_runs},

@@ -37,7 +37,6 @@ static void background_main(void *arg)
     struct fault_own *own = arg;
     unsigned index = atomic_fetch_add(&own->next_background, 1);
 
-    os_thread_drop_capabilities();
     own->setup.background[index].run(own->setup.arg, FAULT_OWN_APART + 1 + index);
 }
 

@@ -59,7 +59,6 @@ static void handler_main(void *arg)
     unsigned worker = atomic_fetch_add(&b->next_handler, 1);
     struct uffd_msg message;
 
-    os_thread_drop_capabilities();
     for (;;) {
         long got = sys_call3(SYS_read, b->uffd.fd, &message, sizeof message);
         struct fault fault;
@@ -82,7 +81,6 @@ static void background_main(void *arg)
     struct thread_backend *b = arg;
     unsigned index = atomic_fetch_add(&b->next_background, 1);
 
-    os_thread_drop_capabilities();
     b->setup.background[index].run(b->setup.arg, b->n_handlers + index);
 }
 

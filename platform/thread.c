@@ -2,6 +2,7 @@
 #include "platform/thread.h"
 
 #include "platform/inject.h"
+#include "platform/lock.h"
 #include "platform/mem.h"
 #include "platform/sys.h"
 
@@ -56,7 +57,13 @@ struct start {
     os_thread_main *run;
     void *arg;
     char name[NAME_BYTES];
+    bool keeps_capabilities;
+    struct os_event ready;
+    _Atomic bool is_ready;
 };
+
+/* Longer than any start takes: the thread has been killed by a sandbox. */
+#define START_MS 1000
 
 /* Without capabilities a thread that outlives the program's own loss of privileges is worth less to an attacker. */
 void os_thread_drop_capabilities(void)
@@ -70,6 +77,10 @@ void os_thread_drop_capabilities(void)
 static void thread_main(struct start *start)
 {
     sys_call2(SYS_prctl, PR_SET_NAME, start->name);
+    if (!start->keeps_capabilities)
+        os_thread_drop_capabilities();
+    atomic_store(&start->is_ready, true);
+    os_event_signal(&start->ready);
     start->run(start->arg);
     for (;;)
         sys_call1(SYS_exit, 0);
@@ -127,6 +138,19 @@ static long clone_thread(unsigned long flags, void *stack_top, void *tls, struct
 }
 #endif
 
+static void wait_until_ready(struct start *start)
+{
+    uint64_t end_ns = os_now_ns() + (uint64_t)START_MS * 1000000;
+
+    for (;;) {
+        uint32_t ticket = os_event_ticket(&start->ready);
+
+        if (atomic_load(&start->is_ready) || os_now_ns() > end_ns)
+            return;
+        os_event_wait(&start->ready, ticket, START_MS);
+    }
+}
+
 int os_thread_start(os_thread_main *run, void *arg, const char *name, bool share_files)
 {
     unsigned long flags = CLONE_VM | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS;
@@ -142,13 +166,14 @@ int os_thread_start(os_thread_main *run, void *arg, const char *name, bool share
     error = os_mem_map(STACK_BYTES + TLS_BYTES, (void **)&memory);
     if (error != 0)
         return error;
-    /* Low to high: stack, zeroed thread area, thread pointer, start record (read once, by the thread). */
+    /* Low to high: stack, zeroed thread area, thread pointer, start record. */
     tls = memory + STACK_BYTES + TLS_BYTES / 2;
     memcpy(tls, &(void *){tls}, sizeof(void *)); /* x86-64: the word at the thread pointer is its own address */
     start = (struct start *)(void *)(memory + STACK_BYTES + TLS_BYTES - sizeof *start);
     start->run = run;
     start->arg = arg;
     strncpy(start->name, name, NAME_BYTES - 1);
+    start->keeps_capabilities = !share_files;
     if (share_files)
         flags |= CLONE_FILES;
     remember_stack((uintptr_t)memory);
@@ -159,6 +184,7 @@ int os_thread_start(os_thread_main *run, void *arg, const char *name, bool share
         os_mem_unmap(memory, STACK_BYTES + TLS_BYTES);
         return (int)result;
     }
+    wait_until_ready(start);
     return 0;
 }
 

@@ -57,7 +57,7 @@ static const unsigned for_paging[] = {
 };
 /* And to start it. */
 static const unsigned for_the_start[] = {
-    SYS_userfaultfd, SYS_prctl, SYS_fcntl, SYS_getdents64, SYS_rt_sigaction, SYS_sigaltstack, SYS_tgkill, SYS_arch_prctl, SYS_clone,
+    SYS_userfaultfd, SYS_pipe2, SYS_vmsplice, SYS_prctl, SYS_fcntl, SYS_getdents64, SYS_rt_sigaction, SYS_sigaltstack, SYS_tgkill, SYS_arch_prctl, SYS_clone,
     SYS_capset, SYS_unshare, SYS_close_range, SYS_poll, SYS_getrandom, SYS_sched_getaffinity,
 };
 
@@ -108,7 +108,6 @@ static void enters_a_sandbox(size_t bytes)
     free(malloc(1)); /* libc's first allocation asks for random bytes */
     if (strstr(wish, "before") != NULL) {
         before = filled(bytes, 1);
-        usleep(200000); /* threads of ours that have just been made name themselves and give up their capabilities: that is still its start */
         enter(answer_of(wish), wish);
     } else {
         enter(answer_of(wish), wish);

@@ -115,7 +115,7 @@ Test(extract, it_ends_at_a_page_that_cannot_be_discarded)
 
     make_space();
     cr_assert_eq(extractor_open(&e), 0);
-    cr_assert_eq(mlock(space + 6 * PAGE_BYTES, PAGE_BYTES), 0);
+    cr_assert_eq(syscall(SYS_mlock, space + 6 * PAGE_BYTES, PAGE_BYTES), 0); /* a sanitizer makes nothing of mlock() */
     cr_assert_eq(take(&e, 0, 8, &error), 3);
     cr_assert_eq(error, -EINVAL);
     expect_extracted(0, 3);
@@ -139,6 +139,30 @@ Test(extract, fewer_frames_are_held_than_wanted)
     cr_assert(is_there(8));
 }
 
+Test(extract, one_that_is_closed_takes_nothing)
+{
+    struct extractor e;
+    int error;
+
+    make_space();
+    cr_assert_eq(extractor_open(&e), 0);
+    extractor_close(&e);
+    cr_assert_eq(take(&e, 0, 8, &error), 0);
+    cr_assert_eq(error, -EBADF);
+    cr_assert(is_there(0));
+}
+
+Test(extract, no_descriptor_is_an_error_of_opening)
+{
+    struct extractor e;
+
+    atomic_store(&os_inject_countdown, 1);
+    cr_assert_eq(extractor_open(&e), -EMFILE);
+    cr_assert(e.in == -1 && e.out == -1);
+    extractor_close(&e);
+}
+
+#ifndef UNIT_IN_PROCESS /* what a filter refuses it refuses for good */
 static void refuse(long number, unsigned error)
 {
     struct sock_filter filter[] = {
@@ -193,26 +217,10 @@ Test(extract, nothing_leaves_where_reading_is_refused)
     cr_assert(is_there(0) && is_there(14));
 }
 
-Test(extract, one_that_is_closed_takes_nothing)
-{
-    struct extractor e;
-    int error;
-
-    make_space();
-    cr_assert_eq(extractor_open(&e), 0);
-    extractor_close(&e);
-    cr_assert_eq(take(&e, 0, 8, &error), 0);
-    cr_assert_eq(error, -EBADF);
-    cr_assert(is_there(0));
-}
-
-Test(extract, no_descriptor_or_no_call_is_an_error_of_opening)
+Test(extract, no_such_call_is_an_error_of_opening)
 {
     struct extractor e;
 
-    atomic_store(&os_inject_countdown, 1);
-    cr_assert_eq(extractor_open(&e), -EMFILE);
-    cr_assert(e.in == -1 && e.out == -1);
     refuse(SYS_pipe2, ENOSYS);
     cr_assert_eq(extractor_open(&e), -ENOSYS);
     cr_assert(e.in == -1 && e.out == -1);
@@ -228,6 +236,7 @@ Test(extract, pipe_that_stays_small_is_an_error_of_opening)
     cr_assert_eq(extractor_open(&e), -EPERM);
     cr_assert(e.in == -1 && e.out == -1);
 }
+#endif
 
 /* ---- the pager ---- */
 

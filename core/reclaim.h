@@ -6,14 +6,18 @@
  * exceed what is charged, and charged never exceeds the limit - unless nothing at all can be evicted: then the limit
  * yields, and that is counted.
  *
- * Eviction is a second-chance queue (segmented FIFO): the oldest resident pages are cooled, that is moved in runs to the
- * limbo range, where a touch costs a soft fault; the oldest cooled pages are compressed and dropped in runs. A page that
- * cannot be moved (older kernel, not writable) is compressed in place, write-protected meanwhile. One that is known to be what its
- * kept image says is dropped at once: to bring it back costs little more than a soft fault.
+ * Who leaves is said by 2Q (Johnson and Shasha, VLDB 1994) without accessed bits: pages that come in are fresh, and the oldest of them
+ * leave while they are more than a tenth of the limit; those that come back while they are remembered (history.h) are proven, and
+ * leave in the order in which they came.
+ *
+ * How a page leaves: one that is known to be what its kept image says is dropped. One whose frame nobody else can have is extracted
+ * with others, by one change of the page tables (fault.h), and compressed. Others are cooled, that is moved in runs to the limbo
+ * range, where a touch costs a soft fault; the oldest cooled pages are compressed and dropped in runs. A page that cannot be moved either
+ * (older kernel, not writable) is compressed in place, write-protected meanwhile.
  *
  * Who evicts is settled by a duel: the threads that fault, each for itself ("direct"), or a thread of ours in the background.
  * In the background it costs the program no time of its own, but a second processor that changes the page tables interrupts the
- * first one at each change; which weighs more depends on the machine, and on how many processors are idle.
+ * first one at each change; which weighs more depends on the machine, on how many processors are idle, and on the way pages leave.
  *
  * Invariants, with the lock free of holders:
  *   1. fresh = pages in PAGE_FRESH; proven and stuck = pages in PAGE_RESIDENT; limbo's resting slots = pages in PAGE_COOLED

@@ -2,15 +2,6 @@
 #include "core/reclaim_freeze.h"
 
 #include "core/log.h"
-#include "platform/file.h"
-#include "platform/thread.h"
-
-#include <errno.h>
-
-_Static_assert(RECLAIM_BATCH <= FAULT_MAX_EXTRACT, "a batch is taken out at once");
-
-/* When the system has no frame for a page that must come back. */
-#define RETRY_MS 1
 
 static void enter_stuck_locked(struct reclaim *r, page_number number)
 {
@@ -104,8 +95,7 @@ static void drop_stale(struct reclaim *r, struct reclaim_worker *w, size_t i, bo
     w->kept[i] = 0;
 }
 
-/* DONE: an image has been made; IN_PLACE: a same-filled page; CLEAN; REFUSED: there is no memory for an image. */
-static enum outcome freeze_contents(struct reclaim *r, struct reclaim_worker *w, size_t i, const void *page, bool in_place)
+enum outcome reclaim_freeze_contents(struct reclaim *r, struct reclaim_worker *w, size_t i, const void *page, bool in_place)
 {
     bool same = false;
 
@@ -120,7 +110,7 @@ static enum outcome freeze_contents(struct reclaim *r, struct reclaim_worker *w,
     return same ? IN_PLACE : DONE;
 }
 
-static void note_pool_full(struct reclaim *r)
+void reclaim_note_pool_full(struct reclaim *r)
 {
     __atomic_add_fetch(&r->counters.pool_full, 1, __ATOMIC_RELAXED);
     log_sparsely(LOG_ERROR, &r->pool_full_lines, "no memory for another compressed image (%l bytes held): "
@@ -140,9 +130,9 @@ static void store_unwritten(struct reclaim *r, struct reclaim_worker *w, size_t 
     enum outcome outcome = REFUSED;
 
     if (reclaim_peek(r, w->pages[i], w->batch[i], 1) == 0) {
-        outcome = freeze_contents(r, w, i, w->pages[i], true);
+        outcome = reclaim_freeze_contents(r, w, i, w->pages[i], true);
         if (outcome == REFUSED)
-            note_pool_full(r);
+            reclaim_note_pool_full(r);
     }
     w->outcomes[i] = outcome == DONE ? STORED : outcome == IN_PLACE ? WORD : REFUSED;
 }
@@ -180,71 +170,6 @@ void reclaim_settle_unwritten_locked(struct reclaim *r, const struct reclaim_wor
         settle_clean_locked(r, number, w->kept[i]);
     else
         settle_changed_locked(r, number, w->kept[i], w->results[i], w->outcomes[i] == WORD);
-}
-
-/* ---- pages that are taken out with what is in them ---- */
-
-/* There is no memory for an image: the page comes back. */
-static void put_back(struct reclaim *r, page_number number, const void *contents)
-{
-    size_t n_done;
-    int error;
-
-    do {
-        error = r->backend->fill(r->backend, reclaim_address(r, number), contents, 1, false, &n_done);
-        if (error == -ENOMEM)
-            os_sleep_ms(RETRY_MS);
-    } while (error == -ENOMEM);
-}
-
-static enum outcome store_extracted(struct reclaim *r, struct reclaim_worker *w, size_t i, const void *contents)
-{
-    enum outcome outcome = freeze_contents(r, w, i, contents, true);
-
-    if (outcome == REFUSED) {
-        note_pool_full(r);
-        put_back(r, w->batch[i], contents);
-    }
-    return outcome == DONE ? STORED : outcome == IN_PLACE ? WORD : outcome;
-}
-
-/* Some would not leave. If they cannot, pages of such a kind are moved, as those here will be next time. */
-static void note_not_extracted(struct reclaim *r, size_t n_extracted, int error)
-{
-    if (error != -EPERM && error != -EACCES && error != -ENOSYS && error != -EBADF)
-        return;
-    if (n_extracted == 0) {
-        atomic_store(&r->backend->can_extract, false);
-        return;
-    }
-    log_line(LOG_ERROR, "reading pages that have left is refused: %e; the process ends rather than lose them "
-             "(it has entered a sandbox that does not allow it: README, Limits)", -error);
-    os_abort();
-}
-
-void reclaim_extract(struct reclaim *r, struct reclaim_worker *w, size_t n)
-{
-    unsigned worker = (unsigned)(w - r->workers);
-    uintptr_t addrs[RECLAIM_BATCH];
-    uint8_t entries[RECLAIM_BATCH];
-    size_t n_wanted = 0;
-    size_t n_extracted;
-    int error;
-
-    for (size_t i = 0; i < n; i++) {
-        if (w->outcomes[i] != EXTRACT)
-            continue;
-        entries[n_wanted] = (uint8_t)i;
-        addrs[n_wanted++] = reclaim_address(r, w->batch[i]);
-    }
-    if (n_wanted == 0)
-        return;
-    n_extracted = r->backend->extract(r->backend, worker, w->pages, addrs, n_wanted, &error);
-    if (error != 0)
-        note_not_extracted(r, n_extracted, error);
-    for (size_t k = 0; k < n_wanted; k++)
-        w->outcomes[entries[k]] = (uint8_t)(k < n_extracted ? store_extracted(r, w, entries[k], w->pages[k]) : REFUSED);
-    __atomic_add_fetch(&r->counters.extracted, n_extracted, __ATOMIC_RELAXED);
 }
 
 /* ---- pages that cannot be moved ---- */
@@ -330,7 +255,7 @@ static size_t freeze_run_in_place(struct reclaim *r, struct reclaim_worker *w, s
         return n_frozen;
     }
     for (size_t k = 0; k < n; k++)
-        w->outcomes[i + k] = (uint8_t)freeze_contents(r, w, i + k, w->pages[k], true);
+        w->outcomes[i + k] = (uint8_t)reclaim_freeze_contents(r, w, i + k, w->pages[k], true);
     drop_protected(r, w, i, n);
     return settle_in_place(r, w, i, n);
 }
@@ -437,9 +362,9 @@ size_t reclaim_freeze(struct reclaim *r, struct reclaim_worker *w, size_t wanted
     for (size_t i = 0; i < n; i++) {
         const void *page = read ? w->pages[i] : (const void *)limbo_address(&r->limbo, w->slots[i]);
 
-        w->outcomes[i] = (uint8_t)freeze_contents(r, w, i, page, false);
+        w->outcomes[i] = (uint8_t)reclaim_freeze_contents(r, w, i, page, false);
         if (w->outcomes[i] == REFUSED)
-            note_pool_full(r);
+            reclaim_note_pool_full(r);
     }
     drop_slots(r, w, n);
     os_lock_take(&r->lock);

@@ -31,6 +31,14 @@ size_t reclaim_cool(struct reclaim *r, struct reclaim_worker *w, size_t wanted, 
 /* The kept image of batch entry @i, or 0. */
 void reclaim_note_kept_locked(struct reclaim *r, struct reclaim_worker *w, size_t i, uint32_t kept);
 
+/*
+ * The contents of batch entry @i become an image; @in_place: its kept image is noted as a resident page's. DONE: it has been made;
+ * IN_PLACE: a same-filled page, the word is the result; CLEAN; REFUSED: there is no memory for an image.
+ */
+enum outcome reclaim_freeze_contents(struct reclaim *r, struct reclaim_worker *w, size_t i, const void *page, bool in_place);
+
+void reclaim_note_pool_full(struct reclaim *r);
+
 /* Those pages of w->batch that are to be taken out leave from where they are: CLEAN, STORED or WORD. REFUSED: would not go. */
 void reclaim_extract(struct reclaim *r, struct reclaim_worker *w, size_t n);
 

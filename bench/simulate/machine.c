@@ -22,7 +22,8 @@ static const double FREEZING = 6500 + 500;
 
 /* As core/kept.c and core/writeback_kept.c; an image is this share of its page. */
 #define CREDIT_MAX 64u
-#define PROTECTING_SAMPLE 128u
+#define PROTECTED_WRITTEN 12u
+#define PROTECTING_SAMPLE 64u
 #define KEPT_PERCENT 16
 #define IMAGE_PERCENT 55
 /* As core/stream.c. */
@@ -53,9 +54,9 @@ static bool protecting_pays(struct machine *m)
 
 static void note_protected(struct machine *m, bool unchanged)
 {
-    if (!unchanged && m->protect_credit > 0)
-        m->protect_credit--;
-    else if (unchanged && m->protect_credit < CREDIT_MAX)
+    if (!unchanged)
+        m->protect_credit -= m->protect_credit < PROTECTED_WRITTEN ? m->protect_credit : PROTECTED_WRITTEN;
+    else if (m->protect_credit < CREDIT_MAX)
         m->protect_credit++;
 }
 

@@ -68,6 +68,9 @@ static void run_gdb(const char *backend, const char *const *commands, const char
     cr_assert(!result.timed_out, "%s: gdb hangs: %s", backend, text);
     if (strstr(text, "ptrace: Operation not permitted") != NULL)
         cr_skip_test("gdb may not be attached here");
+    /* gdb 13 has room for less than a processor with AMX has, and gives back other registers than it took after a call. */
+    if (strstr(text, "Couldn't write extended state status: Bad address") != NULL)
+        cr_skip_test("this gdb cannot write the registers of this processor");
 }
 
 /* The probe from its start, by gdb. */

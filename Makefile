@@ -210,7 +210,7 @@ build/bench/workload: bench/workload.c bench/block.c bench/blocks.c bench/random
 
 build/bench/floor: bench/floor.c bench/pattern.c $(wildcard bench/*.h)
 	@mkdir -p $(@D)
-	$(CC) -std=c11 -O2 $(WARNINGS) -o $@ $(filter %.c,$^) -llz4
+	$(CC) -std=c11 -O2 $(WARNINGS) -o $@ $(filter %.c,$^) -llz4 -lpthread
 
 # ---- policies of page replacement, by traces ----
 

@@ -5,7 +5,9 @@
  *
  * Output, a line a primitive: name, median nanoseconds a page, samples; or name, "n/a", reason. `run16` means one call for 16
  * adjacent pages, divided by 16. `trap_copy` is an access to a missing page that the faulting thread resolves in its own SIGBUS
- * handler with UFFDIO_COPY. `first_touch` is the kernel's own fault. `clock` is the cost of measuring, contained in every
+ * handler with UFFDIO_COPY. `extract32` takes 32 scattered pages and what is in them out of the address space, by a pipe that holds
+ * them; `_beside` is the same while a second thread of the process runs on another processor, which each change of a page table
+ * interrupts. `first_touch` is the kernel's own fault. `clock` is the cost of measuring, contained in every
  * other figure. lz4_ratio is no time: bytes in, by bytes out.
  * Exit: 0 also when some are n/a; 2 bad usage; 3 no memory or no data.
  *
@@ -18,18 +20,21 @@
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <lz4.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { EXIT_USAGE = 2, EXIT_RESOURCE = 3 };
-enum { N_PAGES = 4096, RUN_PAGES = 16, IMAGE_BYTES = LZ4_COMPRESSBOUND(PAGE_BYTES), ALT_STACK_BYTES = 1 << 16 };
+enum { N_PAGES = 4096, RUN_PAGES = 16, EXTRACT_PAGES = 32, IMAGE_BYTES = LZ4_COMPRESSBOUND(PAGE_BYTES), ALT_STACK_BYTES = 1 << 16 };
 
 /* Linux 6.8, include/uapi/linux/userfaultfd.h; Debian 12's headers are older. */
 #ifndef UFFDIO_MOVE
@@ -40,6 +45,10 @@ struct uffdio_move {
 #define UFFDIO_MOVE _IOWR(UFFDIO, 0x05, struct uffdio_move)
 #define UFFD_FEATURE_MOVE (1 << 16)
 #endif
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
+#endif
+#define PIDFD_SELF_THREAD_GROUP -10001 /* Linux 6.14 */
 
 struct bench {
     uint8_t *pages;   /* N_PAGES of the workload's data, present */
@@ -50,6 +59,7 @@ struct bench {
     int uffd; /* -1: not permitted here */
     int uffd_errno;
     bool has_move;
+    int pipe[2]; /* of EXTRACT_PAGES buffers */
 };
 
 static struct bench b; /* the one instance: the signal handler needs it */
@@ -146,6 +156,19 @@ static bool do_drop(size_t i, size_t n_pages)
     return madvise(b.watched + i * PAGE_BYTES, n_pages * PAGE_BYTES, MADV_DONTNEED) == 0;
 }
 
+/* Pages as far from each other as may be. What they were overwrites the images, which are not needed any more. */
+static bool do_extract(size_t i, size_t n_pages)
+{
+    struct iovec pages[EXTRACT_PAGES];
+    ssize_t bytes = (ssize_t)(n_pages * PAGE_BYTES);
+
+    for (size_t k = 0; k < n_pages; k++)
+        pages[k] = (struct iovec){b.pages + (i / n_pages + k * (N_PAGES / n_pages)) * PAGE_BYTES, PAGE_BYTES};
+    return vmsplice(b.pipe[1], pages, n_pages, 0) == bytes &&
+           syscall(SYS_process_madvise, PIDFD_SELF_THREAD_GROUP, pages, n_pages, MADV_DONTNEED, 0) == bytes &&
+           read(b.pipe[0], b.images, (size_t)bytes) == bytes;
+}
+
 static bool do_read(size_t i, size_t n_pages)
 {
     (void)n_pages;
@@ -229,9 +252,45 @@ static void set_up_faults(void)
     sigaction(SIGBUS, &action, NULL);
 }
 
-static void measure_faults(const struct pattern *p)
+static void *run_beside(void *arg)
 {
-    static const char *const with_uffd[] = {"copy", "copy_run16", "drop", "drop_run16", "trap_copy", "move", "move_run16"};
+    atomic_bool *stop = arg;
+
+    while (!atomic_load(stop))
+        ;
+    return NULL;
+}
+
+static void measure_leaving(const struct pattern *p, const char *move, const char *extract)
+{
+    make_pages(p);
+    if (b.has_move)
+        measure(move, do_move, 1, true);
+    else
+        report_missing(move, "the kernel is older than 6.8");
+    madvise(b.watched, (size_t)N_PAGES * PAGE_BYTES, MADV_DONTNEED);
+    make_pages(p);
+    measure(extract, do_extract, EXTRACT_PAGES, false);
+}
+
+static void measure_ways_to_leave(const struct pattern *p)
+{
+    atomic_bool stop = false;
+    pthread_t beside;
+
+    if (pipe(b.pipe) != 0 || fcntl(b.pipe[1], F_SETPIPE_SZ, EXTRACT_PAGES * PAGE_BYTES) < 0)
+        die(EXIT_RESOURCE, "cannot make a pipe");
+    measure_leaving(p, "move", "extract32");
+    if (pthread_create(&beside, NULL, run_beside, &stop) != 0)
+        die(EXIT_RESOURCE, "cannot start a thread");
+    measure_leaving(p, "move_beside", "extract32_beside");
+    atomic_store(&stop, true);
+    pthread_join(beside, NULL);
+}
+
+static void measure_faults(void)
+{
+    static const char *const with_uffd[] = {"copy", "copy_run16", "drop", "drop_run16", "trap_copy", "move_run16"};
     uint8_t *unwatched = map_pages((size_t)N_PAGES * PAGE_BYTES);
     uint8_t *watched = b.watched;
 
@@ -250,14 +309,11 @@ static void measure_faults(const struct pattern *p)
     measure("trap_copy", do_read, 1, true);
     madvise(b.watched, (size_t)N_PAGES * PAGE_BYTES, MADV_DONTNEED);
     if (!b.has_move) {
-        report_missing("move", "the kernel is older than 6.8");
         report_missing("move_run16", "the kernel is older than 6.8");
         return;
     }
-    measure("move", do_move, 1, true);
-    madvise(b.watched, (size_t)N_PAGES * PAGE_BYTES, MADV_DONTNEED);
-    make_pages(p);
     measure("move_run16", do_move, RUN_PAGES, false);
+    madvise(b.watched, (size_t)N_PAGES * PAGE_BYTES, MADV_DONTNEED);
 }
 
 int main(int argc, char **argv)
@@ -291,6 +347,7 @@ int main(int argc, char **argv)
     printf("lz4_ratio %.3f %d\n", (double)N_PAGES * PAGE_BYTES / (double)images_bytes, N_PAGES);
 
     set_up_faults();
-    measure_faults(&p);
+    measure_faults();
+    measure_ways_to_leave(&p);
     return 0;
 }

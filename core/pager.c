@@ -270,6 +270,16 @@ int pager_commit(struct pager *pager, size_t from, size_t to)
     return os_mem_commit((void *)(pager->base + from * PAGE_BYTES), (to - from) * PAGE_BYTES);
 }
 
+void pager_forbid_extracting(struct pager *pager)
+{
+    struct visit visit;
+
+    atomic_store(&pager->backend->can_extract, false);
+    lock_pager(pager, &visit);
+    reclaim_await_extraction_locked(&pager->reclaim);
+    release_pager(pager, &visit);
+}
+
 void pager_allow_read_ahead(struct pager *pager)
 {
     struct visit visit;

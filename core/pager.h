@@ -98,6 +98,9 @@ void pager_dormant_end(struct pager *pager);
 /* Read-ahead may not (@is_last), or may again, go beyond this page: a block ends there. Only once engaged. */
 void pager_mark_last(struct pager *pager, page_number last, bool is_last);
 
+/* Frames may be pinned from now on, which extracting would not see: pages are moved. Context: as pager_hold(). */
+void pager_forbid_extracting(struct pager *pager);
+
 /* All blocks that existed when the pager engaged have been marked. */
 void pager_allow_read_ahead(struct pager *pager);
 

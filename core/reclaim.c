@@ -286,13 +286,10 @@ void reclaim_fork_child(struct reclaim *r)
         clear_flag_of_all_locked(r, PAGE_FLAG_SHUT);
 }
 
-void reclaim_forbid_extracting(struct reclaim *r)
+void reclaim_await_extraction_locked(struct reclaim *r)
 {
-    atomic_store(&r->backend->can_extract, false);
-    os_lock_take(&r->lock);
     while (r->n_extracting > 0)
         reclaim_wait_locked(r);
-    os_lock_release(&r->lock);
 }
 
 /* ---- moving pages ---- */

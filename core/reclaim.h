@@ -177,8 +177,8 @@ void reclaim_share_all_locked(struct reclaim *r);
 /* In a forked child, where no page is write-protected. */
 void reclaim_fork_child(struct reclaim *r);
 
-/* Frames may be pinned from now on, which extracting would not see. No page is being taken out when it returns. Takes the lock. */
-void reclaim_forbid_extracting(struct reclaim *r);
+/* No page is being taken out when it returns. The lock is dropped meanwhile. */
+void reclaim_await_extraction_locked(struct reclaim *r);
 
 /* Copy pages that may be protected. 0 or -EFAULT. */
 int reclaim_peek(struct reclaim *r, void *buffer, page_number first, size_t n_pages);

@@ -59,7 +59,6 @@ static void note_not_extracted(struct reclaim *r, size_t n_extracted, int error)
 
 void reclaim_extract(struct reclaim *r, struct reclaim_worker *w, size_t n)
 {
-    unsigned worker = (unsigned)(w - r->workers);
     uintptr_t addrs[RECLAIM_BATCH];
     uint8_t entries[RECLAIM_BATCH];
     size_t n_wanted = 0;
@@ -74,7 +73,7 @@ void reclaim_extract(struct reclaim *r, struct reclaim_worker *w, size_t n)
     }
     if (n_wanted == 0)
         return;
-    n_extracted = r->backend->extract(r->backend, worker, w->pages, addrs, n_wanted, &error);
+    n_extracted = r->backend->extract(r->backend, w->pages, addrs, n_wanted, &error);
     if (error != 0)
         note_not_extracted(r, n_extracted, error);
     for (size_t k = 0; k < n_wanted; k++)

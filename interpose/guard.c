@@ -31,6 +31,10 @@
 #define PR_SET_MEMORY_MERGE 67 /* Linux 6.4 */
 #endif
 
+#ifndef SOL_XDP
+#define SOL_XDP 283
+#endif
+
 static bool prepared; /* before there are threads */
 static _Atomic bool armed;
 
@@ -365,6 +369,10 @@ static bool see_to(struct guard_thread *self, struct guard_call *call)
         return answer_if(call, memory_advise(call->args, &result), &result);
     case SYS_mprotect:
         return answer_if(call, memory_protect(call->args, &result), &result);
+    case SYS_setsockopt:
+        if (call->args[1] == SOL_XDP)
+            guard_forbid_extracting();
+        break;
     case SYS_mmap:
         if (((int)call->args[3] & MAP_ANONYMOUS) == 0)
             guard_note_device((int)call->args[4]);
@@ -376,11 +384,11 @@ static bool see_to(struct guard_thread *self, struct guard_call *call)
     case SYS_pkey_mprotect:
         return answer_if(call, memory_protect_by_key(call->args, &result), &result);
     case SYS_seccomp:
-        guard_note_sandbox();
+        guard_forbid_extracting();
         break;
     case SYS_prctl: /* the dispatch is ours, and merged pages lose their write-protection: as a kernel without them answers */
         if (call->args[0] == PR_SET_SECCOMP)
-            guard_note_sandbox();
+            guard_forbid_extracting();
         if (call->args[0] != PR_SET_SYSCALL_USER_DISPATCH &&
             (call->args[0] != PR_SET_MEMORY_MERGE || call->args[1] == 0))
             break;

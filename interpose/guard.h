@@ -121,11 +121,14 @@ long guard_sigaltstack(struct guard_thread *self, const unsigned long *args, uin
 /* Once all threads are in: may the program's memory be pinned already? Then it is moved (fault.h). Context: paging starts. */
 void guard_look_for_pins(void);
 
-/* The program is about to use this descriptor for what may pin memory. In our handlers only. */
+/* The program uses this descriptor for what may pin memory: if it is a device, memory is moved from now on. */
 void guard_note_device(int fd);
 
-/* The program is about to forbid itself system calls: from now on memory is moved, which takes fewer kinds of them. In our handlers only. */
-void guard_note_sandbox(void);
+/*
+ * From now on memory is moved. The program is about to have it pinned, or to forbid itself system calls, of which moving takes fewer
+ * kinds.
+ */
+void guard_forbid_extracting(void);
 
 /* ---- guard_thread.c ---- */
 

@@ -3,7 +3,7 @@
  *
  * Device drivers pin memory (RDMA, GPUs, virtual machines, video), and so do io_uring and Linux AIO. Such frames must be moved, which
  * the kernel refuses while they are pinned, and not be taken out (fault.h, extract()). A program that has a device, but for those
- * that only copy, may have pinned anything; it is taken to have done so for good. See guard.h.
+ * that only copy, or a socket of AF_XDP may have pinned anything; it is taken to have done so for good. See guard.h.
  */
 #include "interpose/guard.h"
 
@@ -15,8 +15,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+
+#ifndef AF_XDP
+#define AF_XDP 44
+#endif
 
 /* /dev/null and its like, terminals. Source: Documentation/admin-guide/devices.txt. */
 static bool only_copies(unsigned device_major)
@@ -24,31 +29,56 @@ static bool only_copies(unsigned device_major)
     return device_major == 1 || device_major == 4 || device_major == 5 || (device_major >= 136 && device_major <= 143);
 }
 
+/* Source: socket(7), SO_DOMAIN; Documentation/networking/af_xdp.rst. */
+static bool is_pinning_socket(int fd)
+{
+    int domain = 0;
+    socklen_t bytes = sizeof domain;
+
+    return sys_call5(SYS_getsockopt, fd, SOL_SOCKET, SO_DOMAIN, &domain, &bytes) == 0 && domain == AF_XDP;
+}
+
 static bool is_device(int fd)
 {
     struct stat status;
 
-    return sys_call2(SYS_fstat, fd, &status) == 0 && S_ISCHR(status.st_mode) && !only_copies(major(status.st_rdev));
+    if (sys_call2(SYS_fstat, fd, &status) != 0)
+        return false;
+    return S_ISSOCK(status.st_mode) ? is_pinning_socket(fd) : S_ISCHR(status.st_mode) && !only_copies(major(status.st_rdev));
+}
+
+/* What there is when paging starts has been looked at, or is about to be. */
+static _Atomic bool watching;
+
+void guard_forbid_extracting(void)
+{
+    if (atomic_load(&watching) && ghost.pager.backend->can_extract)
+        pager_forbid_extracting(&ghost.pager);
 }
 
 void guard_note_device(int fd)
 {
-    if (ghost.pager.backend->can_extract && is_device(fd))
-        reclaim_forbid_extracting(&ghost.pager.reclaim);
+    if (atomic_load(&watching) && ghost.pager.backend->can_extract && is_device(fd))
+        guard_forbid_extracting();
 }
 
-void guard_note_sandbox(void)
+/* A ring need not be mapped (IORING_SETUP_NO_MMAP). Source: io_uring/fdinfo.c. */
+static bool is_ring(const char *name)
 {
-    if (ghost.pager.backend->can_extract)
-        reclaim_forbid_extracting(&ghost.pager.reclaim);
+    char path[64] = "/proc/self/fdinfo/";
+    char text[256];
+
+    strncat(path, name, sizeof path - sizeof "/proc/self/fdinfo/");
+    return os_file_read(path, text, sizeof text) > 0 && strstr(text, "SqMask:") != NULL;
 }
 
 static void look_at_descriptor(void *arg, const char *name)
 {
     bool *found = arg;
+    int fd = (int)strtol(name, NULL, 10);
 
     if (name[0] != '.')
-        *found = *found || is_device((int)strtol(name, NULL, 10));
+        *found = *found || is_device(fd) || is_ring(name);
 }
 
 /* A line of /proc/self/maps. Source: proc_pid_maps(5); rings of AIO and io_uring are mapped. */
@@ -85,6 +115,7 @@ void guard_look_for_pins(void)
 {
     bool found = false;
 
+    atomic_store(&watching, true);
     if (os_directory_visit("/proc/self/fd", look_at_descriptor, &found) < 0 || found || any_mapped())
         atomic_store(&ghost.pager.backend->can_extract, false);
 }

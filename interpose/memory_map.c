@@ -2,6 +2,7 @@
 #include "interpose/memory.h"
 
 #include "interpose/ghost.h"
+#include "interpose/guard.h"
 
 #include "platform/sys.h"
 
@@ -160,6 +161,8 @@ EXPORT void *mmap(void *addr, size_t bytes, int protection, int flags, int fd, o
 
     if (!memory_quietly(memory_map, args, &result))
         result = map_over((void *)(uintptr_t)args);
+    if ((flags & MAP_ANONYMOUS) == 0)
+        guard_note_device(fd);
     return (void *)memory_answer(result);
 }
 

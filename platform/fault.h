@@ -107,7 +107,7 @@ struct fault_backend {
      * -EACCES, -ENOSYS, -EBADF: the calls are refused, and what is missing may be lost; -EFAULT (missing already), -EINVAL (cannot leave
      * so) and others: not this time.
      */
-    size_t (*extract)(struct fault_backend *backend, unsigned worker, void *buffer, const uintptr_t *addrs, size_t n, int *error);
+    size_t (*extract)(struct fault_backend *backend, void *buffer, const uintptr_t *addrs, size_t n, int *error);
 
     /* Read pages that are there and protected. 0 or -EFAULT. NULL: os_mem_peek() does that. */
     int (*peek)(struct fault_backend *backend, void *buffer, uintptr_t addr, size_t n_pages);

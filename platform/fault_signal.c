@@ -12,16 +12,21 @@
 #include "platform/extract.h"
 #include "platform/file.h"
 #include "platform/mem.h"
+#include "platform/sys.h"
+#include "platform/thread.h"
 #include "platform/uffd.h"
 
-#include <errno.h>
-
 _Static_assert(FAULT_MAX_EXTRACT == EXTRACT_MAX_PAGES, "the contract says what there is");
+
+/* One for each processor at the most: pages in pipes are counted against the user, 16,384 in all usually (pipe(7)). */
+#define MAX_EXTRACTORS 4u
 
 struct signal_backend {
     struct fault_own own; /* first */
     struct uffd uffd;
-    struct extractor extractors[FAULT_MAX_WORKERS];
+    struct extractor extractors[MAX_EXTRACTORS];
+    unsigned n_extractors;
+    _Atomic uint32_t busy_extractors; /* bit n: extractor n */
 };
 
 static struct signal_backend *backend_of(struct fault_backend *contract)
@@ -37,20 +42,24 @@ static void close_uffd(struct signal_backend *b)
 
 static void close_extractors(struct signal_backend *b)
 {
-    for (unsigned i = 0; i < FAULT_MAX_WORKERS; i++)
+    for (unsigned i = 0; i < b->n_extractors; i++)
         extractor_close(&b->extractors[i]);
+    b->n_extractors = 0;
+    atomic_store(&b->busy_extractors, 0);
 }
 
-/* Not when the first is needed: that may be in a child of vfork(2), whose descriptors are its own. */
+/*
+ * Not when the first is needed: that may be in a child of vfork(2), whose descriptors are its own. Whether it may be done at all others
+ * say, at any time, and for good: can_extract is only ever made false.
+ */
 static void open_extractors(struct signal_backend *b)
 {
-    int error = b->own.contract.can_extract ? 0 : -EPERM;
+    unsigned n_wanted = os_cpu_count() < MAX_EXTRACTORS ? os_cpu_count() : MAX_EXTRACTORS;
 
-    for (unsigned i = 0; i < FAULT_MAX_WORKERS && error == 0; i++)
-        error = extractor_open(&b->extractors[i]);
-    if (error != 0)
-        close_extractors(b);
-    atomic_store(&b->own.contract.can_extract, error == 0);
+    while (b->own.contract.can_extract && b->n_extractors < n_wanted && extractor_open(&b->extractors[b->n_extractors]) == 0)
+        b->n_extractors++;
+    if (b->n_extractors == 0)
+        atomic_store(&b->own.contract.can_extract, false);
 }
 
 static int open_and_watch(struct signal_backend *b)
@@ -81,8 +90,6 @@ static int signal_start(struct fault_backend *contract, const struct fault_setup
         return error;
     uffd_close(&probe);
     fault_own_init(&b->own, setup);
-    for (unsigned i = 0; i < FAULT_MAX_WORKERS; i++)
-        b->extractors[i] = (struct extractor){-1, -1};
     atomic_store(&b->own.contract.can_extract, true); /* until somebody says otherwise */
     error = b->own.guard->arm();
     if (error == 0)
@@ -128,10 +135,30 @@ static size_t signal_drop(struct fault_backend *contract, const uintptr_t *addrs
     return os_mem_discard_each(addrs, n);
 }
 
-static size_t signal_extract(struct fault_backend *contract, unsigned worker, void *buffer, const uintptr_t *addrs, size_t n,
-                             int *error)
+/* Whoever has one waits for nobody. */
+static unsigned extractor_claim(struct signal_backend *b)
 {
-    return extractor_take(&backend_of(contract)->extractors[worker], buffer, addrs, n, error);
+    uint32_t all = (1u << b->n_extractors) - 1;
+    uint32_t busy = atomic_load(&b->busy_extractors);
+
+    for (;;) {
+        if (busy == all) {
+            sys_call0(SYS_sched_yield);
+            busy = atomic_load(&b->busy_extractors);
+        } else if (atomic_compare_exchange_weak(&b->busy_extractors, &busy, busy | (busy + 1))) {
+            return (unsigned)__builtin_ctz(~busy);
+        }
+    }
+}
+
+static size_t signal_extract(struct fault_backend *contract, void *buffer, const uintptr_t *addrs, size_t n, int *error)
+{
+    struct signal_backend *b = backend_of(contract);
+    unsigned i = extractor_claim(b);
+    size_t n_taken = extractor_take(&b->extractors[i], buffer, addrs, n, error);
+
+    atomic_fetch_and(&b->busy_extractors, ~(1u << i));
+    return n_taken;
 }
 
 static int signal_protect(struct fault_backend *contract, uintptr_t addr, size_t n_pages, bool on)

@@ -65,12 +65,11 @@ static size_t fake_drop(struct fault_backend *contract, const uintptr_t *addrs, 
     return n_dropped;
 }
 
-static size_t fake_extract(struct fault_backend *contract, unsigned worker, void *buffer, const uintptr_t *addrs, size_t n, int *error)
+static size_t fake_extract(struct fault_backend *contract, void *buffer, const uintptr_t *addrs, size_t n, int *error)
 {
     struct fake *fake = fake_of(contract);
     size_t n_taken = 0;
 
-    (void)worker;
     *error = atomic_load(&fake->extract_error);
     pthread_mutex_lock(&table_lock);
     while (*error == 0 && n_taken < n) {

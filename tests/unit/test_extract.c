@@ -380,7 +380,7 @@ Test(extract, it_can_be_forbidden)
     uint64_t n_extracted = w->pager.reclaim.counters.extracted;
 
     cr_assert_gt(n_extracted, 0);
-    reclaim_forbid_extracting(&w->pager.reclaim);
+    pager_forbid_extracting(&w->pager);
     for (size_t i = 0; i < 300; i++)
         fake_store(w, p + i * WORDS, i + 1, 1);
     check(w, p, 300);

@@ -116,7 +116,7 @@ struct reclaim {
     struct reclaim_counters counters;
     uint64_t pool_full_lines;
     unsigned n_refills;
-    unsigned n_extracting; /* workers that take pages out */
+    unsigned n_extracting; /* batches on their way, in which some may be taken out */
     size_t n_operations; /* discards and moves of whole blocks under way */
     bool paused;         /* a fork is waiting for transits and operations to end: start none */
 

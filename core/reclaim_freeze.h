@@ -16,9 +16,9 @@ enum outcome {
     IN_PLACE, /* cannot be moved: compress it where it is */
     CLEAN,    /* its kept image is what it is */
     UNWRITTEN, /* closed to writing since it came in, without an image: compress it where it is */
-    STORED,   /* was UNWRITTEN: has an image now ... */
-    WORD,     /* ... or is a word repeated; or was to be taken out, and has been */
     EXTRACT,  /* to be taken out with what is in it: nobody else can have its frame */
+    STORED,   /* was UNWRITTEN or EXTRACT: has an image now ... */
+    WORD,     /* ... or is a word repeated */
     SHUT,     /* stays, and could not be made accessible again */
 };
 

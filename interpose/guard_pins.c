@@ -14,7 +14,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -35,30 +34,44 @@ static bool is_pinning_socket(int fd)
     int domain = 0;
     socklen_t bytes = sizeof domain;
 
-    return sys_call5(SYS_getsockopt, fd, SOL_SOCKET, SO_DOMAIN, &domain, &bytes) == 0 && domain == AF_XDP;
+    long error = sys_call5(SYS_getsockopt, fd, SOL_SOCKET, SO_DOMAIN, &domain, &bytes);
+
+    return error == -EFAULT || (error == 0 && domain == AF_XDP);
 }
 
+/* EFAULT: the stack is ghost memory, and missing just now; then nothing is known of the descriptor. */
 static bool is_device(int fd)
 {
     struct stat status;
+    long error = sys_call2(SYS_fstat, fd, &status);
 
-    if (sys_call2(SYS_fstat, fd, &status) != 0)
-        return false;
+    if (error != 0)
+        return error == -EFAULT;
     return S_ISSOCK(status.st_mode) ? is_pinning_socket(fd) : S_ISCHR(status.st_mode) && !only_copies(major(status.st_rdev));
 }
 
 /* What there is when paging starts has been looked at, or is about to be. */
 static _Atomic bool watching;
 
+static bool may_extract(void)
+{
+    return atomic_load(&watching) && ghost.pager.backend->can_extract;
+}
+
 void guard_forbid_extracting(void)
 {
-    if (atomic_load(&watching) && ghost.pager.backend->can_extract)
-        pager_forbid_extracting(&ghost.pager);
+    struct ghost_quiet quiet;
+
+    if (!may_extract())
+        return;
+    quiet = ghost_quiet_begin();
+    pager_forbid_extracting(&ghost.pager);
+    ghost_quiet_end(quiet);
 }
 
 void guard_note_device(int fd)
 {
-    if (atomic_load(&watching) && ghost.pager.backend->can_extract && is_device(fd))
+    if (may_extract() && is_device(fd))
         guard_forbid_extracting();
 }
 
@@ -115,6 +128,8 @@ void guard_look_for_pins(void)
 {
     bool found = false;
 
+    if (!ghost.pager.backend->can_extract)
+        return;
     atomic_store(&watching, true);
     if (os_directory_visit("/proc/self/fd", look_at_descriptor, &found) < 0 || found || any_mapped())
         atomic_store(&ghost.pager.backend->can_extract, false);

@@ -10,26 +10,26 @@ void fault_own_init(struct fault_own *own, const struct fault_setup *setup)
     own->contract.n_workers = FAULT_MAX_WORKERS;
 }
 
-static unsigned worker_take(struct fault_own *own)
+unsigned fault_numbers_take(struct fault_numbers *numbers, unsigned n)
 {
     for (;;) {
-        uint32_t ticket = os_event_ticket(&own->worker_freed);
-        uint32_t busy = atomic_load(&own->busy_workers);
+        uint32_t ticket = os_event_ticket(&numbers->given);
+        uint32_t taken = atomic_load(&numbers->taken);
 
-        while (busy != (1u << FAULT_OWN_HANDLERS) - 1) {
-            unsigned worker = (unsigned)__builtin_ctz(~busy);
+        while (taken != (1u << n) - 1) {
+            unsigned number = (unsigned)__builtin_ctz(~taken);
 
-            if (atomic_compare_exchange_weak(&own->busy_workers, &busy, busy | 1u << worker))
-                return worker;
+            if (atomic_compare_exchange_weak(&numbers->taken, &taken, taken | 1u << number))
+                return number;
         }
-        os_event_wait(&own->worker_freed, ticket, -1);
+        os_event_wait(&numbers->given, ticket, -1);
     }
 }
 
-static void worker_give(struct fault_own *own, unsigned worker)
+void fault_numbers_give(struct fault_numbers *numbers, unsigned number)
 {
-    atomic_fetch_and(&own->busy_workers, ~(1u << worker));
-    os_event_signal(&own->worker_freed);
+    atomic_fetch_and(&numbers->taken, ~(1u << number));
+    os_event_signal(&numbers->given);
 }
 
 static void background_main(void *arg)
@@ -51,10 +51,9 @@ void fault_own_start_background(struct fault_own *own)
 
 void fault_own_restart(struct fault_own *own)
 {
-    atomic_store(&own->busy_workers, 0);
     atomic_store(&own->background_started, false);
     atomic_store(&own->next_background, 0);
-    own->worker_freed = (struct os_event){0};
+    own->workers = (struct fault_numbers){0};
     os_lock_reset(&own->apart_lock);
 }
 
@@ -64,12 +63,12 @@ enum fault_answer fault_own_handle(struct fault_backend *contract, uintptr_t add
     struct fault fault = {
         .addr = addr & ~(OS_PAGE_BYTES - 1),
         .thread = thread,
-        .worker = worker_take(own),
+        .worker = fault_numbers_take(&own->workers, FAULT_OWN_HANDLERS),
         .write = write,
     };
 
     own->setup.on_fault(own->setup.arg, &fault);
-    worker_give(own, fault.worker);
+    fault_numbers_give(&own->workers, fault.worker);
     fault_own_start_background(own);
     return fault.answer;
 }
@@ -92,7 +91,7 @@ void fault_own_run(struct fault_backend *contract, fault_job *job, void *arg, bo
         os_lock_release(&own->apart_lock);
         return;
     }
-    worker = worker_take(own);
+    worker = fault_numbers_take(&own->workers, FAULT_OWN_HANDLERS);
     job(arg, worker);
-    worker_give(own, worker);
+    fault_numbers_give(&own->workers, worker);
 }

@@ -17,13 +17,22 @@
 #define FAULT_OWN_APART (FAULT_MAX_WORKERS - FAULT_BACKGROUNDS - 1)
 #define FAULT_OWN_HANDLERS FAULT_OWN_APART
 
+/* Numbers 0 .. n - 1, each of which one thread may have at a time. Zero is a valid start. */
+struct fault_numbers {
+    _Atomic uint32_t taken; /* bit n: number n */
+    struct os_event given;
+};
+
+/* Waits for one of @n. */
+unsigned fault_numbers_take(struct fault_numbers *numbers, unsigned n);
+void fault_numbers_give(struct fault_numbers *numbers, unsigned number);
+
 struct fault_own {
     struct fault_backend contract; /* first, so that one pointer serves for all */
     const struct fault_guard *guard;
     struct fault_setup setup; /* set by start(), constant afterwards */
 
-    _Atomic uint32_t busy_workers; /* bit n: worker n */
-    struct os_event worker_freed;
+    struct fault_numbers workers;
     struct os_lock apart_lock; /* whose holder has worker FAULT_OWN_APART */
     _Atomic bool background_started;
     _Atomic uint32_t next_background;

@@ -12,7 +12,6 @@
 #include "platform/extract.h"
 #include "platform/file.h"
 #include "platform/mem.h"
-#include "platform/sys.h"
 #include "platform/thread.h"
 #include "platform/uffd.h"
 
@@ -26,7 +25,7 @@ struct signal_backend {
     struct uffd uffd;
     struct extractor extractors[MAX_EXTRACTORS];
     unsigned n_extractors;
-    _Atomic uint32_t busy_extractors; /* bit n: extractor n */
+    struct fault_numbers in_use; /* extractors; whoever has one waits for nobody */
 };
 
 static struct signal_backend *backend_of(struct fault_backend *contract)
@@ -45,7 +44,7 @@ static void close_extractors(struct signal_backend *b)
     for (unsigned i = 0; i < b->n_extractors; i++)
         extractor_close(&b->extractors[i]);
     b->n_extractors = 0;
-    atomic_store(&b->busy_extractors, 0);
+    b->in_use = (struct fault_numbers){0};
 }
 
 /*
@@ -135,29 +134,13 @@ static size_t signal_drop(struct fault_backend *contract, const uintptr_t *addrs
     return os_mem_discard_each(addrs, n);
 }
 
-/* Whoever has one waits for nobody. */
-static unsigned extractor_claim(struct signal_backend *b)
-{
-    uint32_t all = (1u << b->n_extractors) - 1;
-    uint32_t busy = atomic_load(&b->busy_extractors);
-
-    for (;;) {
-        if (busy == all) {
-            sys_call0(SYS_sched_yield);
-            busy = atomic_load(&b->busy_extractors);
-        } else if (atomic_compare_exchange_weak(&b->busy_extractors, &busy, busy | (busy + 1))) {
-            return (unsigned)__builtin_ctz(~busy);
-        }
-    }
-}
-
 static size_t signal_extract(struct fault_backend *contract, void *buffer, const uintptr_t *addrs, size_t n, int *error)
 {
     struct signal_backend *b = backend_of(contract);
-    unsigned i = extractor_claim(b);
+    unsigned i = fault_numbers_take(&b->in_use, b->n_extractors);
     size_t n_taken = extractor_take(&b->extractors[i], buffer, addrs, n, error);
 
-    atomic_fetch_and(&b->busy_extractors, ~(1u << i));
+    fault_numbers_give(&b->in_use, i);
     return n_taken;
 }
 

@@ -8,8 +8,12 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <linux/io_uring.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -265,14 +269,44 @@ static void have_device(const char *variable)
         CHECK(ioctl(fd, 0) != 0);
 }
 
+/* By libc's mmap() alone, whatever it says. */
+static void map_device(const char *variable)
+{
+    const char *path = getenv(variable);
+    int fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+
+    CHECK((path == NULL) == (fd < 0));
+    if (fd >= 0)
+        (void)mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, fd, 0);
+}
+
+/* A ring that was there before. One that is not mapped: the program does not use it. */
+static void have_ring(const char *variable)
+{
+    struct io_uring_params params = {0};
+
+    if (getenv(variable) != NULL && syscall(SYS_io_uring_setup, 4, &params) < 0)
+        printf("no ring\n");
+}
+
+/* No such socket is needed for it to be seen. Source: Documentation/networking/af_xdp.rst. */
+static void register_with_socket(const char *variable)
+{
+    if (getenv(variable) != NULL)
+        CHECK(setsockopt(-1, 283 /* SOL_XDP */, 4 /* XDP_UMEM_REG */, "", 1) != 0);
+}
+
 static void device_comes_into_use(size_t bytes)
 {
     char *p;
 
     have_device("PROBE_DEVICE");
+    have_ring("PROBE_RING");
     p = filled(bytes, 1);
     fill(p, bytes, 2);
     have_device("PROBE_DEVICE_LATER");
+    map_device("PROBE_MAPPED_LATER");
+    register_with_socket("PROBE_SOCKET_LATER");
     for (unsigned round = 3; round < 6; round++) {
         check(p, bytes, round - 1);
         fill(p, bytes, round);

@@ -420,3 +420,37 @@ Test(kept, compaction_moves_kept_images_too)
     heap_free(&w->heap, blocks[0], "test");
     free_all(w, blocks[8]);
 }
+
+/* What leaves now came in a while ago: it does not say that pages which come in now will not be written. */
+Test(kept, once_protection_does_not_pay_only_trials_bring_it_back)
+{
+    struct kept kept;
+
+    kept_init(&kept, 10);
+    for (unsigned i = 0; i < 6; i++)
+        kept_note_protected_locked(&kept, false);
+    cr_assert(kept.protecting.spent);
+    for (unsigned i = 0; i < 1000; i++)
+        kept_note_protected_locked(&kept, true);
+    cr_assert(kept.protecting.spent);
+    for (unsigned i = 0; i < 4; i++)
+        kept_note_trial_locked(&kept);
+    cr_assert(!kept.protecting.spent);
+}
+
+Test(kept, pages_that_stay_leave_room_for_images_of_others)
+{
+    struct world *w = world_new(RANGE, LIMIT, true);
+    struct writeback *wb = &w->pager.reclaim.writeback;
+    uint64_t held;
+
+    (void)pages(w);
+    held = wb->limit_bytes + wb->store->pool.held_bytes;
+    wb->kept_bytes = held / 100 * 15;
+    cr_assert(writeback_wants_kept_locked(wb, true, false));
+    cr_assert(!writeback_wants_kept_locked(wb, true, true));
+    wb->kept_bytes = held / 100 * 13;
+    cr_assert(writeback_wants_kept_locked(wb, true, true));
+    wb->kept_bytes = held / 100 * 17;
+    cr_assert(!writeback_wants_kept_locked(wb, true, false));
+}

@@ -4,7 +4,8 @@
  * What tells is a hash of the contents, 128 bits under a secret of the process, taken when the page came in and again
  * when it is out of the program's reach. Where the backend can, and while most pages are not written, they come in
  * write-protected: then nobody has to look, and a page that is still so leaves from where it is (PAGE_FLAG_SHUT). One that
- * was opened has changed for all we know.
+ * had to be opened has changed for all we know, and once many have, those around it are opened with it: of these only
+ * images in the swap file, which have a hash in any case, are looked at again.
  *
  * Images in the swap file are kept until their segment is emptied. Those in the pool cost RAM, and hashes cost time: they
  * are kept while that pays, and as far as there is room (writeback.h).
@@ -24,7 +25,7 @@ struct kept_hash {
     uint64_t high;
 };
 
-/* Of a page that came in write-protected: no page is taken for the same. */
+/* Of an image in the pool whose page came in write-protected: no page is taken for the same. */
 #define KEPT_NO_HASH ((struct kept_hash){0, 0})
 
 struct kept_image {
@@ -67,7 +68,7 @@ struct kept_hash kept_hash_of(const struct kept *kept, const void *page);
 
 static inline bool kept_same(struct kept_hash a, struct kept_hash b)
 {
-    return a.low == b.low && a.high == b.high && (a.low | a.high) != 0;
+    return a.low == b.low && a.high == b.high;
 }
 
 /* Remember an image. @n_units: KEPT_IN_POOL and its bytes, or its length in the swap file. Its number; 0: there is no room. */
@@ -87,6 +88,11 @@ void kept_note_protected_locked(struct kept *kept, bool unchanged);
 
 /* One that came in so for a trial has not been written until the next. */
 void kept_note_trial_locked(struct kept *kept);
+
+static inline bool kept_has_hash(const struct kept_image *image)
+{
+    return (image->hash.low | image->hash.high) != 0;
+}
 
 struct kept_image *kept_at(const struct kept *kept, uint32_t number);
 

@@ -154,7 +154,9 @@ static size_t prepare_contents(struct pager *pager, struct run *run, struct recl
         else if (origin->state != PAGE_SWAPPED)
             codec_fill(w->pages[i], origin->state == PAGE_SAME ? origin->value : 0);
         if (run->keeps[i])
-            run->hashes[i] = i < run->n_protected ? KEPT_NO_HASH : kept_hash_of(&pager->reclaim.writeback.kept, w->pages[i]);
+            run->hashes[i] = i < run->n_protected && origin->state != PAGE_SWAPPED
+                                 ? KEPT_NO_HASH
+                                 : kept_hash_of(&pager->reclaim.writeback.kept, w->pages[i]);
     }
     return n;
 }

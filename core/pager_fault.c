@@ -41,6 +41,8 @@ static bool open_to_writing_locked(struct pager *pager, page_number number)
         return false;
     writeback_unkeep_locked(&r->writeback, page);
     r->counters.write_faults++;
+    if (r->writeback.kept.protecting.spent)
+        reclaim_open_around_locked(r, number);
     trace_access(number, true);
     return true;
 }

@@ -265,6 +265,37 @@ int reclaim_open_locked(struct reclaim *r, page_number number)
     return 0;
 }
 
+/* A page in transit may leave as it is because nobody can write to it. A ceded one may lie in a mapping of another kind. */
+static bool may_be_opened(const struct page *page)
+{
+    return !page_is_in_transit(page) && page_state(page) != PAGE_CEDED;
+}
+
+void reclaim_open_around_locked(struct reclaim *r, page_number number)
+{
+    page_number low = number - number % RECLAIM_OPENED_PAGES;
+    page_number high = (page_number)min_size(r->table->committed_pages, (size_t)low + RECLAIM_OPENED_PAGES);
+    page_number first = number;
+    page_number end = number + 1;
+    bool any = false;
+
+    while (first > low && may_be_opened(page_at(r->table, first - 1)))
+        first--;
+    while (end < high && may_be_opened(page_at(r->table, end)))
+        end++;
+    for (page_number at = first; at < end; at++) {
+        struct page *page = page_at(r->table, at);
+
+        if (!page_is_resident(page) || (page->flags & PAGE_FLAG_SHUT) == 0)
+            continue;
+        page->flags &= ~PAGE_FLAG_SHUT & 15u;
+        any = true;
+    }
+    /* What the kernel leaves closed, because a mapping is gone, say, is opened when somebody writes to it. */
+    if (any)
+        (void)r->backend->protect(r->backend, reclaim_address(r, first), end - first, false);
+}
+
 static void clear_flag_of_all_locked(struct reclaim *r, unsigned flag)
 {
     const struct page_queue *queues[] = {&r->fresh, &r->proven};

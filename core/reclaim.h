@@ -47,6 +47,8 @@
 #define RECLAIM_BATCH 32u
 /* Pages that a thread evicts which waits for a frame, or would rather go on: few, if they have to be compressed. */
 #define RECLAIM_DIRECT_BATCH 16u
+/* Adjacent pages that are opened to writing together: one table of the processor's, on x86-64. */
+#define RECLAIM_OPENED_PAGES 512u
 
 enum reclaim_way {
     RECLAIM_DIRECT,
@@ -61,7 +63,7 @@ struct reclaim_worker {
     limbo_slot slots[RECLAIM_BATCH];
     uint64_t results[RECLAIM_BATCH];
     uint32_t kept[RECLAIM_BATCH]; /* numbers of kept images */
-    struct kept_hash hashes[RECLAIM_BATCH];
+    struct kept_image images[RECLAIM_BATCH]; /* what these were */
     uint8_t outcomes[RECLAIM_BATCH];
 };
 
@@ -170,6 +172,12 @@ int reclaim_drop(struct reclaim *r, page_number first, size_t n_pages);
 
 /* A resident page that is SHUT becomes accessible. 0 or -errno: the kernel has no memory, or no mapping left, for it to be so. */
 int reclaim_open_locked(struct reclaim *r, page_number number);
+
+/*
+ * Protection against writing does not pay, and @number had to be opened: so are the pages around it, by one change of the page tables. Their
+ * images stay with them; those that have a hash may yet turn out to be right. Only where pages are closed to writing alone.
+ */
+void reclaim_open_around_locked(struct reclaim *r, page_number number);
 
 /* A fork is about to happen: every frame will be the child's too. */
 void reclaim_share_all_locked(struct reclaim *r);

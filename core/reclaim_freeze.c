@@ -3,6 +3,8 @@
 
 #include "core/log.h"
 
+#include <string.h>
+
 static void enter_stuck_locked(struct reclaim *r, page_number number)
 {
     page_set_state(r->table, number, PAGE_RESIDENT);
@@ -77,7 +79,20 @@ void reclaim_note_kept_locked(struct reclaim *r, struct reclaim_worker *w, size_
 {
     w->kept[i] = kept;
     if (kept != 0)
-        w->hashes[i] = kept_at(&r->writeback.kept, kept)->hash;
+        w->images[i] = *kept_at(&r->writeback.kept, kept);
+}
+
+/* Is @page what its kept image says? One without a hash, whose page was opened together with others, is made a page again for that. */
+static bool is_as_kept(struct reclaim *r, struct reclaim_worker *w, size_t i, const void *page)
+{
+    const struct kept_image *image = &w->images[i];
+
+    if (w->kept[i] == 0)
+        return false;
+    if (kept_has_hash(image))
+        return kept_same(kept_hash_of(&r->writeback.kept, page), image->hash);
+    return kept_is_pooled(image) && store_get(r->store, image->handle, w->scratch.image) == 0 &&
+           memcmp(w->scratch.image, page, PAGE_BYTES) == 0;
 }
 
 /* The pool is full, and the page has changed: its kept image is of no use. */
@@ -99,7 +114,7 @@ enum outcome reclaim_freeze_contents(struct reclaim *r, struct reclaim_worker *w
 {
     bool same = false;
 
-    if (w->kept[i] != 0 && kept_same(kept_hash_of(&r->writeback.kept, page), w->hashes[i]))
+    if (is_as_kept(r, w, i, page))
         return CLEAN;
     if (!compress(r, w, page, &w->results[i], &same)) {
         drop_stale(r, w, i, in_place);

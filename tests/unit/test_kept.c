@@ -5,12 +5,16 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
 #include <sys/prctl.h>
 
 #define RANGE (256 * MIB)
 #define WORDS (PAGE_BYTES / sizeof(uint64_t))
 #define LIMIT 64
 #define N 500
+/* With room for a turn of the queue between what comes in and what leaves. */
+#define MANY 1600
+#define LARGE_LIMIT 600
 
 /* Words that make a page's image about half a page. */
 static uint64_t word_of(size_t page, size_t word, uint64_t round)
@@ -157,7 +161,7 @@ Test(kept, unwritten_page_for_whose_image_there_is_no_memory_stays)
 /* What the pages that come in now are used for counts, not what those were that came in a whole turn of the queue before. */
 Test(kept, protection_returns_soon_after_a_time_of_writing)
 {
-    enum { MANY = 1600, LARGE_LIMIT = 600, READS = 500 };
+    enum { READS = 500 };
     struct world *w = world_new(RANGE, LARGE_LIMIT, true);
     uint64_t *p = heap_allocate(&w->heap, MANY * PAGE_BYTES, 0);
     size_t n_protected = 0;
@@ -204,12 +208,13 @@ Test(kept, clean_pages_leave_also_where_the_kernel_drops_only_one_at_a_time)
 
 Test(kept, write_to_a_protected_page_ends_its_image)
 {
+    enum { FEW = 5 }; /* protection still pays */
     struct world *w = world_new(RANGE, LIMIT, true);
     const struct reclaim *r = &w->pager.reclaim;
     uint64_t *p = pages(w);
 
     read_pages(w, p, 1);
-    for (size_t i = N - 10; i < N; i++) {
+    for (size_t i = N - FEW; i < N; i++) {
         uint32_t n_kept = r->writeback.kept.n_images;
 
         read_page(w, p, i, 1);
@@ -217,10 +222,10 @@ Test(kept, write_to_a_protected_page_ends_its_image)
         fake_add(w, p + i * WORDS, 1, 1);
         cr_assert_eq(r->writeback.kept.n_images, n_kept - 1);
     }
-    cr_assert_eq(r->counters.write_faults, 10);
-    for (size_t i = 0; i < N - 10; i++)
+    cr_assert_eq(r->counters.write_faults, FEW);
+    for (size_t i = 0; i < N - FEW; i++)
         read_page(w, p, i, 1);
-    for (size_t i = N - 10; i < N; i++)
+    for (size_t i = N - FEW; i < N; i++)
         cr_assert_eq(fake_load(w, p + i * WORDS, 1), word_of(i, 0, 1) + 2);
     free_all(w, p);
 }
@@ -241,6 +246,129 @@ Test(kept, pages_are_not_protected_while_most_are_written)
     cr_assert_leq(counters->write_faults, 64 + 4 * N / 128 + 1);
     for (size_t i = 0; i < N; i++)
         cr_assert_eq(fake_load(w, p + i * WORDS, 1), word_of(i, 0, 1) + 4);
+    free_all(w, p);
+}
+
+static uint64_t *many_pages(struct world *w)
+{
+    uint64_t *p = heap_allocate(&w->heap, MANY * PAGE_BYTES, 0);
+
+    cr_assert_not_null(p);
+    for (size_t i = 0; i < MANY; i++)
+        write_page(w, p, i, 1);
+    for (unsigned round = 0; round < 2; round++) /* many are resident now, and closed to writing */
+        for (size_t i = 0; i < MANY; i++)
+            read_page(w, p, i, 1);
+    return p;
+}
+
+/* Every fourth of the pages in RAM is written. Returns how many of them were closed to that. */
+static size_t write_some_that_are_closed(struct world *w, uint64_t *p)
+{
+    page_number first = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES);
+    size_t n_closed = 0;
+
+    for (size_t i = 0; i < MANY; i += 4) {
+        if (!page_is_resident(page_at(&w->pager.table, first + (page_number)i)))
+            continue;
+        n_closed += w->fake.protected_pages[first + i] == FAKE_READ_ONLY;
+        fake_add(w, p + i * WORDS, 1, 1);
+    }
+    return n_closed;
+}
+
+static void read_some_written(struct world *w, uint64_t *p)
+{
+    for (size_t i = 0; i < MANY; i++) {
+        uint64_t added = fake_load(w, p + i * WORDS, 1) - word_of(i, 0, 1);
+
+        cr_assert(added == 0 || (added == 1 && i % 4 == 0), "page %zu", i);
+    }
+}
+
+Test(kept, once_many_pages_are_written_those_around_them_are_opened_too)
+{
+    struct world *w = world_new(RANGE, LARGE_LIMIT, true);
+    const struct reclaim_counters *counters = &w->pager.reclaim.counters;
+    uint64_t *p = many_pages(w);
+    uint64_t n_clean = counters->clean_drops;
+    uint64_t n_made;
+    size_t n_closed = write_some_that_are_closed(w, p);
+
+    /* Six, until it is known that most are written; then one a window, of which the block touches four or five. */
+    cr_assert_gt(counters->write_faults, 0);
+    cr_assert_leq(counters->write_faults, 6 + MANY / RECLAIM_OPENED_PAGES + 2);
+    cr_assert_lt(n_closed, 100); /* of at least as many pages in RAM */
+    n_made = w->pager.store.pool.n_images_made;
+    read_some_written(w, p);
+    /* What was opened and not written has left as it came, and was not compressed. */
+    cr_assert_gt(counters->clean_drops - n_clean, MANY / 4);
+    cr_assert_lt(w->pager.store.pool.n_images_made - n_made, MANY);
+    read_some_written(w, p);
+    free_all(w, p);
+}
+
+Test(kept, pages_opened_with_others_keep_their_image_in_the_swap_file)
+{
+    struct world *w = world_new(RANGE, LARGE_LIMIT, true);
+    const struct reclaim_counters *counters = &w->pager.reclaim.counters;
+    uint64_t n_clean;
+    uint64_t *p;
+
+    world_use_swap(w, UINT64_MAX, false, false);
+    p = many_pages(w);
+    n_clean = counters->clean_drops;
+    (void)write_some_that_are_closed(w, p);
+    cr_assert(w->pager.reclaim.writeback.kept.protecting.spent);
+    read_some_written(w, p);
+    cr_assert_gt(counters->clean_drops - n_clean, 0);
+    read_some_written(w, p);
+    heap_free(&w->heap, p, "test");
+}
+
+struct writer {
+    struct world *world;
+    uint64_t *pages;
+    uint32_t thread;
+    uint64_t added[MANY];
+};
+
+static void *write_own_pages(void *arg)
+{
+    struct writer *writer = arg;
+    uint64_t random = writer->thread;
+
+    for (size_t i = 0; i < 8 * MANY; i++) {
+        size_t page;
+
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        page = (size_t)(random >> 33) % MANY;
+        if (page % 3 + 1 != writer->thread || i % 1000 < 300) { /* at times it only reads */
+            (void)fake_load(writer->world, writer->pages + page * WORDS, writer->thread);
+            continue;
+        }
+        fake_add(writer->world, writer->pages + page * WORDS, 1, writer->thread);
+        writer->added[page]++;
+    }
+    return NULL;
+}
+
+Test(kept, pages_opened_together_beside_others_that_leave_lose_nothing)
+{
+    static struct writer writers[3];
+    struct world *w = world_new(RANGE, LARGE_LIMIT, true);
+    uint64_t *p = many_pages(w);
+    pthread_t threads[3];
+
+    for (uint32_t t = 0; t < 3; t++) {
+        writers[t] = (struct writer){.world = w, .pages = p, .thread = t + 1};
+        cr_assert_eq(pthread_create(&threads[t], NULL, write_own_pages, &writers[t]), 0);
+    }
+    for (unsigned t = 0; t < 3; t++)
+        pthread_join(threads[t], NULL);
+    cr_assert_gt(w->pager.reclaim.counters.write_faults, 0);
+    for (size_t i = 0; i < MANY; i++)
+        cr_assert_eq(fake_load(w, p + i * WORDS, 1), word_of(i, 0, 1) + writers[i % 3].added[i], "page %zu", i);
     free_all(w, p);
 }
 

@@ -338,7 +338,7 @@ static void *write_own_pages(void *arg)
     struct writer *writer = arg;
     uint64_t random = writer->thread;
 
-    for (size_t i = 0; i < 8 * MANY; i++) {
+    for (size_t i = 0; i < 20 * MANY; i++) {
         size_t page;
 
         random = random * 6364136223846793005u + 1442695040888963407u;

@@ -52,12 +52,12 @@ static void decide(struct duel *duel)
 /* The winner's turn is over. */
 static void look_again(struct duel *duel, uint64_t ps)
 {
-    uint64_t kept_ps = duel->kept_ps;
+    uint64_t kept_ps = duel->n_kept == 0 ? duel->ps_a_unit[duel->way] : duel->kept_ps;
 
     duel->n_kept++;
     if (duel->n_kept == 1)
         duel->kept_ps = ps;
-    else if (ps > kept_ps + kept_ps / MORE_SHARE || ps < kept_ps - kept_ps / LESS_SHARE)
+    if (ps > kept_ps + kept_ps / MORE_SHARE || ps < kept_ps - kept_ps / LESS_SHARE)
         duel->winner = 2; /* whoever wins now has not won in this */
     if (duel->n_kept >= duel->keep_turns || duel->winner == 2)
         start_duel(duel, 0);

@@ -26,7 +26,7 @@ struct duel {
     uint64_t spent_ns;
     uint64_t last_ns;      /* when work was last done; 0: it is not known */
     uint64_t ps_a_unit[2]; /* what the last duel found: picoseconds */
-    uint64_t kept_ps;      /* what a unit cost in the winner's first turn */
+    uint64_t kept_ps;      /* what a unit cost in the winner's first turn since */
 };
 
 /* Both ways are tried first, way 0 before way 1. @turn_units: at least 2. */

@@ -2,17 +2,17 @@
 #include "core/writeback.h"
 
 /* Of all RAM that paging holds, at the most: it is then less than 1.2 times what it would be without. */
-#define KEPT_PERCENT 16
+#define KEPT_PERMILLE 155
 /* Of that, for pages that are going to stay. */
-#define KEPT_LONG_PERCENT 14
+#define KEPT_LONG_PERMILLE 140
 
 bool writeback_wants_kept_locked(struct writeback *wb, bool is_free, bool for_long)
 {
     const struct pool *pool = &wb->store->pool;
     uint64_t held = atomic_load_explicit(&pool->held_bytes, memory_order_relaxed);
-    unsigned percent = for_long ? KEPT_LONG_PERCENT : KEPT_PERCENT;
+    unsigned permille = for_long ? KEPT_LONG_PERMILLE : KEPT_PERMILLE;
 
-    return !writeback_is_on(wb) && wb->kept_bytes < (wb->limit_bytes + held) / 100 * percent &&
+    return !writeback_is_on(wb) && wb->kept_bytes < (wb->limit_bytes + held) / 1000 * permille &&
            held < pool->bound_bytes - pool->bound_bytes / 8 && (is_free || kept_pays_locked(&wb->kept.hashing, 1));
 }
 

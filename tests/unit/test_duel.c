@@ -70,6 +70,21 @@ Test(duel, it_is_fought_again_at_once_when_the_program_does_something_else)
     cr_assert_gt(work(&duel, &now_ns, cheaper, 20 * TURN), 15 * TURN);
 }
 
+/* The change comes just when a duel has been decided: the winner's first turn is not what it has won with. */
+Test(duel, it_is_fought_again_when_the_winner_begins_dearer_than_it_has_won)
+{
+    static const uint64_t before[2] = {1000, 2000};
+    static const uint64_t after[2] = {3000, 2000};
+    uint64_t now_ns = 5;
+    struct duel duel;
+
+    duel_init(&duel, TURN);
+    work(&duel, &now_ns, before, 2 * TURN);
+    cr_assert(duel.decided);
+    cr_assert_eq(duel.way, 0);
+    cr_assert_gt(work(&duel, &now_ns, after, 10 * TURN), 6 * TURN);
+}
+
 Test(duel, what_one_way_leaves_behind_is_not_the_others_cost)
 {
     static const uint64_t first_wins[2] = {1000, 1500};

@@ -69,13 +69,13 @@ class Work:
     def drive_or_none(self):
         return self.drive if self.client else None
 
-    def finish(self, outcome):
-        """Its own time, and what its client found wrong."""
+    def finish(self, outcome, who):
+        """Its own time, and what its client found wrong with the server, beside what @who ran it found."""
         if self.client:
             outcome.wall_s = outcome.wall_s if outcome.is_late else self.seconds
             outcome.cksum = "checked by its client"
             if self.problem and not outcome.is_killed and not outcome.is_late:
-                outcome.reason = f"exit status 1: {self.problem}"
+                outcome.reason = f"{who}: {self.problem}" + (f" ({outcome.reason})" if outcome.reason else "")
         return outcome
 
 
@@ -183,7 +183,8 @@ def run_once(bench, work, mode, limit_bytes, need):
     else:
         outcome = measure.run_ghost(work.command, bench.a.library, limit_bytes // measure.PAGE_BYTES, mode, True, output,
                                     settings=work.settings, watch=watch)
-    return bench.keep(f"programs, {work.name}, {mode}, limit {limit_bytes // MIB} MiB", work.finish(outcome))
+    return bench.keep(f"programs, {work.name}, {mode}, limit {limit_bytes // MIB} MiB",
+                      work.finish(outcome, mode if mode in ("plain", "zram") else f"GhostMem {mode}"))
 
 
 def find_need(bench, work):
@@ -191,11 +192,12 @@ def find_need(bench, work):
     need = Need()
     output = measure.NOTHING if work.client else measure.CKSUM
     outcome = work.finish(measure.run_ghost(work.command, bench.a.library, NO_LIMIT_PAGES, bench.a.backends[0], False, output,
-                                            settings=work.settings, watch=lambda pid: need.watch(work, pid)))
+                                            settings=work.settings, watch=lambda pid: need.watch(work, pid)), "GhostMem without a limit")
     bench.keep(f"programs, {work.name}, its need", outcome)
     if outcome.reason or need.ghost_bytes < MIB:
         return None, None, outcome.reason or f"{work.name}: no ghost memory was seen"
-    roomy = work.finish(measure.run_cgroup(work.command, NO_LIMIT_PAGES * measure.PAGE_BYTES, "none", 0, output, work.drive_or_none()))
+    roomy = work.finish(measure.run_cgroup(work.command, NO_LIMIT_PAGES * measure.PAGE_BYTES, "none", 0, output, work.drive_or_none()),
+                        "a cgroup that is never full")
     # Where no cgroup can be had there is no zram to compare with either.
     need.other_bytes = max(0, int(roomy.stats.get("cgroup_usage_max_bytes", 0)) - need.ghost_bytes)
     bench.say(f"programs: {work.name}: {need.ghost_bytes / MIB:.0f} MiB of ghost memory and {need.other_bytes / MIB:.1f} MiB of other")

@@ -74,7 +74,7 @@ void writeback_moved_locked(struct writeback *wb, page_number to, page_number fr
 void writeback_recall_locked(struct writeback *wb, page_number first, size_t n_pages);
 
 /*
- * A frozen page comes in: is its image in the pool to be kept? Not with a swap file, where the pool is a buffer; not beyond 15.5 % of all
+ * A frozen page comes in: is its image in the pool to be kept? Not with a swap file, where the pool is a buffer; not beyond 15 % of all
  * RAM that paging holds; not in the last eighth of the pool; and not where hashes do not pay. @is_free: it takes none.
  * @for_long: the page is going to stay, and must leave some of the room to those that are not.
  */

@@ -2,9 +2,9 @@
 #include "core/writeback.h"
 
 /* Of all RAM that paging holds, at the most: it is then less than 1.2 times what it would be without. */
-#define KEPT_PERMILLE 155
+#define KEPT_PERMILLE 150
 /* Of that, for pages that are going to stay. */
-#define KEPT_LONG_PERMILLE 140
+#define KEPT_LONG_PERMILLE 138
 
 bool writeback_wants_kept_locked(struct writeback *wb, bool is_free, bool for_long)
 {

@@ -26,6 +26,19 @@ static bool is_handler(const struct os_sigaction *action)
     return (uintptr_t)action->handler != (uintptr_t)SIG_DFL && (uintptr_t)action->handler != (uintptr_t)SIG_IGN;
 }
 
+/* For a signal that has come: a hidden one's handler may be for one time only. */
+static struct os_sigaction action_of(int number)
+{
+    struct os_sigaction action;
+
+    os_lock_take(&actions_lock);
+    action = actions[number];
+    if (is_hidden(number) && is_handler(&action) && (action.flags & SA_RESETHAND) != 0)
+        actions[number] = (struct os_sigaction){0};
+    os_lock_release(&actions_lock);
+    return action;
+}
+
 /* ---- delivering ---- */
 
 /* What the kernel puts on the stack. Source: arch/x86/include/asm/sigframe.h, struct rt_sigframe. */
@@ -103,6 +116,29 @@ static uintptr_t block_hidden(struct guard_thread *self, int number, const struc
     return (uintptr_t)action->restorer;
 }
 
+static void deliver(int number, const siginfo_t *info, ucontext_t *context, const struct os_sigaction *action);
+
+/*
+ * There is no room on its stack for a handler's frame. The signal is gone, and what comes instead is SIGSEGV, for which there may be a
+ * handler with a stack of its own; if that is what had no room, or if it is blocked, the program ends. Source: kernel/signal.c,
+ * force_sigsegv().
+ */
+static void deliver_no_room(int number, ucontext_t *context)
+{
+    siginfo_t info = {.si_signo = SIGSEGV, .si_code = SI_KERNEL};
+    struct os_sigaction action = {0};
+
+    if (number != SIGSEGV && (guard_self()->blocked & os_signal_bit(SIGSEGV)) == 0)
+        action = action_of(SIGSEGV);
+    if (is_handler(&action)) {
+        deliver(SIGSEGV, &info, context, &action);
+        return;
+    }
+    (void)os_sigaction(SIGSEGV, &(struct os_sigaction){0}, NULL);
+    (void)os_signal_thread(os_thread_id(), SIGSEGV);
+    memset(&context->uc_sigmask, 0, sizeof(os_sigset));
+}
+
 /* The program goes on in its handler when ours returns. */
 static void deliver(int number, const siginfo_t *info, ucontext_t *context, const struct os_sigaction *action)
 {
@@ -114,6 +150,7 @@ static void deliver(int number, const siginfo_t *info, ucontext_t *context, cons
     uintptr_t fp_at;
     uintptr_t at;
     struct frame frame;
+    os_sigset blocked = self->blocked;
     os_sigset mask;
     ucontext_t copy;
 
@@ -137,10 +174,8 @@ static void deliver(int number, const siginfo_t *info, ucontext_t *context, cons
     frame.info = *info;
     if ((fp != NULL && guard_copy((void *)fp_at, fp, fp_bytes(fp)) != 0) ||
         guard_copy((void *)at, &frame, sizeof frame) != 0) {
-        /* No room on its stack: the kernel ends a program for that. */
-        (void)os_sigaction(SIGSEGV, &(struct os_sigaction){0}, NULL);
-        (void)os_signal_thread(os_thread_id(), SIGSEGV);
-        memset(&context->uc_sigmask, 0, sizeof(os_sigset));
+        self->blocked = blocked;
+        deliver_no_room(number, context);
         return;
     }
     if (fp != NULL)
@@ -176,18 +211,6 @@ static bool is_on(const stack_t *stack, uintptr_t pointer)
 }
 
 #endif
-
-static struct os_sigaction action_of(int number)
-{
-    struct os_sigaction action;
-
-    os_lock_take(&actions_lock);
-    action = actions[number];
-    if (is_hidden(number) && is_handler(&action) && (action.flags & SA_RESETHAND) != 0)
-        actions[number] = (struct os_sigaction){0};
-    os_lock_release(&actions_lock);
-    return action;
-}
 
 static void on_signal(int number, siginfo_t *info, void *context)
 {

@@ -17,6 +17,7 @@
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 static char *frozen;
@@ -424,6 +425,79 @@ static void paging_starts_in_a_handler_on_its_stack(size_t bytes)
         CHECK(raise(SIGUSR1) == 0 && atomic_load(&own_handled) == i + 1);
 }
 
+/* A stack that ends where nobody may write: a signal's frame would reach beyond. */
+#define ROOM_BYTES ((size_t)16 * PAGE)
+#define ROOM_LEFT 600
+static _Alignas(4096) char room[ROOM_BYTES];
+static sigjmp_buf out_of_room;
+static volatile sig_atomic_t n_without_room;
+
+static void without_room(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    CHECK(number == SIGSEGV && info->si_code == SI_KERNEL);
+    n_without_room++;
+    siglongjmp(out_of_room, 1);
+}
+
+static void never(int number)
+{
+    (void)number;
+    _exit(4);
+}
+
+static void signal_at_the_end_of_the_stack(void)
+{
+    char here;
+    size_t left = (size_t)(&here - room) - ROOM_BYTES / 2;
+    long thread = syscall(SYS_gettid); /* the dynamic linker has to look for syscall() here, where there is room */
+    long process = getpid();
+    volatile char *filler = __builtin_alloca(left - ROOM_LEFT);
+
+    *filler = 1;
+    (void)syscall(SYS_tgkill, process, thread, SIGUSR1);
+    _exit(5);
+}
+
+static void send_a_signal_without_room(void)
+{
+    ucontext_t there;
+    ucontext_t here;
+
+    CHECK(getcontext(&there) == 0);
+    there.uc_stack = (stack_t){.ss_sp = room, .ss_size = ROOM_BYTES};
+    there.uc_link = NULL;
+    makecontext(&there, signal_at_the_end_of_the_stack, 0);
+    CHECK(swapcontext(&here, &there) == 0);
+}
+
+/* What comes instead of a signal for whose frame there is no room is SIGSEGV, with a handler if it has a stack of its own. */
+static void signals_without_room(size_t bytes)
+{
+    struct sigaction action = {.sa_handler = never};
+    struct sigaction last = {.sa_sigaction = without_room, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    char *p = filled(bytes, 1);
+    int status;
+    pid_t pid;
+
+    set_own_stack();
+    CHECK(mprotect(room, ROOM_BYTES / 2, PROT_NONE) == 0);
+    CHECK(sigaction(SIGUSR1, &action, NULL) == 0 && sigaction(SIGSEGV, &last, NULL) == 0);
+    for (volatile sig_atomic_t i = 0; i < 10; i++) {
+        if (sigsetjmp(out_of_room, 1) == 0)
+            send_a_signal_without_room();
+        CHECK(n_without_room == i + 1);
+        check_page(p, (size_t)i, 1);
+    }
+    pid = fork();
+    if (pid == 0) {
+        CHECK(signal(SIGSEGV, SIG_IGN) != SIG_ERR); /* it cannot be ignored then */
+        send_a_signal_without_room();
+    }
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+    check(p, bytes, 1);
+}
+
 static void forks_without_libc(size_t bytes)
 {
     char *p = filled(bytes, 1);
@@ -475,6 +549,7 @@ const struct probe probes_signals[] = {
     {"threads_of_before_are_not_disturbed", threads_of_before_are_not_disturbed},
     {"signal_stacks_of_before_are_kept", signal_stacks_of_before_are_kept},
     {"paging_starts_in_a_handler_on_its_stack", paging_starts_in_a_handler_on_its_stack},
+    {"signals_without_room", signals_without_room},
     {"fork_without_handlers", fork_without_handlers},
     {"forks_without_libc", forks_without_libc},
     {NULL, NULL},

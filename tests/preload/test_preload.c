@@ -104,6 +104,7 @@ static const char *const probes[] = {
     "threads_of_before_are_not_disturbed",
     "signal_stacks_of_before_are_kept",
     "paging_starts_in_a_handler_on_its_stack",
+    "signals_without_room",
     "fork_without_handlers",
     "becomes_a_daemon",
     "grandchild_has_it_all",

@@ -291,9 +291,11 @@ void reclaim_open_around_locked(struct reclaim *r, page_number number)
         page->flags &= ~PAGE_FLAG_SHUT & 15u;
         any = true;
     }
-    /* What the kernel leaves closed, because a mapping is gone, say, is opened when somebody writes to it. */
-    if (any)
-        (void)r->backend->protect(r->backend, reclaim_address(r, first), end - first, false);
+    /* A run across two mappings is refused as a whole by older kernels, and where one of them is gone. */
+    if (any && r->backend->protect(r->backend, reclaim_address(r, first), end - first, false) != 0)
+        for (page_number at = first; at < end; at++)
+            if (page_is_resident(page_at(r->table, at)))
+                (void)r->backend->protect(r->backend, reclaim_address(r, at), 1, false);
 }
 
 static void clear_flag_of_all_locked(struct reclaim *r, unsigned flag)

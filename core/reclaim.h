@@ -65,6 +65,7 @@ struct reclaim_worker {
     uint32_t kept[RECLAIM_BATCH]; /* numbers of kept images */
     struct kept_image images[RECLAIM_BATCH]; /* what these were */
     uint8_t outcomes[RECLAIM_BATCH];
+    bool shut[RECLAIM_BATCH]; /* closed to writing, as long as it stays */
 };
 
 struct reclaim_counters {
@@ -106,8 +107,10 @@ struct reclaim {
     struct page_queue fresh; /* pages that came in, and were not remembered to have left lately */
     struct page_queue proven; /* that were */
     struct history history;
-    struct page_queue stuck; /* resident pages that would not leave; back among the proven every STUCK_RETRY_NS */
-    uint64_t stuck_retry_ns; /* time of the next return */
+    struct page_queue stuck; /* resident pages that would not leave; back among the proven now and then */
+    uint64_t stuck_retry_ns; /* time of the next return ... */
+    uint64_t stuck_wait_ns;  /* ... which is so long after the last one ... */
+    size_t n_retried;        /* ... of so many pages; 0: there was none since the queue was empty */
     struct limbo limbo;
     struct streams streams;
     struct writeback writeback;

@@ -6,23 +6,32 @@
 
 #include <errno.h>
 
-/* A page that is locked in RAM is tried again so often. */
+/* Pages that are locked in RAM are tried again after so long; after twice as long each time that half of them or more would not go. */
 #define STUCK_RETRY_NS ((uint64_t)100 * 1000 * 1000)
+#define STUCK_RETRY_MAX_NS (64 * STUCK_RETRY_NS)
 
 static void retry_stuck_locked(struct reclaim *r)
 {
     uint64_t now_ns;
 
-    if (r->stuck.n_pages == 0)
+    if (r->stuck.n_pages == 0) {
+        r->n_retried = 0;
         return;
+    }
     now_ns = os_now_ns();
     if (now_ns < r->stuck_retry_ns)
         return;
-    r->stuck_retry_ns = now_ns + STUCK_RETRY_NS;
+    if (r->n_retried == 0 || 2 * r->stuck.n_pages < r->n_retried)
+        r->stuck_wait_ns = STUCK_RETRY_NS;
+    else
+        r->stuck_wait_ns = min_size(2 * r->stuck_wait_ns, STUCK_RETRY_MAX_NS);
+    r->n_retried = r->stuck.n_pages;
+    r->stuck_retry_ns = now_ns + r->stuck_wait_ns;
     while (r->stuck.n_pages > 0) {
         page_number number = r->stuck.oldest;
 
-        reclaim_leave_locked(r, number);
+        queue_remove(&r->stuck, r->table, number);
+        page_at(r->table, number)->flags &= ~PAGE_FLAG_STUCK & 15u;
         queue_push(&r->proven, r->table, number);
     }
 }
@@ -120,9 +129,10 @@ static void take_victim_locked(struct reclaim *r, struct reclaim_worker *w, size
     page_number number = w->batch[i];
     const struct page *page = page_at(r->table, number);
 
+    w->shut[i] = (page->flags & PAGE_FLAG_SHUT) != 0;
     if (w->outcomes[i] != IN_PLACE) {
         reclaim_note_kept_locked(r, w, i, page->value);
-        if ((page->flags & PAGE_FLAG_SHUT) != 0)
+        if (w->shut[i])
             kept_note_protected_locked(&r->writeback.kept, true);
     }
     if (page_state(page) == PAGE_FRESH)
@@ -236,7 +246,11 @@ static size_t settle_cooled(struct reclaim *r, struct reclaim_worker *w, size_t 
         } else {
             r->counters.busy_pages++;
             (void)history_recall(&r->history, number); /* it has not left */
-            reclaim_enter_locked(r, number);
+            if (w->outcomes[i] == LOCKED)
+                reclaim_enter_stuck_locked(r, number);
+            else
+                reclaim_enter_locked(r, number);
+            page_at(r->table, number)->flags |= w->shut[i] ? PAGE_FLAG_SHUT : 0;
         }
     }
     os_lock_release(&r->lock);

@@ -43,6 +43,7 @@ static enum outcome store_extracted(struct reclaim *r, struct reclaim_worker *w,
     if (outcome == REFUSED) {
         reclaim_note_pool_full(r);
         put_back(r, w->batch[i], contents);
+        w->shut[i] = false;
     }
     return outcome == DONE ? STORED : outcome == IN_PLACE ? WORD : outcome;
 }
@@ -62,7 +63,7 @@ void reclaim_extract(struct reclaim *r, struct reclaim_worker *w, size_t n)
     uintptr_t addrs[RECLAIM_BATCH];
     uint8_t entries[RECLAIM_BATCH];
     size_t n_wanted = 0;
-    size_t n_extracted;
+    size_t n_done = 0;
     int error;
 
     for (size_t i = 0; i < n; i++) {
@@ -71,12 +72,19 @@ void reclaim_extract(struct reclaim *r, struct reclaim_worker *w, size_t n)
         entries[n_wanted] = (uint8_t)i;
         addrs[n_wanted++] = reclaim_address(r, w->batch[i]);
     }
-    if (n_wanted == 0)
-        return;
-    n_extracted = r->backend->extract(r->backend, w->pages, addrs, n_wanted, &error);
-    if (error != 0)
-        note_not_extracted(r, n_extracted, error);
-    for (size_t k = 0; k < n_wanted; k++)
-        w->outcomes[entries[k]] = (uint8_t)(k < n_extracted ? store_extracted(r, w, entries[k], w->pages[k]) : REFUSED);
-    __atomic_add_fetch(&r->counters.extracted, n_extracted, __ATOMIC_RELAXED);
+    while (n_done < n_wanted) {
+        size_t n_extracted = r->backend->extract(r->backend, w->pages, addrs + n_done, n_wanted - n_done, &error);
+
+        if (error != 0)
+            note_not_extracted(r, n_extracted, error);
+        for (size_t k = 0; k < n_extracted; k++, n_done++)
+            w->outcomes[entries[n_done]] = (uint8_t)store_extracted(r, w, entries[n_done], w->pages[k]);
+        __atomic_add_fetch(&r->counters.extracted, n_extracted, __ATOMIC_RELAXED);
+        if (error != -EINVAL && error != -EFAULT)
+            break;
+        if (n_done < n_wanted) /* this page alone; it goes another way next time, for it is not SOLE any more */
+            w->outcomes[entries[n_done++]] = REFUSED;
+    }
+    while (n_done < n_wanted)
+        w->outcomes[entries[n_done++]] = REFUSED;
 }

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-static void enter_stuck_locked(struct reclaim *r, page_number number)
+void reclaim_enter_stuck_locked(struct reclaim *r, page_number number)
 {
     page_set_state(r->table, number, PAGE_RESIDENT);
     page_at(r->table, number)->flags |= PAGE_FLAG_STUCK;
@@ -155,24 +155,28 @@ static void store_unwritten(struct reclaim *r, struct reclaim_worker *w, size_t 
 void reclaim_drop_unwritten(struct reclaim *r, struct reclaim_worker *w, size_t n)
 {
     uintptr_t addrs[RECLAIM_BATCH];
+    uint8_t entries[RECLAIM_BATCH];
     size_t n_leaving = 0;
-    size_t n_dropped;
+    size_t n_dropped = 0;
 
     for (size_t i = 0; i < n; i++) {
         if (w->outcomes[i] == UNWRITTEN)
             store_unwritten(r, w, i);
-        if (leaves_from_there(w, i))
-            addrs[n_leaving++] = reclaim_address(r, w->batch[i]);
-    }
-    if (n_leaving == 0)
-        return;
-    n_dropped = r->backend->drop(r->backend, addrs, n_leaving);
-    for (size_t i = 0, k = 0; i < n; i++) {
-        if (!leaves_from_there(w, i) || k++ < n_dropped)
+        if (!leaves_from_there(w, i))
             continue;
+        entries[n_leaving] = (uint8_t)i;
+        addrs[n_leaving++] = reclaim_address(r, w->batch[i]);
+    }
+    while (n_dropped < n_leaving) {
+        size_t i;
+
+        n_dropped += r->backend->drop(r->backend, addrs + n_dropped, n_leaving - n_dropped);
+        if (n_dropped == n_leaving)
+            break;
+        i = entries[n_dropped++];
         if (w->outcomes[i] == STORED)
             store_free(r->store, (store_handle)w->results[i]);
-        w->outcomes[i] = REFUSED;
+        w->outcomes[i] = LOCKED;
     }
 }
 
@@ -247,7 +251,7 @@ static size_t settle_in_place(struct reclaim *r, struct reclaim_worker *w, size_
             continue;
         }
         r->counters.busy_pages++;
-        enter_stuck_locked(r, number);
+        reclaim_enter_stuck_locked(r, number);
         if (w->outcomes[k] == SHUT && r->backend->by_protection)
             page_at(r->table, number)->flags |= PAGE_FLAG_SHUT;
     }

@@ -12,6 +12,7 @@
 enum outcome {
     DONE,
     REFUSED,  /* stays what it was */
+    LOCKED,   /* the same, because the kernel does not let it go: it need not be tried again soon */
     GONE,     /* the page was not there: discarded behind our back */
     IN_PLACE, /* cannot be moved: compress it where it is */
     CLEAN,    /* its kept image is what it is */
@@ -28,6 +29,9 @@ enum outcome {
  */
 size_t reclaim_cool(struct reclaim *r, struct reclaim_worker *w, size_t wanted, size_t n_stored, size_t *n_picked);
 
+/* A page that stays, and is not to be tried again soon. */
+void reclaim_enter_stuck_locked(struct reclaim *r, page_number number);
+
 /* The kept image of batch entry @i, or 0. */
 void reclaim_note_kept_locked(struct reclaim *r, struct reclaim_worker *w, size_t i, uint32_t kept);
 
@@ -42,7 +46,7 @@ void reclaim_note_pool_full(struct reclaim *r);
 /* Those pages of w->batch that are to be taken out leave from where they are: CLEAN, STORED or WORD. REFUSED: would not go. */
 void reclaim_extract(struct reclaim *r, struct reclaim_worker *w, size_t n);
 
-/* Those pages of w->batch that nobody can have written, CLEAN and UNWRITTEN, leave from where they are. REFUSED: would not go. */
+/* Those pages of w->batch that nobody can have written, CLEAN and UNWRITTEN, leave from where they are. REFUSED or LOCKED: would not go. */
 void reclaim_drop_unwritten(struct reclaim *r, struct reclaim_worker *w, size_t n);
 
 /* Batch entry @i, in PAGE_COOLING, has left so: CLEAN, STORED or WORD. */

@@ -123,12 +123,13 @@ static int fake_move(struct fault_backend *contract, uintptr_t dst, uintptr_t sr
 static int fake_protect(struct fault_backend *contract, uintptr_t addr, size_t n_pages, bool on)
 {
     struct fake *fake = fake_of(contract);
+    bool refused = n_pages > 1 && atomic_load(&fake->refuses_runs);
 
     pthread_mutex_lock(&table_lock);
-    for (size_t i = 0; i < n_pages; i++)
+    for (size_t i = 0; i < (refused ? 1 : n_pages); i++)
         *protection_of(fake, addr + i * PAGE_BYTES) = on ? FAKE_CLOSED : FAKE_OPEN;
     pthread_mutex_unlock(&table_lock);
-    return 0;
+    return refused ? -ENOENT : 0;
 }
 
 /* The test sees the address; the page stays missing. */

@@ -32,6 +32,7 @@ struct fake {
     _Atomic int extract_error; /* extract() is refused */
     _Atomic uintptr_t poisoned; /* the page that was poisoned last: a touch of it ends without it */
     _Atomic int fail_fills; /* so many fills end with -ENOMEM */
+    _Atomic bool refuses_runs; /* more than one page cannot be protected or opened at once: one of them may be before that is found */
     _Atomic unsigned char *protected_pages; /* a byte a ghost page: enum fake_protection */
 };
 

@@ -314,6 +314,7 @@ Test(extract, page_that_will_not_leave_so_is_moved)
     }
     cr_assert_gt(w->pager.reclaim.counters.extracted, 0);
     cr_assert_gt(w->fake.n_moves, 0);
+    cr_assert_leq(w->pager.reclaim.counters.busy_pages, 2); /* those behind it in its batch have left */
     cr_assert(atomic_load(&w->fake.contract.can_extract));
     check(w, p, 300);
 }

@@ -6,7 +6,10 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define RANGE (256 * MIB)
 #define WORDS (PAGE_BYTES / sizeof(uint64_t))
@@ -263,6 +266,17 @@ static uint64_t *many_pages(struct world *w)
     return p;
 }
 
+/* What the table says of each page is so: who is told that it may be written, a system call of the program's, relies on it. */
+static void check_protections(struct world *w)
+{
+    for (page_number i = 0; i < w->pager.table.committed_pages; i++) {
+        const struct page *page = page_at(&w->pager.table, i);
+
+        if (page_is_resident(page))
+            cr_assert_eq((page->flags & PAGE_FLAG_SHUT) != 0, w->fake.protected_pages[i] == FAKE_READ_ONLY, "page %u", i);
+    }
+}
+
 /* Every fourth of the pages in RAM is written. Returns how many of them were closed to that. */
 static size_t write_some_that_are_closed(struct world *w, uint64_t *p)
 {
@@ -300,12 +314,101 @@ Test(kept, once_many_pages_are_written_those_around_them_are_opened_too)
     cr_assert_gt(counters->write_faults, 0);
     cr_assert_leq(counters->write_faults, 6 + MANY / RECLAIM_OPENED_PAGES + 2);
     cr_assert_lt(n_closed, 100); /* of at least as many pages in RAM */
+    check_protections(w);
     n_made = w->pager.store.pool.n_images_made;
     read_some_written(w, p);
     /* What was opened and not written has left as it came, and was not compressed. */
     cr_assert_gt(counters->clean_drops - n_clean, MANY / 4);
     cr_assert_lt(w->pager.store.pool.n_images_made - n_made, MANY);
     read_some_written(w, p);
+    free_all(w, p);
+}
+
+/* Older kernels refuse a run across two mappings, and do not say how far they have come. */
+Test(kept, pages_that_cannot_be_opened_together_are_opened_one_by_one)
+{
+    struct world *w = world_new(RANGE, LARGE_LIMIT, true);
+    uint64_t *p = many_pages(w);
+
+    atomic_store(&w->fake.refuses_runs, true);
+    (void)write_some_that_are_closed(w, p);
+    cr_assert(w->pager.reclaim.writeback.kept.protecting.spent);
+    check_protections(w);
+    read_some_written(w, p);
+    free_all(w, p);
+}
+
+/* The kernel does not discard what is locked in RAM. */
+static void page_that_will_not_go_stays_closed(bool has_image)
+{
+    struct world *w = world_new(RANGE, LIMIT, true);
+    const struct reclaim_counters *counters = &w->pager.reclaim.counters;
+    uint64_t *p = pages(w);
+    uint64_t n_busy;
+
+    if (!has_image)
+        w->pager.reclaim.writeback.limit_bytes = 0; /* next to no room for images */
+    read_pages(w, p, 1);
+    read_page(w, p, 7, 1);
+    cr_assert_eq(syscall(SYS_mlock, p + 7 * WORDS, PAGE_BYTES), 0); /* a sanitizer makes nothing of mlock() */
+    n_busy = counters->busy_pages;
+    read_pages(w, p, 1);
+    cr_assert_gt(counters->busy_pages, n_busy);
+    cr_assert(fake_is_present(w, p + 7 * WORDS));
+    check_protections(w);
+    fake_add(w, p + 7 * WORDS, 5, 1);
+    check_protections(w);
+    cr_assert_eq(syscall(SYS_munlock, p + 7 * WORDS, PAGE_BYTES), 0);
+    for (size_t i = 0; i < N; i++)
+        cr_assert_eq(fake_load(w, p + i * WORDS, 1), word_of(i, 0, 1) + (i == 7 ? 5 : 0));
+    free_all(w, p);
+}
+
+Test(kept, page_that_will_not_go_stays_closed)
+{
+    page_that_will_not_go_stays_closed(true);
+}
+
+Test(kept, page_that_will_not_go_stays_closed_also_without_an_image)
+{
+    page_that_will_not_go_stays_closed(false);
+}
+
+/* As if so much time had passed. */
+static void retry_stuck(struct world *w, uint64_t *p)
+{
+    w->pager.reclaim.stuck_retry_ns = 0;
+    read_pages(w, p, 1);
+}
+
+Test(kept, pages_that_will_not_go_are_tried_less_and_less)
+{
+    enum { LOCKED_PAGES = LIMIT + 20 }; /* all that is resident, and more than that */
+    struct world *w = world_new(RANGE, LIMIT, true);
+    const struct reclaim *r = &w->pager.reclaim;
+    uint64_t *p = pages(w);
+    uint64_t wait_ns;
+    size_t n_stuck;
+
+    for (size_t i = 0; i < LOCKED_PAGES; i++) {
+        read_page(w, p, i, 1);
+        cr_assert_eq(syscall(SYS_mlock, p + i * WORDS, PAGE_BYTES), 0);
+    }
+    read_pages(w, p, 1);
+    n_stuck = r->stuck.n_pages;
+    cr_assert_gt(n_stuck, LIMIT / 2);
+    for (unsigned i = 0; i < 8; i++) {
+        wait_ns = r->stuck_wait_ns;
+        retry_stuck(w, p);
+        cr_assert_gt(2 * r->stuck.n_pages, n_stuck);
+        cr_assert(r->stuck_wait_ns == 2 * wait_ns || (i > 5 && r->stuck_wait_ns == wait_ns), "%u", i);
+    }
+    for (size_t i = 0; i < LOCKED_PAGES; i++)
+        cr_assert_eq(syscall(SYS_munlock, p + i * WORDS, PAGE_BYTES), 0);
+    retry_stuck(w, p);
+    cr_assert_eq(r->stuck.n_pages, 0);
+    read_pages(w, p, 1);
+    cr_assert_eq(r->n_retried, 0); /* the next one that will not go is tried again soon */
     free_all(w, p);
 }
 
@@ -368,6 +471,7 @@ Test(kept, pages_opened_together_beside_others_that_leave_lose_nothing)
     for (unsigned t = 0; t < 3; t++)
         pthread_join(threads[t], NULL);
     cr_assert_gt(w->pager.reclaim.counters.write_faults, 0);
+    check_protections(w);
     for (size_t i = 0; i < MANY; i++)
         cr_assert_eq(fake_load(w, p + i * WORDS, 1), word_of(i, 0, 1) + writers[i % 3].added[i], "page %zu", i);
     free_all(w, p);

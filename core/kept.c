@@ -11,7 +11,8 @@
 #define HASHED_UNCHANGED 4
 /*
  * A page that is written in spite of its protection costs a trap, and a change of its page's entry for which every other processor that
- * runs the program is interrupted: 4 us, or 20. One that is not saves two hashes and a copy.
+ * runs the program is interrupted: 4 us, or 20. One that is not saves two hashes and a copy. Once it is known that many are written a
+ * trap opens all around it, but those which come in then would have their traps again.
  */
 #define PROTECTED_WRITTEN 12
 #define CREDIT_MAX 64

@@ -4,8 +4,8 @@
  * What tells is a hash of the contents, 128 bits under a secret of the process, taken when the page came in and again
  * when it is out of the program's reach. Where the backend can, and while most pages are not written, they come in
  * write-protected: then nobody has to look, and a page that is still so leaves from where it is (PAGE_FLAG_SHUT). One that
- * had to be opened has changed for all we know, and once many have, those around it are opened with it: of these only
- * images in the swap file, which have a hash in any case, are looked at again.
+ * had to be opened has changed for all we know; once many have, those around it are opened with it, and compared when
+ * they leave: with the image itself, which is made a page for that, or by hash, which images in the swap file always have.
  *
  * Images in the swap file are kept until their segment is emptied. Those in the pool cost RAM, and hashes cost time: they
  * are kept while that pays, and as far as there is room (writeback.h).
@@ -25,7 +25,7 @@ struct kept_hash {
     uint64_t high;
 };
 
-/* Of an image in the pool whose page came in write-protected: no page is taken for the same. */
+/* Of an image in the pool whose page came in write-protected: should it be opened, the image itself is compared. */
 #define KEPT_NO_HASH ((struct kept_hash){0, 0})
 
 struct kept_image {
@@ -71,6 +71,11 @@ static inline bool kept_same(struct kept_hash a, struct kept_hash b)
     return a.low == b.low && a.high == b.high;
 }
 
+static inline bool kept_has_hash(const struct kept_image *image)
+{
+    return (image->hash.low | image->hash.high) != 0;
+}
+
 /* Remember an image. @n_units: KEPT_IN_POOL and its bytes, or its length in the swap file. Its number; 0: there is no room. */
 uint32_t kept_add_locked(struct kept *kept, uint32_t handle, uint32_t n_units, struct kept_hash hash);
 
@@ -80,7 +85,7 @@ uint32_t kept_add_locked(struct kept *kept, uint32_t handle, uint32_t n_units, s
  */
 bool kept_pays_locked(struct kept_credit *credit, size_t n_pages);
 
-/* A page whose image was kept in the pool has left. */
+/* A page whose image was kept in the pool has left; a hash would have told as much, whatever did. */
 void kept_note_locked(struct kept *kept, bool unchanged);
 
 /* A page that came in write-protected has left, or it had to be opened for writing. */
@@ -88,11 +93,6 @@ void kept_note_protected_locked(struct kept *kept, bool unchanged);
 
 /* One that came in so for a trial has not been written until the next. */
 void kept_note_trial_locked(struct kept *kept);
-
-static inline bool kept_has_hash(const struct kept_image *image)
-{
-    return (image->hash.low | image->hash.high) != 0;
-}
 
 struct kept_image *kept_at(const struct kept *kept, uint32_t number);
 

@@ -291,7 +291,10 @@ void reclaim_open_around_locked(struct reclaim *r, page_number number)
         page->flags &= ~PAGE_FLAG_SHUT & 15u;
         any = true;
     }
-    /* A run across two mappings is refused as a whole by older kernels, and where one of them is gone. */
+    /*
+     * A run across two mappings is refused as a whole by older kernels, and where one of them is gone; it may be done in part. A page
+     * that cannot be opened by itself either has no mapping of ours, and so nothing to open.
+     */
     if (any && r->backend->protect(r->backend, reclaim_address(r, first), end - first, false) != 0)
         for (page_number at = first; at < end; at++)
             if (page_is_resident(page_at(r->table, at)))
@@ -300,9 +303,9 @@ void reclaim_open_around_locked(struct reclaim *r, page_number number)
 
 static void clear_flag_of_all_locked(struct reclaim *r, unsigned flag)
 {
-    const struct page_queue *queues[] = {&r->fresh, &r->proven};
+    const struct page_queue *queues[] = {&r->fresh, &r->proven, &r->stuck};
 
-    for (unsigned i = 0; i < 2; i++)
+    for (unsigned i = 0; i < sizeof queues / sizeof queues[0]; i++)
         for (page_number number = queues[i]->oldest; number != PAGE_NONE; number = page_at(r->table, number)->next)
             page_at(r->table, number)->flags &= ~flag & 15u;
 }

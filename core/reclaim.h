@@ -47,7 +47,7 @@
 #define RECLAIM_BATCH 32u
 /* Pages that a thread evicts which waits for a frame, or would rather go on: few, if they have to be compressed. */
 #define RECLAIM_DIRECT_BATCH 16u
-/* Adjacent pages that are opened to writing together: one table of the processor's, on x86-64. */
+/* Adjacent pages that are opened to writing together: a table of the processor's, on x86-64. Their entries are read in 1 us, locked. */
 #define RECLAIM_OPENED_PAGES 512u
 
 enum reclaim_way {
@@ -65,7 +65,7 @@ struct reclaim_worker {
     uint32_t kept[RECLAIM_BATCH]; /* numbers of kept images */
     struct kept_image images[RECLAIM_BATCH]; /* what these were */
     uint8_t outcomes[RECLAIM_BATCH];
-    bool shut[RECLAIM_BATCH]; /* closed to writing, as long as it stays */
+    bool shut[RECLAIM_BATCH]; /* it was SHUT, and is to be so again if it stays */
 };
 
 struct reclaim_counters {
@@ -79,7 +79,7 @@ struct reclaim_counters {
     uint64_t read_ahead_pages;
     uint64_t freezes_in_place;
     uint64_t extracted; /* pages taken out together with others, by one change of the page tables */
-    uint64_t busy_pages;  /* moves refused because the page is pinned or locked */
+    uint64_t busy_pages;  /* evictions refused because the page is pinned or locked */
     uint64_t pool_full;   /* images refused by the pool */
     uint64_t compactions;
     uint64_t outside_changes; /* pages found otherwise than we left them: discarded or brought in by others */
@@ -177,8 +177,8 @@ int reclaim_drop(struct reclaim *r, page_number first, size_t n_pages);
 int reclaim_open_locked(struct reclaim *r, page_number number);
 
 /*
- * Protection against writing does not pay, and @number had to be opened: so are the pages around it, by one change of the page tables. Their
- * images stay with them; those that have a hash may yet turn out to be right. Only where pages are closed to writing alone.
+ * Protection against writing does not pay, and @number had to be opened: so are the pages around it, by one change of the page
+ * tables. Their images stay with them, to be compared when they leave. Only where pages are closed to writing alone.
  */
 void reclaim_open_around_locked(struct reclaim *r, page_number number);
 

@@ -6,21 +6,35 @@
 
 #include <errno.h>
 
-/* Pages that are locked in RAM are tried again after so long; after twice as long each time that half of them or more would not go. */
+/*
+ * Pages that are locked in RAM are tried again after so long; after twice as long each time that half of them or more would not go: where
+ * most of what is resident is locked, each fault would try all of it.
+ */
 #define STUCK_RETRY_NS ((uint64_t)100 * 1000 * 1000)
 #define STUCK_RETRY_MAX_NS (64 * STUCK_RETRY_NS)
+
+void reclaim_enter_stuck_locked(struct reclaim *r, page_number number)
+{
+    if (r->stuck.n_pages == 0 && r->n_retried == 0)
+        r->stuck_retry_ns = os_now_ns() + STUCK_RETRY_NS;
+    page_set_state(r->table, number, PAGE_RESIDENT);
+    page_at(r->table, number)->flags |= PAGE_FLAG_STUCK;
+    queue_push(&r->stuck, r->table, number);
+}
 
 static void retry_stuck_locked(struct reclaim *r)
 {
     uint64_t now_ns;
 
-    if (r->stuck.n_pages == 0) {
-        r->n_retried = 0;
+    if (r->stuck.n_pages == 0 && r->n_retried == 0)
         return;
-    }
     now_ns = os_now_ns();
     if (now_ns < r->stuck_retry_ns)
         return;
+    if (r->stuck.n_pages == 0) { /* all have gone, or stay for reasons of their own */
+        r->n_retried = 0;
+        return;
+    }
     if (r->n_retried == 0 || 2 * r->stuck.n_pages < r->n_retried)
         r->stuck_wait_ns = STUCK_RETRY_NS;
     else

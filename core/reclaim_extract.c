@@ -72,6 +72,7 @@ void reclaim_extract(struct reclaim *r, struct reclaim_worker *w, size_t n)
         entries[n_wanted] = (uint8_t)i;
         addrs[n_wanted++] = reclaim_address(r, w->batch[i]);
     }
+    /* Each that will not leave costs another round, once: then it is not SOLE any more. */
     while (n_done < n_wanted) {
         size_t n_extracted = r->backend->extract(r->backend, w->pages, addrs + n_done, n_wanted - n_done, &error);
 
@@ -82,7 +83,7 @@ void reclaim_extract(struct reclaim *r, struct reclaim_worker *w, size_t n)
         __atomic_add_fetch(&r->counters.extracted, n_extracted, __ATOMIC_RELAXED);
         if (error != -EINVAL && error != -EFAULT)
             break;
-        if (n_done < n_wanted) /* this page alone; it goes another way next time, for it is not SOLE any more */
+        if (n_done < n_wanted) /* this page alone; it goes another way next time */
             w->outcomes[entries[n_done++]] = REFUSED;
     }
     while (n_done < n_wanted)

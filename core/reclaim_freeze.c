@@ -5,13 +5,6 @@
 
 #include <string.h>
 
-void reclaim_enter_stuck_locked(struct reclaim *r, page_number number)
-{
-    page_set_state(r->table, number, PAGE_RESIDENT);
-    page_at(r->table, number)->flags |= PAGE_FLAG_STUCK;
-    queue_push(&r->stuck, r->table, number);
-}
-
 /* The word of a same-filled page, or the handle of an image. False: there is no memory for the image. */
 static bool compress(struct reclaim *r, struct reclaim_worker *w, const void *page, uint64_t *result, bool *same)
 {
@@ -82,7 +75,7 @@ void reclaim_note_kept_locked(struct reclaim *r, struct reclaim_worker *w, size_
         w->images[i] = *kept_at(&r->writeback.kept, kept);
 }
 
-/* Is @page what its kept image says? One without a hash, whose page was opened together with others, is made a page again for that. */
+/* Is @page what its kept image says? One without a hash is made a page again for that. */
 static bool is_as_kept(struct reclaim *r, struct reclaim_worker *w, size_t i, const void *page)
 {
     const struct kept_image *image = &w->images[i];
@@ -157,7 +150,7 @@ void reclaim_drop_unwritten(struct reclaim *r, struct reclaim_worker *w, size_t 
     uintptr_t addrs[RECLAIM_BATCH];
     uint8_t entries[RECLAIM_BATCH];
     size_t n_leaving = 0;
-    size_t n_dropped = 0;
+    size_t n_done = 0;
 
     for (size_t i = 0; i < n; i++) {
         if (w->outcomes[i] == UNWRITTEN)
@@ -167,13 +160,13 @@ void reclaim_drop_unwritten(struct reclaim *r, struct reclaim_worker *w, size_t 
         entries[n_leaving] = (uint8_t)i;
         addrs[n_leaving++] = reclaim_address(r, w->batch[i]);
     }
-    while (n_dropped < n_leaving) {
+    while (n_done < n_leaving) {
         size_t i;
 
-        n_dropped += r->backend->drop(r->backend, addrs + n_dropped, n_leaving - n_dropped);
-        if (n_dropped == n_leaving)
+        n_done += r->backend->drop(r->backend, addrs + n_done, n_leaving - n_done);
+        if (n_done == n_leaving)
             break;
-        i = entries[n_dropped++];
+        i = entries[n_done++];
         if (w->outcomes[i] == STORED)
             store_free(r->store, (store_handle)w->results[i]);
         w->outcomes[i] = LOCKED;

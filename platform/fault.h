@@ -94,7 +94,7 @@ struct fault_backend {
 
     /*
      * Forbid (@on) or allow writing to pages, with by_protection all access; a write then faults with write_protected
-     * set. 0 or -errno: nothing has changed.
+     * set. 0 or -errno: nothing has changed, but that a run may be done in part.
      */
     int (*protect)(struct fault_backend *backend, uintptr_t addr, size_t n_pages, bool on);
 

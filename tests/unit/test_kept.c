@@ -277,15 +277,17 @@ static void check_protections(struct world *w)
     }
 }
 
-/* Every fourth of the pages in RAM is written. Returns how many of them were closed to that. */
-static size_t write_some_that_are_closed(struct world *w, uint64_t *p)
+/* Every fourth of the pages in RAM is written. Returns how many of them were closed to that; *@n_there: of how many. */
+static size_t write_some_that_are_closed(struct world *w, uint64_t *p, size_t *n_there)
 {
     page_number first = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES);
     size_t n_closed = 0;
 
+    *n_there = 0;
     for (size_t i = 0; i < MANY; i += 4) {
         if (!page_is_resident(page_at(&w->pager.table, first + (page_number)i)))
             continue;
+        (*n_there)++;
         n_closed += w->fake.protected_pages[first + i] == FAKE_READ_ONLY;
         fake_add(w, p + i * WORDS, 1, 1);
     }
@@ -308,12 +310,14 @@ Test(kept, once_many_pages_are_written_those_around_them_are_opened_too)
     uint64_t *p = many_pages(w);
     uint64_t n_clean = counters->clean_drops;
     uint64_t n_made;
-    size_t n_closed = write_some_that_are_closed(w, p);
+    size_t n_there;
+    size_t n_closed = write_some_that_are_closed(w, p, &n_there);
 
     /* Six, until it is known that most are written; then one a window, of which the block touches four or five. */
     cr_assert_gt(counters->write_faults, 0);
     cr_assert_leq(counters->write_faults, 6 + MANY / RECLAIM_OPENED_PAGES + 2);
-    cr_assert_lt(n_closed, 100); /* of at least as many pages in RAM */
+    cr_assert_gt(n_there, 100);
+    cr_assert_lt(n_closed, n_there / 2);
     check_protections(w);
     n_made = w->pager.store.pool.n_images_made;
     read_some_written(w, p);
@@ -329,9 +333,10 @@ Test(kept, pages_that_cannot_be_opened_together_are_opened_one_by_one)
 {
     struct world *w = world_new(RANGE, LARGE_LIMIT, true);
     uint64_t *p = many_pages(w);
+    size_t n_there;
 
     atomic_store(&w->fake.refuses_runs, true);
-    (void)write_some_that_are_closed(w, p);
+    (void)write_some_that_are_closed(w, p, &n_there);
     cr_assert(w->pager.reclaim.writeback.kept.protecting.spent);
     check_protections(w);
     read_some_written(w, p);
@@ -339,18 +344,26 @@ Test(kept, pages_that_cannot_be_opened_together_are_opened_one_by_one)
 }
 
 /* The kernel does not discard what is locked in RAM. */
+static void lock_in_ram(uint64_t *p, size_t n_pages)
+{
+    cr_assert_eq(syscall(SYS_mlock, p, n_pages * PAGE_BYTES), 0); /* a sanitizer makes nothing of mlock() */
+}
+
 static void page_that_will_not_go_stays_closed(bool has_image)
 {
     struct world *w = world_new(RANGE, LIMIT, true);
     const struct reclaim_counters *counters = &w->pager.reclaim.counters;
     uint64_t *p = pages(w);
+    page_number number = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES) + 7;
     uint64_t n_busy;
 
-    if (!has_image)
-        w->pager.reclaim.writeback.limit_bytes = 0; /* next to no room for images */
     read_pages(w, p, 1);
     read_page(w, p, 7, 1);
-    cr_assert_eq(syscall(SYS_mlock, p + 7 * WORDS, PAGE_BYTES), 0); /* a sanitizer makes nothing of mlock() */
+    if (!has_image)
+        reclaim_yield_kept(&w->pager.reclaim);
+    cr_assert_eq(page_at(&w->pager.table, number)->value != 0, has_image);
+    cr_assert_eq(w->fake.protected_pages[number], FAKE_READ_ONLY);
+    lock_in_ram(p + 7 * WORDS, 1);
     n_busy = counters->busy_pages;
     read_pages(w, p, 1);
     cr_assert_gt(counters->busy_pages, n_busy);
@@ -374,10 +387,15 @@ Test(kept, page_that_will_not_go_stays_closed_also_without_an_image)
     page_that_will_not_go_stays_closed(false);
 }
 
-/* As if so much time had passed. */
+/* As if so much time had passed, and no more until all has been tried. */
 static void retry_stuck(struct world *w, uint64_t *p)
 {
-    w->pager.reclaim.stuck_retry_ns = 0;
+    struct reclaim *r = &w->pager.reclaim;
+
+    r->stuck_retry_ns = 0;
+    for (size_t i = N - LIMIT; i < N && r->stuck_retry_ns == 0; i++)
+        read_page(w, p, i, 1);
+    r->stuck_retry_ns = UINT64_MAX;
     read_pages(w, p, 1);
 }
 
@@ -385,30 +403,58 @@ Test(kept, pages_that_will_not_go_are_tried_less_and_less)
 {
     enum { LOCKED_PAGES = LIMIT + 20 }; /* all that is resident, and more than that */
     struct world *w = world_new(RANGE, LIMIT, true);
-    const struct reclaim *r = &w->pager.reclaim;
+    struct reclaim *r = &w->pager.reclaim;
     uint64_t *p = pages(w);
     uint64_t wait_ns;
     size_t n_stuck;
 
     for (size_t i = 0; i < LOCKED_PAGES; i++) {
         read_page(w, p, i, 1);
-        cr_assert_eq(syscall(SYS_mlock, p + i * WORDS, PAGE_BYTES), 0);
+        lock_in_ram(p + i * WORDS, 1);
     }
     read_pages(w, p, 1);
+    retry_stuck(w, p);
     n_stuck = r->stuck.n_pages;
     cr_assert_gt(n_stuck, LIMIT / 2);
     for (unsigned i = 0; i < 8; i++) {
         wait_ns = r->stuck_wait_ns;
         retry_stuck(w, p);
         cr_assert_gt(2 * r->stuck.n_pages, n_stuck);
-        cr_assert(r->stuck_wait_ns == 2 * wait_ns || (i > 5 && r->stuck_wait_ns == wait_ns), "%u", i);
+        cr_assert(r->stuck_wait_ns == 2 * wait_ns || (i > 4 && r->stuck_wait_ns == wait_ns), "%u", i);
     }
-    for (size_t i = 0; i < LOCKED_PAGES; i++)
-        cr_assert_eq(syscall(SYS_munlock, p + i * WORDS, PAGE_BYTES), 0);
+    cr_assert_eq(syscall(SYS_munlock, p, LOCKED_PAGES * PAGE_BYTES), 0);
     retry_stuck(w, p);
     cr_assert_eq(r->stuck.n_pages, 0);
-    read_pages(w, p, 1);
+    retry_stuck(w, p);
     cr_assert_eq(r->n_retried, 0); /* the next one that will not go is tried again soon */
+    free_all(w, p);
+}
+
+/* A lock is not inherited, and neither is a protection: what stands among the pages that would not go may be written unseen. */
+Test(kept, page_that_would_not_go_is_open_in_a_forked_child)
+{
+    struct world *w = world_new(RANGE, LIMIT, true);
+    struct reclaim *r = &w->pager.reclaim;
+    uint64_t *p = pages(w);
+    page_number number = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES) + 7;
+
+    read_pages(w, p, 1);
+    read_page(w, p, 7, 1);
+    lock_in_ram(p + 7 * WORDS, 1);
+    read_pages(w, p, 1);
+    cr_assert_neq(page_at(&w->pager.table, number)->flags & PAGE_FLAG_STUCK, 0);
+    cr_assert_neq(page_at(&w->pager.table, number)->flags & PAGE_FLAG_SHUT, 0);
+    reclaim_fork_child(r);
+    for (page_number i = 0; i < w->pager.table.committed_pages; i++) /* as the kernel leaves them in a child */
+        w->fake.protected_pages[i] = w->fake.protected_pages[i] == FAKE_READ_ONLY ? FAKE_OPEN : w->fake.protected_pages[i];
+    cr_assert_eq(syscall(SYS_munlock, p + 7 * WORDS, PAGE_BYTES), 0);
+    fake_add(w, p + 7 * WORDS, 5, 1);
+    r->stuck_retry_ns = 0;
+    for (unsigned round = 0; round < 4; round++) /* these come back soon, so that its turn comes too */
+        for (size_t i = 8; i < 8 + LIMIT + LIMIT / 4; i++)
+            read_page(w, p, i, 1);
+    cr_assert(!fake_is_present(w, p + 7 * WORDS));
+    cr_assert_eq(fake_load(w, p + 7 * WORDS, 1), word_of(7, 0, 1) + 5);
     free_all(w, p);
 }
 
@@ -417,12 +463,13 @@ Test(kept, pages_opened_with_others_keep_their_image_in_the_swap_file)
     struct world *w = world_new(RANGE, LARGE_LIMIT, true);
     const struct reclaim_counters *counters = &w->pager.reclaim.counters;
     uint64_t n_clean;
+    size_t n_there;
     uint64_t *p;
 
     world_use_swap(w, UINT64_MAX, false, false);
     p = many_pages(w);
     n_clean = counters->clean_drops;
-    (void)write_some_that_are_closed(w, p);
+    (void)write_some_that_are_closed(w, p, &n_there);
     cr_assert(w->pager.reclaim.writeback.kept.protecting.spent);
     read_some_written(w, p);
     cr_assert_gt(counters->clean_drops - n_clean, 0);
@@ -464,6 +511,9 @@ Test(kept, pages_opened_together_beside_others_that_leave_lose_nothing)
     uint64_t *p = many_pages(w);
     pthread_t threads[3];
 
+    for (size_t i = 0; i < MANY && !w->pager.reclaim.writeback.kept.protecting.spent; i++)
+        fake_add(w, p + i * WORDS, 0, 1);
+    cr_assert(w->pager.reclaim.writeback.kept.protecting.spent);
     for (uint32_t t = 0; t < 3; t++) {
         writers[t] = (struct writer){.world = w, .pages = p, .thread = t + 1};
         cr_assert_eq(pthread_create(&threads[t], NULL, write_own_pages, &writers[t]), 0);
@@ -684,6 +734,6 @@ Test(kept, pages_that_stay_leave_room_for_images_of_others)
     cr_assert(!writeback_wants_kept_locked(wb, true, true));
     wb->kept_bytes = held / 100 * 13;
     cr_assert(writeback_wants_kept_locked(wb, true, true));
-    wb->kept_bytes = held / 100 * 16;
+    wb->kept_bytes = held / 1000 * 152;
     cr_assert(!writeback_wants_kept_locked(wb, true, false));
 }

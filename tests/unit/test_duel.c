@@ -43,16 +43,25 @@ Test(duel, a_draw_goes_to_the_first)
     cr_assert(duel.decided);
 }
 
-Test(duel, it_is_fought_again_when_the_other_way_has_become_cheaper)
+/* Of @n turns at @after, how many went way 1, when @n_before at @before had been worked first. */
+static uint64_t second_after(const uint64_t before[2], uint64_t n_before, const uint64_t after[2], uint64_t n)
 {
-    static const uint64_t before[2] = {1000, 2000};
-    static const uint64_t after[2] = {1000, 500};
     uint64_t now_ns = 5;
     struct duel duel;
 
     duel_init(&duel, TURN);
-    work(&duel, &now_ns, before, 1000 * TURN);
-    cr_assert_gt(work(&duel, &now_ns, after, 1000 * TURN), 800 * TURN);
+    work(&duel, &now_ns, before, n_before * TURN);
+    cr_assert(duel.decided);
+    cr_assert_eq(duel.way, 0);
+    return work(&duel, &now_ns, after, n * TURN) / TURN;
+}
+
+Test(duel, it_is_fought_again_when_the_other_way_has_become_cheaper)
+{
+    static const uint64_t before[2] = {1000, 2000};
+    static const uint64_t after[2] = {1000, 500};
+
+    cr_assert_gt(second_after(before, 1000, after, 1000), 800);
 }
 
 Test(duel, it_is_fought_again_at_once_when_the_program_does_something_else)
@@ -75,14 +84,8 @@ Test(duel, it_is_fought_again_when_the_winner_begins_dearer_than_it_has_won)
 {
     static const uint64_t before[2] = {1000, 2000};
     static const uint64_t after[2] = {3000, 2000};
-    uint64_t now_ns = 5;
-    struct duel duel;
 
-    duel_init(&duel, TURN);
-    work(&duel, &now_ns, before, 2 * TURN);
-    cr_assert(duel.decided);
-    cr_assert_eq(duel.way, 0);
-    cr_assert_gt(work(&duel, &now_ns, after, 10 * TURN), 6 * TURN);
+    cr_assert_gt(second_after(before, 2, after, 10), 6);
 }
 
 Test(duel, what_one_way_leaves_behind_is_not_the_others_cost)

@@ -43,7 +43,7 @@ build/lib/%.o: %.c
 # ---- unit tests: core modules, and the simulator's policies, with a fake fault backend ----
 
 UNIT_CFLAGS = -std=c11 -D_GNU_SOURCE -DGHOSTMEM_INJECT -I. $(WARNINGS) -g -O1
-UNIT_SOURCES = $(PLATFORM) $(CORE) tests/unit/fake.c $(wildcard tests/unit/test_*.c) $(SIMULATOR)
+UNIT_SOURCES = $(PLATFORM) $(CORE) tests/unit/fake.c tests/unit/contents.c $(wildcard tests/unit/test_*.c) $(SIMULATOR)
 UNIT_DEPS = $(UNIT_SOURCES) $(wildcard platform/*.h core/*.h tests/unit/*.h bench/simulate/*.h)
 UNIT_LIBS = -l:liblz4.a -l:libsodium.a -lpthread -lm
 

@@ -19,6 +19,7 @@ extern const struct probe probes_kernel[];
 extern const struct probe probes_swap[];
 extern const struct probe probes_calls[];
 extern const struct probe probes_signals[];
+extern const struct probe probes_stacks[];
 extern const struct probe probes_table[];
 extern const struct probe probes_map[];
 extern const struct probe probes_share[];

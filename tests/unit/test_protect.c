@@ -1,0 +1,417 @@
+/* test_protect.c - pages that come in closed to writing: whether that pays, when they are opened, and pages that will not go. */
+#include "tests/unit/contents.h"
+#include "tests/unit/unit.h"
+
+#include <pthread.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* With room for a turn of the queue between what comes in and what leaves. */
+#define MANY 1600
+#define LARGE_LIMIT 600
+
+/* What the pages that come in now are used for counts, not what those were that came in a whole turn of the queue before. */
+Test(protect, protection_returns_soon_after_a_time_of_writing)
+{
+    enum { READS = 800 };
+    struct world *w = world_new(RANGE, LARGE_LIMIT, true);
+    uint64_t *p = heap_allocate(&w->heap, MANY * PAGE_BYTES, 0);
+    page_number first = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES);
+    size_t n_protected = 0;
+
+    cr_assert_not_null(p);
+    for (size_t i = 0; i < MANY; i++)
+        write_page(w, p, i, 1);
+    for (size_t i = 0; i < 2 * MANY; i++) { /* read, then written */
+        (void)fake_load(w, p + i * 7 % MANY * WORDS, 1);
+        fake_add(w, p + i * 7 % MANY * WORDS, 0, 1);
+    }
+    cr_assert_eq(w->pager.reclaim.writeback.kept.protecting.left, 0);
+    for (size_t i = 0; i < READS; i++) {
+        read_page(w, p, i * 7 % MANY, 1);
+        n_protected += w->fake.protected_pages[first + i * 7 % MANY] == FAKE_READ_ONLY;
+    }
+    cr_assert_gt(n_protected, READS / 4, "%zu", n_protected);
+    free_all(w, p);
+}
+
+Test(protect, write_to_a_protected_page_ends_its_image)
+{
+    enum { FEW = 5 }; /* protection still pays */
+    struct world *w = world_new(RANGE, LIMIT, true);
+    const struct reclaim *r = &w->pager.reclaim;
+    uint64_t *p = pages(w);
+
+    read_pages(w, p, 1);
+    for (size_t i = N - FEW; i < N; i++) {
+        uint32_t n_kept = r->writeback.kept.n_images;
+
+        read_page(w, p, i, 1);
+        fake_add(w, p + i * WORDS, 1, 1);
+        fake_add(w, p + i * WORDS, 1, 1);
+        cr_assert_eq(r->writeback.kept.n_images, n_kept - 1);
+    }
+    cr_assert_eq(r->counters.write_faults, FEW);
+    for (size_t i = 0; i < N - FEW; i++)
+        read_page(w, p, i, 1);
+    for (size_t i = N - FEW; i < N; i++)
+        cr_assert_eq(fake_load(w, p + i * WORDS, 1), word_of(i, 0, 1) + 2);
+    free_all(w, p);
+}
+
+/* Each page is read and then written: all that protecting brings is one more fault. */
+Test(protect, pages_are_not_protected_while_most_are_written)
+{
+    struct world *w = world_new(RANGE, LIMIT, true);
+    const struct reclaim_counters *counters = &w->pager.reclaim.counters;
+    uint64_t *p = pages(w);
+
+    for (uint64_t round = 0; round < 4; round++)
+        for (size_t i = 0; i < N; i++) {
+            (void)fake_load(w, p + i * WORDS, 1);
+            fake_add(w, p + i * WORDS, 1, 1);
+        }
+    cr_assert_gt(counters->write_faults, 0);
+    cr_assert_leq(counters->write_faults, 64 + 4 * N / 128 + 1);
+    for (size_t i = 0; i < N; i++)
+        cr_assert_eq(fake_load(w, p + i * WORDS, 1), word_of(i, 0, 1) + 4);
+    free_all(w, p);
+}
+
+static uint64_t *many_pages(struct world *w)
+{
+    uint64_t *p = heap_allocate(&w->heap, MANY * PAGE_BYTES, 0);
+
+    cr_assert_not_null(p);
+    for (size_t i = 0; i < MANY; i++)
+        write_page(w, p, i, 1);
+    for (unsigned round = 0; round < 2; round++) /* many are resident now, and closed to writing */
+        for (size_t i = 0; i < MANY; i++)
+            read_page(w, p, i, 1);
+    return p;
+}
+
+/* What the table says of each page is so: who is told that it may be written, a system call of the program's, relies on it. */
+static void check_protections(struct world *w)
+{
+    for (page_number i = 0; i < w->pager.table.committed_pages; i++) {
+        const struct page *page = page_at(&w->pager.table, i);
+
+        if (page_is_resident(page))
+            cr_assert_eq((page->flags & PAGE_FLAG_SHUT) != 0, w->fake.protected_pages[i] == FAKE_READ_ONLY, "page %u", i);
+    }
+}
+
+/* Every fourth of the pages in RAM is written. Returns how many of them were closed to that; *@n_there: of how many. */
+static size_t write_some_that_are_closed(struct world *w, uint64_t *p, size_t *n_there)
+{
+    page_number first = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES);
+    size_t n_closed = 0;
+
+    *n_there = 0;
+    for (size_t i = 0; i < MANY; i += 4) {
+        if (!page_is_resident(page_at(&w->pager.table, first + (page_number)i)))
+            continue;
+        (*n_there)++;
+        n_closed += w->fake.protected_pages[first + i] == FAKE_READ_ONLY;
+        fake_add(w, p + i * WORDS, 1, 1);
+    }
+    return n_closed;
+}
+
+static void read_some_written(struct world *w, uint64_t *p)
+{
+    for (size_t i = 0; i < MANY; i++) {
+        uint64_t added = fake_load(w, p + i * WORDS, 1) - word_of(i, 0, 1);
+
+        cr_assert(added == 0 || (added == 1 && i % 4 == 0), "page %zu", i);
+    }
+}
+
+Test(protect, once_many_pages_are_written_those_around_them_are_opened_too)
+{
+    struct world *w = world_new(RANGE, LARGE_LIMIT, true);
+    const struct reclaim_counters *counters = &w->pager.reclaim.counters;
+    uint64_t *p = many_pages(w);
+    uint64_t n_clean = counters->clean_drops;
+    uint64_t n_made;
+    size_t n_there;
+    size_t n_closed = write_some_that_are_closed(w, p, &n_there);
+
+    /* Six, until it is known that most are written; then one a window, of which the block touches four or five. */
+    cr_assert_gt(counters->write_faults, 0);
+    cr_assert_leq(counters->write_faults, 6 + MANY / RECLAIM_OPENED_PAGES + 2);
+    cr_assert_gt(n_there, 100);
+    cr_assert_lt(n_closed, n_there / 2);
+    check_protections(w);
+    n_made = w->pager.store.pool.n_images_made;
+    read_some_written(w, p);
+    /* What was opened and not written has left as it came, and was not compressed. */
+    cr_assert_gt(counters->clean_drops - n_clean, MANY / 4);
+    cr_assert_lt(w->pager.store.pool.n_images_made - n_made, MANY);
+    read_some_written(w, p);
+    free_all(w, p);
+}
+
+/* Older kernels refuse a run across two mappings, and do not say how far they have come. */
+Test(protect, pages_that_cannot_be_opened_together_are_opened_one_by_one)
+{
+    struct world *w = world_new(RANGE, LARGE_LIMIT, true);
+    uint64_t *p = many_pages(w);
+    size_t n_there;
+
+    atomic_store(&w->fake.refuses_runs, true);
+    (void)write_some_that_are_closed(w, p, &n_there);
+    cr_assert(w->pager.reclaim.writeback.kept.protecting.spent);
+    check_protections(w);
+    read_some_written(w, p);
+    free_all(w, p);
+}
+
+/* The kernel does not discard what is locked in RAM. */
+static void lock_in_ram(uint64_t *p, size_t n_pages)
+{
+    cr_assert_eq(syscall(SYS_mlock, p, n_pages * PAGE_BYTES), 0); /* a sanitizer makes nothing of mlock() */
+}
+
+static void page_that_will_not_go_stays_closed(bool has_image)
+{
+    struct world *w = world_new(RANGE, LIMIT, true);
+    const struct reclaim_counters *counters = &w->pager.reclaim.counters;
+    uint64_t *p = pages(w);
+    page_number number = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES) + 7;
+    uint64_t n_busy;
+
+    read_pages(w, p, 1);
+    read_page(w, p, 7, 1);
+    if (!has_image)
+        reclaim_yield_kept(&w->pager.reclaim);
+    cr_assert_eq(page_at(&w->pager.table, number)->value != 0, has_image);
+    cr_assert_eq(w->fake.protected_pages[number], FAKE_READ_ONLY);
+    lock_in_ram(p + 7 * WORDS, 1);
+    n_busy = counters->busy_pages;
+    read_pages(w, p, 1);
+    cr_assert_gt(counters->busy_pages, n_busy);
+    cr_assert(fake_is_present(w, p + 7 * WORDS));
+    check_protections(w);
+    fake_add(w, p + 7 * WORDS, 5, 1);
+    check_protections(w);
+    cr_assert_eq(syscall(SYS_munlock, p + 7 * WORDS, PAGE_BYTES), 0);
+    for (size_t i = 0; i < N; i++)
+        cr_assert_eq(fake_load(w, p + i * WORDS, 1), word_of(i, 0, 1) + (i == 7 ? 5 : 0));
+    free_all(w, p);
+}
+
+Test(protect, page_that_will_not_go_stays_closed)
+{
+    page_that_will_not_go_stays_closed(true);
+}
+
+Test(protect, page_that_will_not_go_stays_closed_also_without_an_image)
+{
+    page_that_will_not_go_stays_closed(false);
+}
+
+/* As if so much time had passed, and no more until all has been tried. */
+static void retry_stuck(struct world *w, uint64_t *p)
+{
+    struct reclaim *r = &w->pager.reclaim;
+
+    r->stuck_retry_ns = 0;
+    for (size_t i = N - LIMIT; i < N && r->stuck_retry_ns == 0; i++)
+        read_page(w, p, i, 1);
+    r->stuck_retry_ns = UINT64_MAX;
+    read_pages(w, p, 1);
+}
+
+Test(protect, pages_that_will_not_go_are_tried_less_and_less)
+{
+    enum { LOCKED_PAGES = LIMIT + 20 }; /* all that is resident, and more than that */
+    struct world *w = world_new(RANGE, LIMIT, true);
+    struct reclaim *r = &w->pager.reclaim;
+    uint64_t *p = pages(w);
+    uint64_t wait_ns;
+    size_t n_stuck;
+
+    for (size_t i = 0; i < LOCKED_PAGES; i++) {
+        read_page(w, p, i, 1);
+        lock_in_ram(p + i * WORDS, 1);
+    }
+    read_pages(w, p, 1);
+    retry_stuck(w, p);
+    n_stuck = r->stuck.n_pages;
+    cr_assert_gt(n_stuck, LIMIT / 2);
+    for (unsigned i = 0; i < 8; i++) {
+        wait_ns = r->stuck_wait_ns;
+        retry_stuck(w, p);
+        cr_assert_gt(2 * r->stuck.n_pages, n_stuck);
+        cr_assert(r->stuck_wait_ns == 2 * wait_ns || (i > 4 && r->stuck_wait_ns == wait_ns), "%u", i);
+    }
+    cr_assert_eq(syscall(SYS_munlock, p, LOCKED_PAGES * PAGE_BYTES), 0);
+    retry_stuck(w, p);
+    cr_assert_eq(r->stuck.n_pages, 0);
+    retry_stuck(w, p);
+    cr_assert_eq(r->n_retried, 0); /* the next one that will not go is tried again soon */
+    free_all(w, p);
+}
+
+/* A lock is not inherited, and neither is a protection: what stands among the pages that would not go may be written unseen. */
+Test(protect, page_that_would_not_go_is_open_in_a_forked_child)
+{
+    struct world *w = world_new(RANGE, LIMIT, true);
+    struct reclaim *r = &w->pager.reclaim;
+    uint64_t *p = pages(w);
+    page_number number = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES) + 7;
+
+    read_pages(w, p, 1);
+    read_page(w, p, 7, 1);
+    lock_in_ram(p + 7 * WORDS, 1);
+    read_pages(w, p, 1);
+    cr_assert_neq(page_at(&w->pager.table, number)->flags & PAGE_FLAG_STUCK, 0);
+    cr_assert_neq(page_at(&w->pager.table, number)->flags & PAGE_FLAG_SHUT, 0);
+    reclaim_fork_child(r);
+    for (page_number i = 0; i < w->pager.table.committed_pages; i++) /* as the kernel leaves them in a child */
+        w->fake.protected_pages[i] = w->fake.protected_pages[i] == FAKE_READ_ONLY ? FAKE_OPEN : w->fake.protected_pages[i];
+    cr_assert_eq(syscall(SYS_munlock, p + 7 * WORDS, PAGE_BYTES), 0);
+    fake_add(w, p + 7 * WORDS, 5, 1);
+    r->stuck_retry_ns = 0;
+    for (unsigned round = 0; round < 4; round++) /* these come back soon, so that its turn comes too */
+        for (size_t i = 8; i < 8 + LIMIT + LIMIT / 4; i++)
+            read_page(w, p, i, 1);
+    cr_assert(!fake_is_present(w, p + 7 * WORDS));
+    cr_assert_eq(fake_load(w, p + 7 * WORDS, 1), word_of(7, 0, 1) + 5);
+    free_all(w, p);
+}
+
+Test(protect, pages_opened_with_others_keep_their_image_in_the_swap_file)
+{
+    struct world *w = world_new(RANGE, LARGE_LIMIT, true);
+    const struct reclaim_counters *counters = &w->pager.reclaim.counters;
+    uint64_t n_clean;
+    size_t n_there;
+    uint64_t *p;
+
+    world_use_swap(w, UINT64_MAX, false, false);
+    p = many_pages(w);
+    n_clean = counters->clean_drops;
+    (void)write_some_that_are_closed(w, p, &n_there);
+    cr_assert(w->pager.reclaim.writeback.kept.protecting.spent);
+    read_some_written(w, p);
+    cr_assert_gt(counters->clean_drops - n_clean, 0);
+    read_some_written(w, p);
+    heap_free(&w->heap, p, "test");
+}
+
+struct writer {
+    struct world *world;
+    uint64_t *pages;
+    uint32_t thread;
+    uint64_t added[MANY];
+};
+
+static void *write_own_pages(void *arg)
+{
+    struct writer *writer = arg;
+    uint64_t random = writer->thread;
+
+    for (size_t i = 0; i < 20 * MANY; i++) {
+        size_t page;
+
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        page = (size_t)(random >> 33) % MANY;
+        if (page % 3 + 1 != writer->thread || i % 1000 < 300) { /* at times it only reads */
+            (void)fake_load(writer->world, writer->pages + page * WORDS, writer->thread);
+            continue;
+        }
+        fake_add(writer->world, writer->pages + page * WORDS, 1, writer->thread);
+        writer->added[page]++;
+    }
+    return NULL;
+}
+
+Test(protect, pages_opened_together_beside_others_that_leave_lose_nothing)
+{
+    static struct writer writers[3];
+    struct world *w = world_new(RANGE, LARGE_LIMIT, true);
+    uint64_t *p = many_pages(w);
+    pthread_t threads[3];
+
+    for (size_t i = 0; i < MANY && !w->pager.reclaim.writeback.kept.protecting.spent; i++)
+        fake_add(w, p + i * WORDS, 0, 1);
+    cr_assert(w->pager.reclaim.writeback.kept.protecting.spent);
+    for (uint32_t t = 0; t < 3; t++) {
+        writers[t] = (struct writer){.world = w, .pages = p, .thread = t + 1};
+        cr_assert_eq(pthread_create(&threads[t], NULL, write_own_pages, &writers[t]), 0);
+    }
+    for (unsigned t = 0; t < 3; t++)
+        pthread_join(threads[t], NULL);
+    cr_assert_gt(w->pager.reclaim.counters.write_faults, 0);
+    check_protections(w);
+    for (size_t i = 0; i < MANY; i++)
+        cr_assert_eq(fake_load(w, p + i * WORDS, 1), word_of(i, 0, 1) + writers[i % 3].added[i], "page %zu", i);
+    free_all(w, p);
+}
+
+Test(protect, what_a_system_call_may_write_is_opened)
+{
+    struct world *w = world_new(RANGE, LIMIT, true);
+    struct hold hold = {.n = 0};
+    page_number first;
+    uint64_t *p = pages(w);
+
+    read_pages(w, p, 1);
+    first = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES) + N - 12;
+    for (size_t i = 0; i < 4; i++)
+        cr_assert_eq(w->fake.protected_pages[first + 4 + i], FAKE_READ_ONLY);
+    hold_add(&hold, first, first + 8); /* some are frozen */
+    for (size_t i = 0; i < 200; i++)
+        read_page(w, p, i, 1);
+    for (size_t i = N - 8; i < N; i++)
+        read_page(w, p, i, 1);
+    pager_hold(&w->pager, &hold);
+    for (size_t i = 0; i < 8; i++)
+        cr_assert_eq(w->fake.protected_pages[first + i], FAKE_OPEN, "page %zu", i);
+    p[(N - 12) * WORDS] = p[(N - 5) * WORDS] = 77; /* by the kernel: without a fault */
+    hold_end(&hold);
+    for (size_t i = 0; i < 200; i++)
+        read_page(w, p, i, 1);
+    cr_assert_eq(fake_load(w, p + (N - 12) * WORDS, 1), 77);
+    cr_assert_eq(fake_load(w, p + (N - 5) * WORDS, 1), 77);
+    free_all(w, p);
+}
+
+/* It is there, and zeros: its image must not come back in its place. */
+Test(protect, protected_page_discarded_behind_our_back_reads_as_zeros)
+{
+    struct world *w = world_new(RANGE, LIMIT, true);
+    uint64_t *p = pages(w);
+
+    read_pages(w, p, 1);
+    for (size_t i = N - 4; i < N; i++) {
+        read_page(w, p, i, 1);
+        cr_assert_eq(os_mem_discard(p + i * WORDS, PAGE_BYTES), 0);
+        cr_assert_eq(i % 2 == 0 ? fake_load(w, p + i * WORDS, 1) : *(uint64_t *)fake_touch(w, p + i * WORDS, 1), 0);
+    }
+    for (size_t i = 0; i < 200; i++)
+        read_page(w, p, i, 1);
+    for (size_t i = N - 4; i < N; i++)
+        cr_assert_eq(fake_load(w, p + i * WORDS + 1, 1), 0);
+    free_all(w, p);
+}
+
+/* What leaves now came in a while ago: it does not say that pages which come in now will not be written. */
+Test(protect, once_protection_does_not_pay_only_trials_bring_it_back)
+{
+    struct kept kept;
+
+    kept_init(&kept, 10);
+    for (unsigned i = 0; i < 6; i++)
+        kept_note_protected_locked(&kept, false);
+    cr_assert(kept.protecting.spent);
+    for (unsigned i = 0; i < 1000; i++)
+        kept_note_protected_locked(&kept, true);
+    cr_assert(kept.protecting.spent);
+    for (unsigned i = 0; i < 4; i++)
+        kept_note_trial_locked(&kept);
+    cr_assert(!kept.protecting.spent);
+}

@@ -128,13 +128,48 @@ static void read_some_written(struct world *w, uint64_t *p)
     }
 }
 
+/* The images of pages that are open and were not written, by page; 0: it is not such a page. */
+static uint32_t handles[MANY];
+
+static void note_handles(struct world *w, const uint64_t *p)
+{
+    page_number first = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES);
+
+    for (size_t i = 0; i < MANY; i++) {
+        const struct page *page = page_at(&w->pager.table, first + (page_number)i);
+        bool is_such = i % 4 != 0 && page_is_resident(page) && (page->flags & PAGE_FLAG_SHUT) == 0 && page->value != 0;
+
+        handles[i] = is_such ? kept_at(&w->pager.reclaim.writeback.kept, page->value)->handle : 0;
+    }
+}
+
+/* Read here and there. Returns how many of those that have left meanwhile have the image that they had, and so no new one. */
+static size_t read_and_count_kept(struct world *w, uint64_t *p, enum page_state left)
+{
+    page_number first = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES);
+    uint64_t random = 1;
+    size_t n_kept = 0;
+
+    for (size_t n = 0; n < 4 * MANY; n++) {
+        const struct page *page;
+        size_t i;
+
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        i = (size_t)(random >> 33) % MANY;
+        page = page_at(&w->pager.table, first + (page_number)i);
+        n_kept += handles[i] != 0 && page_state(page) == left && page->value == handles[i];
+        if (page_state(page) == left)
+            handles[i] = 0;
+        (void)fake_load(w, p + i * WORDS, 1);
+    }
+    return n_kept;
+}
+
 Test(protect, once_many_pages_are_written_those_around_them_are_opened_too)
 {
     struct world *w = world_new(RANGE, LARGE_LIMIT, true);
     const struct reclaim_counters *counters = &w->pager.reclaim.counters;
     uint64_t *p = many_pages(w);
-    uint64_t n_clean = counters->clean_drops;
-    uint64_t n_made;
     size_t n_there;
     size_t n_closed = write_some_that_are_closed(w, p, &n_there);
 
@@ -144,11 +179,8 @@ Test(protect, once_many_pages_are_written_those_around_them_are_opened_too)
     cr_assert_gt(n_there, 100);
     cr_assert_lt(n_closed, n_there / 2);
     check_protections(w);
-    n_made = w->pager.store.pool.n_images_made;
-    read_some_written(w, p);
-    /* What was opened and not written has left as it came, and was not compressed. */
-    cr_assert_gt(counters->clean_drops - n_clean, MANY / 4);
-    cr_assert_lt(w->pager.store.pool.n_images_made - n_made, MANY);
+    note_handles(w, p);
+    cr_assert_gt(read_and_count_kept(w, p, PAGE_FROZEN), 20); /* without a compression */
     read_some_written(w, p);
     free_all(w, p);
 }
@@ -210,6 +242,70 @@ Test(protect, page_that_will_not_go_stays_closed)
 Test(protect, page_that_will_not_go_stays_closed_also_without_an_image)
 {
     page_that_will_not_go_stays_closed(false);
+}
+
+/* Images of every size, until there is no room for one more. */
+static size_t fill_pool(struct world *w, pool_handle *images, size_t max)
+{
+    static const unsigned char image[PAGE_BYTES];
+    size_t n = 0;
+
+    for (size_t bytes = PAGE_BYTES - POOL_UNIT_BYTES - 2; bytes > POOL_UNIT_BYTES; bytes -= POOL_UNIT_BYTES)
+        while (n < max && (images[n] = pool_put(&w->pager.store.pool, image, bytes)) != 0)
+            n++;
+    return n;
+}
+
+/* It was taken out, and had to be put back: whoever put it back did not close it. */
+Test(protect, page_that_comes_back_for_lack_of_memory_is_open)
+{
+    static pool_handle images[8192];
+    struct world *w = world_new(RANGE, LIMIT, true);
+    uint64_t bound = w->pager.store.pool.bound_bytes;
+    uint64_t *p = pages(w);
+    size_t n_images;
+
+    atomic_store(&w->fake.contract.can_extract, true);
+    read_pages(w, p, 1);
+    reclaim_yield_kept(&w->pager.reclaim);
+    w->pager.store.pool.bound_bytes = 0; /* no memory for images */
+    n_images = fill_pool(w, images, sizeof images / sizeof images[0]);
+    for (size_t i = 0; i < LIMIT; i++) {
+        read_page(w, p, i, 1);
+        check_protections(w);
+    }
+    cr_assert_gt(w->pager.reclaim.counters.pool_full, 0);
+    cr_assert_gt(w->pager.reclaim.counters.extracted, 0);
+    w->pager.store.pool.bound_bytes = bound;
+    while (n_images > 0)
+        store_free(&w->pager.store, images[--n_images]);
+    read_pages(w, p, 1);
+    free_all(w, p);
+}
+
+static long nothing_happens(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+/* Whoever took the page over may have closed it himself. */
+Test(protect, ceded_page_is_not_opened_with_others)
+{
+    struct world *w = world_new(RANGE, LARGE_LIMIT, true);
+    uint64_t *p = many_pages(w);
+    page_number first = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES);
+    page_number ceded = first - first % RECLAIM_OPENED_PAGES + RECLAIM_OPENED_PAGES + 200;
+    size_t n_there;
+
+    cr_assert_eq(pager_cede(&w->pager, ceded, 1, true, nothing_happens, NULL), 0);
+    w->fake.protected_pages[ceded] = FAKE_READ_ONLY;
+    (void)write_some_that_are_closed(w, p, &n_there);
+    cr_assert(w->pager.reclaim.writeback.kept.protecting.spent);
+    cr_assert_eq(page_state(page_at(&w->pager.table, ceded)), PAGE_CEDED);
+    cr_assert_eq(w->fake.protected_pages[ceded], FAKE_READ_ONLY);
+    check_protections(w);
+    heap_free(&w->heap, p, "test");
 }
 
 /* As if so much time had passed, and no more until all has been tried. */
@@ -286,18 +382,15 @@ Test(protect, page_that_would_not_go_is_open_in_a_forked_child)
 Test(protect, pages_opened_with_others_keep_their_image_in_the_swap_file)
 {
     struct world *w = world_new(RANGE, LARGE_LIMIT, true);
-    const struct reclaim_counters *counters = &w->pager.reclaim.counters;
-    uint64_t n_clean;
     size_t n_there;
     uint64_t *p;
 
     world_use_swap(w, UINT64_MAX, false, false);
     p = many_pages(w);
-    n_clean = counters->clean_drops;
     (void)write_some_that_are_closed(w, p, &n_there);
     cr_assert(w->pager.reclaim.writeback.kept.protecting.spent);
-    read_some_written(w, p);
-    cr_assert_gt(counters->clean_drops - n_clean, 0);
+    note_handles(w, p);
+    cr_assert_gt(read_and_count_kept(w, p, PAGE_SWAPPED), 20); /* without being written again */
     read_some_written(w, p);
     heap_free(&w->heap, p, "test");
 }

@@ -3,35 +3,87 @@
 
 #include "platform/mem.h"
 
+#define HOW_SHIFT 28
+#define HOW_OF(entry) ((entry) >> HOW_SHIFT)
+#define PAGE_OF(entry) ((entry) & ((1u << HOW_SHIFT) - 1))
+_Static_assert(PAGE_NONE < 1u << HOW_SHIFT, "a page number + 1 leaves room for how the page left");
+
+/* So many that came back or were forgotten are lately: then the counts are halved. */
+#define LATELY 8192u
+
 int history_init(struct history *history, uint32_t n_slots)
 {
     int error;
 
-    *history = (struct history){.n_slots = n_slots};
+    *history = (struct history){.n_slots = n_slots, .n_back = {1, 1}};
     error = os_mem_map(history_meta_bytes(history), (void **)&history->left);
     if (error != 0)
         history->n_slots = 0;
     return error;
 }
 
-void history_note(struct history *history, page_number number)
+/* The page's entry; 0: it has none. */
+static uint32_t entry_of(const struct history *history, page_number number)
 {
-    if (history->n_slots > 0)
-        history->left[number % history->n_slots] = number + 1;
+    uint32_t entry = history->n_slots > 0 ? history->left[number % history->n_slots] : 0;
+
+    return PAGE_OF(entry) == number + 1 ? entry : 0;
+}
+
+/* What became of a page that left so is known. */
+static void count(struct history *history, uint32_t entry, bool came_back)
+{
+    bool bare = (HOW_OF(entry) & HISTORY_BARE) != 0;
+    uint32_t *n = came_back ? &history->n_back[bare] : &history->n_forgotten[bare];
+
+    if (entry == 0)
+        return;
+    ++*n;
+    if (history->n_back[0] + history->n_back[1] + history->n_forgotten[0] + history->n_forgotten[1] < LATELY)
+        return;
+    for (unsigned i = 0; i < 2; i++) {
+        history->n_back[i] /= 2;
+        history->n_forgotten[i] /= 2;
+    }
+}
+
+void history_note(struct history *history, page_number number, unsigned how)
+{
+    uint32_t *slot;
+
+    if (history->n_slots == 0)
+        return;
+    slot = &history->left[number % history->n_slots];
+    count(history, *slot, false);
+    *slot = (number + 1) | how << HOW_SHIFT;
 }
 
 bool history_has(const struct history *history, page_number number)
 {
-    return history->n_slots > 0 && history->left[number % history->n_slots] == number + 1;
+    return (HOW_OF(entry_of(history, number)) & HISTORY_FRESH) != 0;
 }
 
 bool history_recall(struct history *history, page_number number)
 {
     bool has = history_has(history, number);
 
-    if (has)
-        history->left[number % history->n_slots] = 0;
+    count(history, entry_of(history, number), true);
+    history_forget(history, number);
     return has;
+}
+
+void history_forget(struct history *history, page_number number)
+{
+    if (entry_of(history, number) != 0)
+        history->left[number % history->n_slots] = 0;
+}
+
+bool history_bare_are_idle(const struct history *history)
+{
+    uint64_t n_bare = (uint64_t)history->n_back[true] + history->n_forgotten[true];
+    uint64_t n_imaged = (uint64_t)history->n_back[false] + history->n_forgotten[false];
+
+    return history->n_back[true] * n_imaged * 10 < history->n_back[false] * n_bare * 9;
 }
 
 size_t history_meta_bytes(const struct history *history)

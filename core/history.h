@@ -1,8 +1,11 @@
 /*
- * history.h - which pages have left lately: one that comes back while it is remembered is used more than once.
+ * history.h - which pages have left lately, and how: one that comes back while it is remembered is used more than once.
  *
  * A table of one page number for each slot, by page number modulo the slots: the one that left last. It forgets by chance instead of
  * in order, and costs no links; in simulation that is as good (bench/replacement.txt).
+ *
+ * Of the pages that left with a kept image, and of those that left without, it counts how many came back and how many were forgotten
+ * first: how much either are used.
  *
  * Calls: os (mem).  Locks: the caller's (pager.lock).  Memory: 4 bytes a slot, touched on use.
  */
@@ -11,22 +14,35 @@
 
 #include "core/pagetable.h"
 
+/* How a page left. */
+#define HISTORY_FRESH 1u /* it had not proven to be used again */
+#define HISTORY_BARE 2u  /* it had no kept image */
+
 struct history {
-    uint32_t *left; /* page number + 1; 0: none */
+    uint32_t *left; /* page number + 1, and how it left; 0: none */
     uint32_t n_slots;
+    /* Lately, of those with an image [false] and of those without [true]. */
+    uint32_t n_back[2];
+    uint32_t n_forgotten[2];
 };
 
 /* 0 or -ENOMEM: then nothing is ever remembered. */
 int history_init(struct history *history, uint32_t n_slots);
 
-/* The page leaves. */
-void history_note(struct history *history, page_number number);
+/* The page leaves. @how: HISTORY_ flags. */
+void history_note(struct history *history, page_number number, unsigned how);
 
-/* Has the page left lately? */
+/* Did the page leave lately as a fresh one? */
 bool history_has(const struct history *history, page_number number);
 
-/* The same, and it is forgotten. */
+/* The page comes in. The same, and it is forgotten. */
 bool history_recall(struct history *history, page_number number);
+
+/* The page has not left after all. */
+void history_forget(struct history *history, page_number number);
+
+/* Do pages that leave without an image come back less often, nine times for ten, than those that leave with one? */
+bool history_bare_are_idle(const struct history *history);
 
 size_t history_meta_bytes(const struct history *history);
 

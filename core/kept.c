@@ -78,6 +78,7 @@ void kept_note_protected_locked(struct kept *kept, bool unchanged)
 void kept_note_trial_locked(struct kept *kept)
 {
     note(&kept->protecting, true, 1, PROTECTED_WRITTEN);
+    kept->tried = 0;
 }
 
 uint32_t kept_add_locked(struct kept *kept, uint32_t handle, uint32_t n_units, struct kept_hash hash)

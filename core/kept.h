@@ -57,7 +57,7 @@ struct kept {
     uint32_t n_images;
     struct kept_credit hashing;    /* of images in the pool */
     struct kept_credit protecting; /* pages that come in to be read */
-    uint32_t tried; /* the page that was protected last without credit */
+    uint32_t tried; /* the page that was protected last without credit, plus one; 0: what became of it is known */
 };
 
 /* Room for @capacity images. Without memory for them none is ever kept. */
@@ -91,7 +91,7 @@ void kept_note_locked(struct kept *kept, bool unchanged);
 /* A page that came in write-protected has left, or it had to be opened for writing. */
 void kept_note_protected_locked(struct kept *kept, bool unchanged);
 
-/* One that came in so for a trial has not been written until the next. */
+/* The page @tried has not been written until the next trial, or until it left. */
 void kept_note_trial_locked(struct kept *kept);
 
 struct kept_image *kept_at(const struct kept *kept, uint32_t number);

@@ -209,13 +209,12 @@ static void lose_locked(struct pager *pager, page_number number, const struct ru
 
 /*
  * How many of the pages of @span come in closed to writing for @fault. While too many of them are written it is one at times, for a
- * trial: if that is still closed when the next trial begins, few of those that come in now are written. (It would leave, and say
- * so, a whole turn of the queue later.)
+ * trial: if that is still closed when it leaves, or when the next trial begins, few of those that come in now are written. (It
+ * may leave a whole turn of the queue later.)
  */
 static size_t n_protected_locked(struct pager *pager, const struct fault *fault, const struct span *span, page_number waiting)
 {
     struct kept *kept = &pager->reclaim.writeback.kept;
-    const struct page *tried;
 
     if (fault->write || !pager->backend->can_fill_protected || page_state(page_at(&pager->table, waiting)) == PAGE_EMPTY)
         return 0;
@@ -223,10 +222,13 @@ static size_t n_protected_locked(struct pager *pager, const struct fault *fault,
         return 0;
     if (!kept->protecting.spent)
         return span->n;
-    tried = page_at(&pager->table, kept->tried); /* the table never shrinks */
-    if (page_is_resident(tried) && (tried->flags & PAGE_FLAG_SHUT) != 0)
-        kept_note_trial_locked(kept);
-    kept->tried = span->first;
+    if (kept->tried != 0) {
+        const struct page *tried = page_at(&pager->table, kept->tried - 1); /* the table never shrinks */
+
+        if (page_is_resident(tried) && (tried->flags & PAGE_FLAG_SHUT) != 0)
+            kept_note_trial_locked(kept);
+    }
+    kept->tried = span->first + 1;
     return 1;
 }
 

@@ -8,7 +8,8 @@
  *
  * Who leaves is said by 2Q (Johnson and Shasha, VLDB 1994) without accessed bits: pages that come in are fresh, and the oldest of them
  * leave while they are more than a tenth of the limit; those that come back while they are remembered (history.h) are proven, and
- * leave in the order in which they came.
+ * leave in the order in which they came. While the room for kept images is taken, pages without one are spared as far as they are used
+ * like others: to compress costs ten times what to drop does.
  *
  * How a page leaves: one that is known to be what its kept image says is dropped. One whose frame nobody else can have is extracted
  * with others, by one change of the page tables (fault.h), and compressed. Others are cooled, that is moved in runs to the limbo
@@ -107,6 +108,7 @@ struct reclaim {
     struct page_queue fresh; /* pages that came in, and were not remembered to have left lately */
     struct page_queue proven; /* that were */
     struct history history;
+    unsigned n_bare_met; /* that would have been spared; see reclaim_cool.c */
     struct page_queue stuck; /* resident pages that would not leave; back among the proven now and then */
     uint64_t stuck_retry_ns; /* time of the next return ... */
     uint64_t stuck_wait_ns;  /* ... which is so long after the last one ... */

@@ -13,6 +13,12 @@
 #define STUCK_RETRY_NS ((uint64_t)100 * 1000 * 1000)
 #define STUCK_RETRY_MAX_NS (64 * STUCK_RETRY_NS)
 
+/* Of those that would be spared one in so many leaves; and a batch spares so many for each that leaves. Source: bench/replacement.txt. */
+#define BARE_LEAVING 32u
+#define SPARED_EACH 8u
+#define SPARED_TO_TURN 4u
+#define FRESH_AFTER_FILL 3u /* times their target: more than there are once pages come in again */
+
 void reclaim_enter_stuck_locked(struct reclaim *r, page_number number)
 {
     if (r->stuck.n_pages == 0 && r->n_retried == 0)
@@ -79,53 +85,119 @@ static void sort_batch(struct reclaim_worker *w, size_t n)
     }
 }
 
+/* Its image is still to be made when it leaves. */
+static bool is_bare(const struct page *page)
+{
+    return page->value == 0;
+}
+
 /* A walk through a queue, from its oldest page on. */
 struct walk {
     struct page_queue *queue;
-    page_number next;
+    page_number next; /* PAGE_NONE: it is over */
     size_t n_left;
     size_t n_found;
 };
 
-/* The next page that may leave; PAGE_NONE: there is none. One that a system call holds goes to the young end, not to be looked at again. */
-static page_number walk_on_locked(struct reclaim *r, struct walk *walk, bool any_held, uint64_t now_ns)
-{
-    while (walk->next != PAGE_NONE && walk->n_left-- > 0) {
-        page_number number = walk->next;
+struct hunt {
+    struct walk fresh;
+    struct walk proven;
+    bool any_held;
+    bool after_fill;   /* there are very many fresh ones */
+    size_t n_to_spare; /* pages without an image, so many at the most */
+    size_t n_spared;   /* in a row */
+    uint64_t now_ns;
+};
 
-        walk->next = page_at(r->table, number)->next;
-        if (any_held && holds_contain(r->holds, number)) {
-            queue_remove(walk->queue, r->table, number);
-            queue_push(walk->queue, r->table, number);
-        } else if (!streams_protect(&r->streams, number, now_ns)) {
+static struct walk walk_of(struct page_queue *queue)
+{
+    return (struct walk){.queue = queue, .next = queue->oldest, .n_left = queue->n_pages};
+}
+
+/*
+ * Pages that would have to be compressed are spared while the room for kept images is taken: those that leave in their place have images,
+ * and make room; else all that came in would be compressed in its turn. Unless those without are used less than the others: one in a few
+ * leaves all the same, so that this is known.
+ */
+static struct hunt hunt_begin_locked(struct reclaim *r, size_t wanted)
+{
+    bool spares = writeback_kept_is_full_locked(&r->writeback) && !history_bare_are_idle(&r->history);
+
+    return (struct hunt){
+        .fresh = walk_of(&r->fresh),
+        .proven = walk_of(&r->proven),
+        .any_held = holds_any(r->holds),
+        .after_fill = r->fresh.n_pages > FRESH_AFTER_FILL * r->fresh_target,
+        .n_to_spare = spares ? SPARED_EACH * wanted : 0,
+        .now_ns = r->streams.protecting ? os_now_ns() : 0,
+    };
+}
+
+/* The oldest fresh pages while there are many, else the oldest of those that have proven to be used again. NULL: both walks are over. */
+static struct walk *queue_to_hunt(const struct reclaim *r, struct hunt *hunt)
+{
+    bool many = r->fresh.n_pages - hunt->fresh.n_found > r->fresh_target;
+    /* A fill leaves fresh ones alone, and none of them has an image. */
+    bool in_fresh = many && !(hunt->after_fill && hunt->n_spared >= SPARED_TO_TURN);
+
+    if (hunt->fresh.next == PAGE_NONE && hunt->proven.next == PAGE_NONE)
+        return NULL;
+    if (hunt->proven.next == PAGE_NONE || (in_fresh && hunt->fresh.next != PAGE_NONE))
+        return &hunt->fresh;
+    return &hunt->proven;
+}
+
+static page_number walk_on(const struct reclaim *r, struct walk *walk)
+{
+    page_number number = walk->next;
+
+    walk->next = --walk->n_left > 0 ? page_at(r->table, number)->next : PAGE_NONE;
+    return number;
+}
+
+static bool is_spared_locked(struct reclaim *r, struct hunt *hunt, page_number number)
+{
+    if (hunt->n_to_spare == 0 || !is_bare(page_at(r->table, number)) || ++r->n_bare_met % BARE_LEAVING == 0)
+        return false;
+    hunt->n_to_spare--;
+    hunt->n_spared++;
+    return true;
+}
+
+/* The next page that may leave; PAGE_NONE: there is none. One that is held or spared goes to the young end of its queue. */
+static page_number hunt_on_locked(struct reclaim *r, struct hunt *hunt)
+{
+    struct walk *walk;
+
+    while ((walk = queue_to_hunt(r, hunt)) != NULL) {
+        page_number number = walk_on(r, walk);
+
+        if (streams_protect(&r->streams, number, hunt->now_ns))
+            continue;
+        if (!(hunt->any_held && holds_contain(r->holds, number)) && !is_spared_locked(r, hunt, number)) {
+            hunt->n_spared = 0;
             walk->n_found++;
             return number;
         }
+        queue_remove(walk->queue, r->table, number);
+        queue_push(walk->queue, r->table, number);
     }
-    walk->next = PAGE_NONE;
     return PAGE_NONE;
 }
 
 /*
- * Pages to leave into worker->batch, at most @wanted: the oldest fresh ones while there are many, else the oldest of those that have
- * proven to be used again (2Q: Johnson and Shasha, VLDB 1994; here without lists for what has left, history.h). Of those to be
- * compressed at once only @n_stored: somebody may be waiting for a frame.
+ * Pages to leave into worker->batch, at most @wanted (2Q: Johnson and Shasha, VLDB 1994; here without lists for what has left,
+ * history.h). Of those to be compressed at once only @n_stored: somebody may be waiting for a frame.
  */
 static size_t find_victims_locked(struct reclaim *r, struct reclaim_worker *w, size_t wanted, size_t n_stored)
 {
-    uint64_t now_ns = r->streams.protecting ? os_now_ns() : 0;
-    bool any_held = holds_any(r->holds);
-    struct walk fresh = {.queue = &r->fresh, .next = r->fresh.oldest, .n_left = r->fresh.n_pages};
-    struct walk proven = {.queue = &r->proven, .next = r->proven.oldest, .n_left = r->proven.n_pages};
+    struct hunt hunt = hunt_begin_locked(r, wanted);
     size_t n = 0;
 
     while (n < wanted && n_stored > 0) {
-        bool many = r->fresh.n_pages - fresh.n_found > r->fresh_target;
-        page_number number = walk_on_locked(r, many ? &fresh : &proven, any_held, now_ns);
+        page_number number = hunt_on_locked(r, &hunt);
         enum outcome way;
 
-        if (number == PAGE_NONE)
-            number = walk_on_locked(r, many ? &proven : &fresh, any_held, now_ns);
         if (number == PAGE_NONE)
             break;
         way = way_of(r, page_at(r->table, number));
@@ -146,11 +218,12 @@ static void take_victim_locked(struct reclaim *r, struct reclaim_worker *w, size
     w->shut[i] = (page->flags & PAGE_FLAG_SHUT) != 0;
     if (w->outcomes[i] != IN_PLACE) {
         reclaim_note_kept_locked(r, w, i, page->value);
-        if (w->shut[i])
+        if (w->shut[i] && number + 1 == r->writeback.kept.tried)
+            kept_note_trial_locked(&r->writeback.kept);
+        else if (w->shut[i])
             kept_note_protected_locked(&r->writeback.kept, true);
     }
-    if (page_state(page) == PAGE_FRESH)
-        history_note(&r->history, number);
+    history_note(&r->history, number, (page_state(page) == PAGE_FRESH ? HISTORY_FRESH : 0) | (is_bare(page) ? HISTORY_BARE : 0));
     reclaim_leave_locked(r, number);
     page_set_state(r->table, number, PAGE_COOLING);
 }
@@ -259,7 +332,7 @@ static size_t settle_cooled(struct reclaim *r, struct reclaim_worker *w, size_t 
             w->batch[n_in_place++] = number;
         } else {
             r->counters.busy_pages++;
-            (void)history_recall(&r->history, number); /* it has not left */
+            history_forget(&r->history, number);
             if (w->outcomes[i] == LOCKED)
                 reclaim_enter_stuck_locked(r, number);
             else

@@ -80,6 +80,9 @@ void writeback_recall_locked(struct writeback *wb, page_number first, size_t n_p
  */
 bool writeback_wants_kept_locked(struct writeback *wb, bool is_free, bool for_long);
 
+/* Is the room for kept images in the pool taken, but for a little? */
+bool writeback_kept_is_full_locked(const struct writeback *wb);
+
 /* Then: its number among the kept ones; 0: there is no room for it. */
 uint32_t writeback_keep_locked(struct writeback *wb, store_handle handle, struct kept_hash hash);
 

@@ -8,14 +8,28 @@
  * compressed 5 to 10 % more pages (bench/run.py --sections over).
  */
 #define KEPT_LONG_PERMILLE 138
+/* What counts as taken: less than either, for pages leave by the batch. */
+#define KEPT_FULL_PERMILLE 131
+
+/* Do kept images take so much of all RAM that paging holds? */
+static bool kept_is_beyond_locked(const struct writeback *wb, unsigned permille)
+{
+    uint64_t held = atomic_load_explicit(&wb->store->pool.held_bytes, memory_order_relaxed);
+
+    return wb->kept_bytes >= (wb->limit_bytes + held) / 1000 * permille;
+}
+
+bool writeback_kept_is_full_locked(const struct writeback *wb)
+{
+    return kept_is_beyond_locked(wb, KEPT_FULL_PERMILLE);
+}
 
 bool writeback_wants_kept_locked(struct writeback *wb, bool is_free, bool for_long)
 {
     const struct pool *pool = &wb->store->pool;
     uint64_t held = atomic_load_explicit(&pool->held_bytes, memory_order_relaxed);
-    unsigned permille = for_long ? KEPT_LONG_PERMILLE : KEPT_PERMILLE;
 
-    return !writeback_is_on(wb) && wb->kept_bytes < (wb->limit_bytes + held) / 1000 * permille &&
+    return !writeback_is_on(wb) && !kept_is_beyond_locked(wb, for_long ? KEPT_LONG_PERMILLE : KEPT_PERMILLE) &&
            held < pool->bound_bytes - pool->bound_bytes / 8 && (is_free || kept_pays_locked(&wb->kept.hashing, 1));
 }
 

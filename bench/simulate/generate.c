@@ -162,6 +162,20 @@ static void draw_loop(struct trace *trace, uint32_t n_pages, size_t n, size_t li
         trace_add(trace, (uint32_t)(i % (length < n_pages ? length : n_pages)), false);
 }
 
+static void draw_loop_of_all(struct trace *trace, uint32_t n_pages, size_t n, size_t limit)
+{
+    (void)limit;
+    fill(trace, n_pages);
+    for (size_t i = 0; i < n; i++)
+        trace_add(trace, (uint32_t)(i % n_pages), false);
+}
+
+/* What was filled is read, once. */
+static void draw_reread(struct trace *trace, uint32_t n_pages, size_t n, size_t limit)
+{
+    draw_loop_of_all(trace, n_pages, n < n_pages ? n : n_pages, limit);
+}
+
 /* A working set of a fifth of the memory, by Zipf's law, a quarter of it writes; another one eight times. */
 static void draw_phases(struct trace *trace, uint32_t n_pages, size_t n, size_t limit)
 {
@@ -260,8 +274,9 @@ static void draw_hash_join(struct trace *trace, uint32_t n_pages, size_t n, size
 }
 
 const struct generator generators[] = {
-    {"zipf .8", draw_zipf_080},     {"zipf .99", draw_zipf_099}, {"zipf 1.2", draw_zipf_120}, {"updates", draw_zipf_updates},
-    {"uniform", draw_uniform},      {"scan+hot", draw_scan_and_hot}, {"loop 1.1", draw_loop}, {"phases", draw_phases},
-    {"quick s.", draw_quick_sort},  {"merge s.", draw_merge_sort},   {"join", draw_hash_join},
+    {"zipf .8", draw_zipf_080},      {"zipf .99", draw_zipf_099},     {"zipf 1.2", draw_zipf_120},     {"updates", draw_zipf_updates},
+    {"uniform", draw_uniform},       {"scan+hot", draw_scan_and_hot}, {"reread", draw_reread},         {"loop 1.1", draw_loop},
+    {"loop all", draw_loop_of_all},  {"phases", draw_phases},         {"quick s.", draw_quick_sort},   {"merge s.", draw_merge_sort},
+    {"join", draw_hash_join},
 };
 const size_t n_generators = sizeof generators / sizeof *generators;

@@ -24,7 +24,8 @@ static const double FREEZING = 6500 + 500;
 #define CREDIT_MAX 64u
 #define PROTECTED_WRITTEN 12u
 #define PROTECTING_SAMPLE 64u
-#define KEPT_PERCENT 16
+#define KEPT_PERMILLE 150
+#define KEPT_FULL_PERMILLE 131
 #define IMAGE_PERCENT 55
 /* As core/stream.c. */
 #define MAX_WINDOW 32u
@@ -42,9 +43,14 @@ static void *zeros(size_t n, size_t bytes)
 
 /* ---- places ---- */
 
-static bool wants_kept(const struct machine *m)
+static bool kept_is_beyond(const struct machine *m, unsigned permille)
 {
-    return m->n_kept * IMAGE_PERCENT * 100 < (m->limit * 100 + (m->n_frozen + m->n_kept) * IMAGE_PERCENT) * KEPT_PERCENT;
+    return m->n_kept * IMAGE_PERCENT * 1000 >= (m->limit * 100 + (m->n_frozen + m->n_kept) * IMAGE_PERCENT) * permille;
+}
+
+bool machine_kept_is_full(const struct machine *m)
+{
+    return kept_is_beyond(m, KEPT_FULL_PERMILLE);
 }
 
 static bool protecting_pays(struct machine *m)
@@ -69,7 +75,7 @@ void machine_enter(struct machine *m, uint32_t page)
     seat->place = PLACE_IN;
     seat->imaged = seat->shut = false;
     if (seat->exists) {
-        seat->imaged = wants_kept(m);
+        seat->imaged = !kept_is_beyond(m, KEPT_PERMILLE);
         m->n_frozen--;
         m->n_kept += seat->imaged;
         seat->shut = seat->imaged && !writes && protecting_pays(m);

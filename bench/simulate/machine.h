@@ -73,6 +73,9 @@ void machine_cool(struct machine *m, uint32_t page);
 /* A page goes out. One that is in and may have changed is cooled for a moment. */
 void machine_evict(struct machine *m, uint32_t page);
 
+/* Is the room for kept images taken, but for a little? */
+bool machine_kept_is_full(const struct machine *m);
+
 static inline size_t machine_free_frames(const struct machine *m)
 {
     return m->limit - m->n_in - m->n_cooled;

@@ -9,6 +9,7 @@ const struct policy *const policies[] = {
     &policy_s3fifo,
     &policy_sieve,
     &policy_now,
+    &policy_alike,
     &policy_fifo,
     &policy_sfifo_32,
     &policy_sfifo_8,

@@ -13,6 +13,7 @@ extern const struct policy policy_s3fifo;
 extern const struct policy policy_sieve;
 
 /* Candidates. */
+extern const struct policy policy_alike;
 extern const struct policy policy_now;
 extern const struct policy policy_fifo;
 extern const struct policy policy_sfifo_32;

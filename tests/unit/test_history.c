@@ -14,8 +14,8 @@ Test(history, page_is_remembered_once)
 
     cr_assert_eq(history_init(&history, 1000), 0);
     cr_assert(!history_has(&history, 0));
-    history_note(&history, 0);
-    history_note(&history, 7);
+    history_note(&history, 0, HISTORY_FRESH);
+    history_note(&history, 7, HISTORY_FRESH);
     cr_assert(history_has(&history, 0) && history_has(&history, 7) && !history_has(&history, 1007));
     cr_assert(history_recall(&history, 7));
     cr_assert(!history_recall(&history, 7));
@@ -27,8 +27,8 @@ Test(history, later_one_takes_the_slot)
     struct history history;
 
     cr_assert_eq(history_init(&history, 1000), 0);
-    history_note(&history, 7);
-    history_note(&history, 1007);
+    history_note(&history, 7, HISTORY_FRESH);
+    history_note(&history, 1007, HISTORY_FRESH);
     cr_assert(!history_recall(&history, 7));
     cr_assert(history_recall(&history, 1007));
 }
@@ -39,9 +39,76 @@ Test(history, without_memory_nothing_is_remembered)
 
     atomic_store(&os_inject_countdown, 1);
     cr_assert_eq(history_init(&history, 1000), -ENOMEM);
-    history_note(&history, 7);
+    history_note(&history, 7, HISTORY_FRESH);
     cr_assert(!history_has(&history, 7) && !history_recall(&history, 7));
     cr_assert_eq(history_meta_bytes(&history), 0);
+}
+
+Test(history, page_that_left_as_a_proven_one_is_not_remembered_as_a_fresh_one)
+{
+    struct history history;
+
+    cr_assert_eq(history_init(&history, 1000), 0);
+    history_note(&history, 7, 0);
+    cr_assert(!history_has(&history, 7) && !history_recall(&history, 7));
+}
+
+/* Of a hundred pages each that leave with an image and without, so many come back before they are forgotten. */
+static void go_and_come_back(struct history *history, unsigned n_imaged, unsigned n_bare)
+{
+    for (page_number number = 0; number < 100; number++) {
+        history_note(history, number, 0);
+        history_note(history, 100 + number, HISTORY_BARE);
+    }
+    for (page_number number = 0; number < n_imaged; number++)
+        (void)history_recall(history, number);
+    for (page_number number = 0; number < n_bare; number++)
+        (void)history_recall(history, 100 + number);
+    for (page_number number = 0; number < 200; number++) { /* in the same slots */
+        history_note(history, 1000 + number, HISTORY_FRESH);
+        history_forget(history, 1000 + number);
+    }
+}
+
+Test(history, says_whether_pages_without_an_image_come_back_less_often)
+{
+    struct history history;
+
+    cr_assert_eq(history_init(&history, 1000), 0);
+    cr_assert(!history_bare_are_idle(&history));
+    go_and_come_back(&history, 50, 50);
+    cr_assert(!history_bare_are_idle(&history));
+    go_and_come_back(&history, 50, 5);
+    cr_assert(history_bare_are_idle(&history));
+}
+
+Test(history, what_was_long_ago_does_not_count)
+{
+    struct history history;
+
+    cr_assert_eq(history_init(&history, 1000), 0);
+    for (unsigned i = 0; i < 1000; i++)
+        go_and_come_back(&history, 100, 1);
+    cr_assert(history_bare_are_idle(&history));
+    for (unsigned i = 0; i < 200; i++)
+        go_and_come_back(&history, 50, 50);
+    cr_assert(!history_bare_are_idle(&history));
+}
+
+Test(history, page_that_has_not_left_after_all_counts_for_nothing)
+{
+    struct history history;
+
+    cr_assert_eq(history_init(&history, 1000), 0);
+    for (page_number number = 0; number < 100; number++) {
+        history_note(&history, number, HISTORY_FRESH);
+        history_forget(&history, number);
+        cr_assert(!history_has(&history, number));
+        history_note(&history, number, HISTORY_BARE);
+        history_forget(&history, number);
+    }
+    cr_assert_eq(history.n_back[false] + history.n_back[true], 2); /* as at the start */
+    cr_assert_eq(history.n_forgotten[false] + history.n_forgotten[true], 0);
 }
 
 static size_t n_present(struct world *w, const uint64_t *p, size_t n_pages)

@@ -1,0 +1,93 @@
+/* test_replace.c - who has to leave: pages with a kept image and pages without, with the fake backend. */
+#include "bench/pattern.h"
+
+#include "tests/unit/contents.h"
+#include "tests/unit/unit.h"
+
+static uint64_t n_compressed(const struct world *w)
+{
+    return w->pager.reclaim.counters.freezes;
+}
+
+static void read_at_random(struct world *w, uint64_t *p, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        read_page(w, p, (size_t)pattern_below(pattern_mix(i), N), 1);
+}
+
+/* There is room for the images of half of what is resident: so one page in four of those that leave would be without. */
+Test(replace, where_all_pages_are_used_alike_those_without_an_image_stay)
+{
+    struct world *w = world_new(RANGE, N / 2, true);
+    uint64_t *p = pages(w);
+    uint64_t n_frozen;
+    uint64_t n_thawed;
+
+    read_at_random(w, p, 4 * N);
+    n_frozen = n_compressed(w);
+    n_thawed = w->pager.reclaim.counters.thaws;
+    read_at_random(w, p, 20 * N);
+    n_frozen = n_compressed(w) - n_frozen;
+    n_thawed = w->pager.reclaim.counters.thaws - n_thawed;
+    cr_assert_gt(n_thawed, 8 * N);
+    cr_assert_lt(n_frozen, n_thawed / 12, "%lu of %lu", n_frozen, n_thawed);
+    cr_assert_gt(n_frozen, n_thawed / 100, "none leaves, so that nobody would know how much they are used: %lu of %lu", n_frozen, n_thawed);
+    free_all(w, p);
+}
+
+/* The same, but it is known that pages without an image are hardly ever used again. */
+Test(replace, pages_without_an_image_that_are_idle_leave_in_their_turn)
+{
+    struct world *w = world_new(RANGE, N / 2, true);
+    struct history *history = &w->pager.reclaim.history;
+    uint64_t *p = pages(w);
+    uint64_t n_frozen;
+
+    read_at_random(w, p, 4 * N);
+    n_frozen = n_compressed(w);
+    history->n_back[false] = history->n_forgotten[true] = 3000;
+    history->n_back[true] = history->n_forgotten[false] = 1;
+    read_at_random(w, p, 2 * N);
+    cr_assert_gt(n_compressed(w) - n_frozen, N / 8, "%lu", n_compressed(w) - n_frozen);
+    free_all(w, p);
+}
+
+/* Half is resident when it has been filled, and most of that stays: what is read in order leaves behind the reader. */
+Test(replace, what_is_read_in_order_after_a_fill_leaves_before_what_was_never_compressed)
+{
+    enum { N_FILLED = 8 * N };
+    struct world *w = world_new(RANGE, N_FILLED / 2, true);
+    uint64_t *p = heap_allocate(&w->heap, N_FILLED * PAGE_BYTES, 0);
+    uint64_t n_frozen;
+
+    for (size_t i = 0; i < N_FILLED; i++)
+        write_page(w, p, i, 1);
+    n_frozen = n_compressed(w);
+    for (size_t i = 0; i < N_FILLED; i++)
+        read_page(w, p, i, 1);
+    n_frozen = n_compressed(w) - n_frozen;
+    cr_assert_lt(n_frozen, N_FILLED / 3, "%lu", n_frozen);
+    free_all(w, p);
+}
+
+/* Some pages are written and never used again, while a loop could do with all frames. */
+Test(replace, pages_without_an_image_that_are_never_used_leave_in_the_end)
+{
+    enum { N_IDLE = N / 20 };
+    struct world *w = world_new(RANGE, N / 2, true);
+    uint64_t *p = pages(w);
+    size_t n_present = 0;
+
+    read_at_random(w, p, 4 * N);
+    for (size_t i = 0; i < N_IDLE; i++)
+        write_page(w, p, i, 2);
+    for (unsigned round = 0; round < 30; round++)
+        for (size_t i = N_IDLE; i < N_IDLE + N / 2; i++)
+            read_page(w, p, i, 1);
+    for (size_t i = 0; i < N_IDLE; i++)
+        n_present += fake_is_present(w, p + i * WORDS);
+    cr_assert_lt(n_present, N_IDLE / 4, "%zu of %d", n_present, N_IDLE);
+    for (size_t i = 0; i < N_IDLE; i++)
+        read_page(w, p, i, 2);
+    free_all(w, p);
+}

@@ -11,12 +11,6 @@
 /* Commit in steps: three system calls for each 64 MiB of blocks. */
 #define COMMIT_STEP_PAGES ((size_t)(64 * MIB / PAGE_BYTES))
 
-static void set_tag(struct heap *heap, size_t number, uint32_t tag)
-{
-    heap->tags[number] = tag;
-    heap_count_table_page(heap, heap->tag_pages, number * sizeof heap->tags[0] / PAGE_BYTES);
-}
-
 /* ---- setting up ---- */
 
 static int reserve_tables(struct heap *heap)
@@ -26,7 +20,7 @@ static int reserve_tables(struct heap *heap)
 
     if (error != 0)
         return error;
-    error = os_mem_reserve(round_up(heap->n_pages * sizeof heap->links[0], PAGE_BYTES), (void **)&heap->links);
+    error = heap_bins_init(heap, heap->n_pages);
     if (error != 0)
         os_mem_unmap(heap->tags, tags_bytes);
     return error;
@@ -39,8 +33,6 @@ int heap_init(struct heap *heap, size_t max_bytes, size_t limit, struct pager *p
 
     heap->limit = limit;
     heap->pager = pager;
-    for (size_t i = 0; i < HEAP_BINS; i++)
-        heap->bins[i] = PAGE_NONE;
     for (; n_pages >= PAGETABLE_GROUP_PAGES; n_pages = n_pages / 2 / PAGETABLE_GROUP_PAGES * PAGETABLE_GROUP_PAGES) {
         void *space;
 
@@ -66,32 +58,35 @@ void heap_open(struct heap *heap)
 
 static void tag_free_span(struct heap *heap, page_number first, size_t n_pages)
 {
-    set_tag(heap, first, make_tag(TAG_FREE, n_pages));
-    set_tag(heap, first + n_pages - 1, make_tag(TAG_FREE, n_pages));
+    heap_tag_span(heap, first, TAG_FREE, n_pages);
     heap_bin_insert(heap, first, n_pages);
 }
 
 static void untag_free_span(struct heap *heap, page_number first, size_t n_pages)
 {
     heap_bin_remove(heap, first, n_pages);
-    heap->tags[first] = heap->tags[first + n_pages - 1] = 0;
+    heap_untag(heap, first);
+    heap_untag(heap, (page_number)(first + n_pages - 1));
 }
 
 /* Join the pages with free neighbours. What borders on the top goes back behind it. */
 static void free_span_locked(struct heap *heap, page_number first, size_t n_pages)
 {
-    uint32_t tag = first > 0 ? heap->tags[first - 1] : 0;
+    page_number behind = (page_number)(first + n_pages);
 
-    heap->tags[first] = 0;
-    if (kind_of(tag) == TAG_FREE) {
-        first -= (page_number)pages_of(tag);
-        untag_free_span(heap, first, pages_of(tag));
-        n_pages += pages_of(tag);
+    heap_untag(heap, first);
+    if (first > 0 && heap_kind_at(heap, first - 1) == TAG_FREE) {
+        size_t more = heap_pages_up_to(heap, first - 1);
+
+        first -= (page_number)more;
+        untag_free_span(heap, first, more);
+        n_pages += more;
     }
-    tag = first + n_pages < heap->top ? heap->tags[first + n_pages] : 0;
-    if (kind_of(tag) == TAG_FREE) {
-        untag_free_span(heap, (page_number)(first + n_pages), pages_of(tag));
-        n_pages += pages_of(tag);
+    if (behind < heap->top && heap_kind_at(heap, behind) == TAG_FREE) {
+        size_t more = heap_pages_at(heap, behind);
+
+        untag_free_span(heap, behind, more);
+        n_pages += more;
     }
     if (first + n_pages == heap->top)
         heap->top = first;
@@ -107,7 +102,6 @@ static int commit_locked(struct heap *heap, size_t n)
     size_t from = heap->committed;
     size_t to = min_size(round_up(n, COMMIT_STEP_PAGES), heap->n_pages);
     size_t tags_from = round_up(from * sizeof heap->tags[0], PAGE_BYTES);
-    size_t links_from = round_up(from * sizeof heap->links[0], PAGE_BYTES);
     int error;
 
     if (n <= from)
@@ -115,8 +109,7 @@ static int commit_locked(struct heap *heap, size_t n)
     error = os_mem_commit((char *)heap->tags + tags_from,
                           round_up(to * sizeof heap->tags[0], PAGE_BYTES) - tags_from);
     if (error == 0)
-        error = os_mem_commit((char *)heap->links + links_from,
-                              round_up(to * sizeof heap->links[0], PAGE_BYTES) - links_from);
+        error = heap_bins_commit(heap, from, to);
     if (error == 0)
         error = pager_commit(heap->pager, from, to);
     if (error == 0)
@@ -127,17 +120,11 @@ static int commit_locked(struct heap *heap, size_t n)
 /* A span of exactly @n_pages that no one else knows of; PAGE_NONE when there is no room. */
 static page_number take_span_locked(struct heap *heap, size_t n_pages)
 {
-    unsigned bin = heap_bin_of(n_pages);
-    page_number first = heap->bins[bin];
-    size_t length;
+    page_number first = heap_bins_find(heap, n_pages);
 
-    /* A span of the same class may be too short; one of any larger class is long enough. */
-    if (first == PAGE_NONE || pages_of(heap->tags[first]) < n_pages) {
-        bin = heap_bin_search(heap, bin + 1);
-        first = bin < HEAP_BINS ? heap->bins[bin] : PAGE_NONE;
-    }
     if (first != PAGE_NONE) {
-        length = pages_of(heap->tags[first]);
+        size_t length = heap_pages_at(heap, first);
+
         untag_free_span(heap, first, length);
         if (length > n_pages)
             tag_free_span(heap, (page_number)(first + n_pages), length - n_pages);
@@ -153,9 +140,11 @@ static page_number take_span_locked(struct heap *heap, size_t n_pages)
 /* Nothing was watched so far: tell the pager where the blocks end that it has not heard of. */
 static void mark_all_blocks_locked(struct heap *heap)
 {
-    for (size_t i = 0; i < heap->top; i += pages_of(heap->tags[i]))
-        if (kind_of(heap->tags[i]) == TAG_USED)
-            pager_mark_last(heap->pager, (page_number)(i + pages_of(heap->tags[i]) - 1), true);
+    for (size_t i = 0, n_pages; i < heap->top; i += n_pages) {
+        n_pages = heap_pages_at(heap, i);
+        if (heap_kind_at(heap, i) == TAG_USED)
+            pager_mark_last(heap->pager, (page_number)(i + n_pages - 1), true);
+    }
 }
 
 static void close_heap_locked(struct heap *heap, int error)
@@ -205,7 +194,7 @@ static void clean_locked(struct heap *heap, page_number first, size_t n_pages)
 static void hand_out_locked(struct heap *heap, page_number first, size_t n_pages)
 {
     clean_locked(heap, first, n_pages);
-    set_tag(heap, first, make_tag(TAG_USED, n_pages));
+    heap_tag_span(heap, first, TAG_USED, n_pages);
     heap->n_blocks++;
     grew_locked(heap, n_pages);
     if (pager_is_engaged(heap->pager))
@@ -254,9 +243,9 @@ static size_t block_pages_locked(struct heap *heap, const void *p, const char *c
     page_number number = number_of(heap, p);
     bool aligned = ((uintptr_t)p & (PAGE_BYTES - 1)) == 0;
 
-    if (!aligned || number >= heap->top || kind_of(heap->tags[number]) != TAG_USED)
+    if (!aligned || number >= heap->top || heap_kind_at(heap, number) != TAG_USED)
         heap_die_of_pointer(heap, p, caller);
-    return pages_of(heap->tags[number]);
+    return heap_pages_at(heap, number);
 }
 
 size_t heap_usable_bytes(struct heap *heap, const void *p, const char *caller)
@@ -274,7 +263,7 @@ size_t heap_usable_bytes(struct heap *heap, const void *p, const char *caller)
 /* A block goes: its pages are TAG_LEAVING now, and for nobody to touch. */
 static void retire_block_locked(struct heap *heap, page_number first, size_t n_pages)
 {
-    set_tag(heap, first, make_tag(TAG_LEAVING, n_pages));
+    heap_tag_span(heap, first, TAG_LEAVING, n_pages);
     heap->n_blocks--;
     if (pager_is_engaged(heap->pager))
         pager_mark_last(heap->pager, (page_number)(first + n_pages - 1), false);
@@ -324,7 +313,6 @@ static bool grow_locked(struct heap *heap, page_number first, size_t n_pages, si
 {
     size_t more = wanted - n_pages;
     page_number next = (page_number)(first + n_pages);
-    uint32_t tag = next < heap->top ? heap->tags[next] : 0;
 
     if (!admit_locked(heap, more))
         return false;
@@ -333,14 +321,16 @@ static bool grow_locked(struct heap *heap, page_number first, size_t n_pages, si
             return false;
         heap->top += more;
     } else {
-        if (kind_of(tag) != TAG_FREE || pages_of(tag) < more)
+        size_t n_free = heap_kind_at(heap, next) == TAG_FREE ? heap_pages_at(heap, next) : 0;
+
+        if (n_free < more)
             return false;
-        untag_free_span(heap, next, pages_of(tag));
-        if (pages_of(tag) > more)
-            tag_free_span(heap, (page_number)(next + more), pages_of(tag) - more);
+        untag_free_span(heap, next, n_free);
+        if (n_free > more)
+            tag_free_span(heap, (page_number)(next + more), n_free - more);
     }
     clean_locked(heap, next, more);
-    set_tag(heap, first, make_tag(TAG_USED, wanted));
+    heap_tag_span(heap, first, TAG_USED, wanted);
     grew_locked(heap, more);
     set_last_locked(heap, first, n_pages, wanted);
     return true;
@@ -383,8 +373,8 @@ void *heap_resize(struct heap *heap, void *p, size_t bytes, const char *caller)
     n_pages = block_pages_locked(heap, p, caller);
     done = wanted == n_pages || (wanted > n_pages && grow_locked(heap, first, n_pages, wanted));
     if (wanted < n_pages) {
-        set_tag(heap, first, make_tag(TAG_USED, wanted));
-        set_tag(heap, first + wanted, make_tag(TAG_LEAVING, n_pages - wanted));
+        heap_tag_span(heap, first, TAG_USED, wanted);
+        heap_tag_span(heap, (page_number)(first + wanted), TAG_LEAVING, n_pages - wanted);
         set_last_locked(heap, first, n_pages, wanted);
     }
     os_lock_release(&heap->lock);
@@ -435,5 +425,5 @@ void heap_fork_child(struct heap *heap)
 
 size_t heap_meta_bytes(const struct heap *heap)
 {
-    return heap->n_table_pages * PAGE_BYTES;
+    return (heap->n_tag_pages + heap->short_spans.n_touched) * PAGE_BYTES;
 }

@@ -2,26 +2,21 @@
  * heap.h - the ghost heap: blocks of whole pages in one reserved range.
  *
  * A span is a run of pages, either a block that the program holds or free. All that is known of spans lies outside
- * their pages: 4 bytes a page for the tags at their ends, and links for free spans. Freed neighbours are joined; free
- * pages hold no RAM and read as zeros, so a fresh block needs no clearing. Free spans are found by size classes, eight
- * to a power of two, in constant time.
+ * their pages: 2 bytes a page for the tags at their ends and the links of free spans (heap_tags.c), and a bit a page for
+ * free spans too short for links. Freed neighbours are joined; free pages hold no RAM and read as zeros, so a fresh
+ * block needs no clearing. Free spans are found by size classes, eight to a power of two, in constant time.
  *
- * Calls: pager, log, os.  Locks: heap.lock (rank 1); never held while RAM is returned.
+ * Calls: pager, bitset, log, os.  Locks: heap.lock (rank 1); never held while RAM is returned.
  * Memory: its own reservations.
  */
 #ifndef GHOSTMEM_CORE_HEAP_H
 #define GHOSTMEM_CORE_HEAP_H
 
+#include "core/bitset.h"
 #include "core/pager.h"
 
-struct span_links {
-    page_number next;
-    page_number prev;
-};
-
 #define HEAP_BINS 216u
-#define HEAP_TAG_PAGES (((size_t)1 << PAGE_NUMBER_BITS) * sizeof(uint32_t) / PAGE_BYTES)
-#define HEAP_LINK_PAGES (((size_t)1 << PAGE_NUMBER_BITS) * sizeof(struct span_links) / PAGE_BYTES)
+#define HEAP_TAG_PAGES (((size_t)1 << PAGE_NUMBER_BITS) * sizeof(uint16_t) / PAGE_BYTES)
 
 struct heap {
     /* Set by heap_init(), constant afterwards: read without a lock. */
@@ -32,21 +27,20 @@ struct heap {
     struct pager *pager;
 
     struct os_lock lock; /* guards all below */
-    uint32_t *tags;
-    struct span_links *links;
+    uint16_t *tags;
     size_t committed; /* pages from the start that are accessible */
     size_t top;       /* pages from the start that spans cover */
     uint64_t nonempty[(HEAP_BINS + 63) / 64];
     page_number bins[HEAP_BINS];
+    struct bitset short_spans; /* first pages of free spans of 1, 2 ... pages */
     size_t live_pages;
     size_t live_pages_peak;
     size_t n_blocks;
     bool closed; /* the limit cannot be kept here: no new blocks */
 
-    /* Table pages written so far, a bit each: untouched parts of the tables cost nothing, and are not counted. */
+    /* Pages of tags written so far, a bit each: untouched ones cost nothing, and are not counted. */
     uint64_t tag_pages[HEAP_TAG_PAGES / 64];
-    uint64_t link_pages[HEAP_LINK_PAGES / 64];
-    size_t n_table_pages;
+    size_t n_tag_pages;
 };
 
 /*
@@ -86,7 +80,7 @@ void heap_fork_prepare(struct heap *heap);
 void heap_fork_parent(struct heap *heap);
 void heap_fork_child(struct heap *heap);
 
-/* RAM for tags and links. */
+/* RAM for tags and sets. */
 size_t heap_meta_bytes(const struct heap *heap);
 
 #endif

@@ -1,23 +1,24 @@
 /*
- * heap_bins.h - the heap's free spans by size: lists that are found in constant time.
+ * heap_bins.h - the heap's free spans by size, found in constant time: lists through their tags, sets of the shortest ones.
  *
- * Calls: nothing.  Locks: the caller's (heap.lock).  Memory: the heap's links.
+ * Calls: bitset.  Locks: the caller's (heap.lock).  Memory: the heap's tags, and the bitset's.
  */
 #ifndef GHOSTMEM_CORE_HEAP_BINS_H
 #define GHOSTMEM_CORE_HEAP_BINS_H
 
 #include "core/heap.h"
 
-/* A page of a table is about to be written: count it, once. @bitmap: heap.tag_pages or heap.link_pages. */
-void heap_count_table_page(struct heap *heap, uint64_t *bitmap, size_t page);
+/* Empty bins for a heap of @n_pages. 0 or -ENOMEM. */
+int heap_bins_init(struct heap *heap, size_t n_pages);
 
-/* The list for spans of @n_pages. */
-unsigned heap_bin_of(size_t n_pages);
+/* Spans below @to may be inserted; @from: of the call before, at first 0. 0 or -ENOMEM. */
+int heap_bins_commit(struct heap *heap, size_t from, size_t to);
 
+/* A free span, tagged as that. */
 void heap_bin_insert(struct heap *heap, page_number first, size_t n_pages);
 void heap_bin_remove(struct heap *heap, page_number first, size_t n_pages);
 
-/* The first list from @bin on that has a span; HEAP_BINS if none. */
-unsigned heap_bin_search(const struct heap *heap, unsigned bin);
+/* A free span of at least @n_pages, which stays in its bin; PAGE_NONE: none was found. */
+page_number heap_bins_find(const struct heap *heap, size_t n_pages);
 
 #endif

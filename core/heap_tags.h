@@ -8,32 +8,42 @@
 
 #include "core/heap.h"
 
-/*
- * A tag stands at the first page of every span, and at the last page of free ones, so that a freed block finds its
- * neighbours. 0 everywhere else.
- */
+/* What a tag says of its page. */
 enum tag_kind {
-    TAG_NONE,
+    TAG_NONE, /* no span begins here, and no free one ends */
     TAG_USED,
     TAG_FREE,
     TAG_LEAVING, /* freed, its RAM is being returned; or it could not be, and the span is retired */
 };
-#define TAG_KIND_SHIFT 30
 
-static inline uint32_t make_tag(enum tag_kind kind, size_t n_pages)
+/* Spans of fewer pages have no room for links. */
+#define HEAP_LINKED_PAGES 6u
+
+/* ---- writing ---- */
+
+/* The span at @first: its kind and its length at its first page, and at its last one if it is free. */
+void heap_tag_span(struct heap *heap, page_number first, enum tag_kind kind, size_t n_pages);
+
+/* No span begins at @number, and no free one ends. */
+static inline void heap_untag(struct heap *heap, page_number number)
 {
-    return (uint32_t)kind << TAG_KIND_SHIFT | (uint32_t)n_pages;
+    heap->tags[number] = 0;
 }
 
-static inline enum tag_kind kind_of(uint32_t tag)
-{
-    return (enum tag_kind)(tag >> TAG_KIND_SHIFT);
-}
+/* Of a free span of HEAP_LINKED_PAGES or more. */
+void heap_set_next(struct heap *heap, page_number first, page_number next);
+void heap_set_prev(struct heap *heap, page_number first, page_number prev);
 
-static inline size_t pages_of(uint32_t tag)
-{
-    return tag & (((uint32_t)1 << TAG_KIND_SHIFT) - 1);
-}
+/* ---- reading ---- */
+
+enum tag_kind heap_kind_at(const struct heap *heap, size_t number);
+
+/* Pages of the span that begins at @first, and of the free one that ends at @last. */
+size_t heap_pages_at(const struct heap *heap, size_t first);
+size_t heap_pages_up_to(const struct heap *heap, size_t last);
+
+page_number heap_next_of(const struct heap *heap, page_number first);
+page_number heap_prev_of(const struct heap *heap, page_number first);
 
 static inline void *address_of(const struct heap *heap, page_number number)
 {
@@ -45,10 +55,12 @@ static inline page_number number_of(const struct heap *heap, const void *p)
     return (page_number)(((uintptr_t)p - heap->base) >> PAGE_SHIFT);
 }
 
-/* @p is in our range and not a live block's start: say what it is. The walk is long, but it is the last one. */
+/* ---- by a walk: long, but the last one, or rare ---- */
+
+/* @p is in our range and not a live block's start: say what it is. */
 _Noreturn void heap_die_of_pointer(struct heap *heap, const void *p, const char *caller);
 
-/* Do the pages lie within one live block? The walk is long, but such calls are rare. */
+/* Do the pages lie within one live block? */
 bool heap_in_one_block(const struct heap *heap, page_number first, size_t n_pages);
 
 #endif

@@ -8,15 +8,15 @@ _Noreturn void heap_die_of_pointer(struct heap *heap, const void *p, const char 
 {
     page_number number = number_of(heap, p);
 
-    for (size_t i = 0; i < heap->top; i += pages_of(heap->tags[i])) {
-        uint32_t tag = heap->tags[i];
+    for (size_t i = 0, n_pages; i < heap->top; i += n_pages) {
         void *block = address_of(heap, (page_number)i);
 
-        if (number >= i + pages_of(tag))
+        n_pages = heap_pages_at(heap, i);
+        if (number >= i + n_pages)
             continue;
-        if (kind_of(tag) == TAG_USED)
+        if (heap_kind_at(heap, i) == TAG_USED)
             log_line(LOG_ERROR, "%s(%p): invalid pointer: %z bytes inside the block %p of %z bytes", caller, p,
-                     (size_t)((uintptr_t)p - (uintptr_t)block), block, pages_of(tag) * PAGE_BYTES);
+                     (size_t)((uintptr_t)p - (uintptr_t)block), block, n_pages * PAGE_BYTES);
         else
             log_line(LOG_ERROR, "%s(%p): double free: the block at this address was freed before", caller, p);
         os_abort();
@@ -27,8 +27,10 @@ _Noreturn void heap_die_of_pointer(struct heap *heap, const void *p, const char 
 
 bool heap_in_one_block(const struct heap *heap, page_number first, size_t n_pages)
 {
-    for (size_t i = 0; i < heap->top; i += pages_of(heap->tags[i]))
-        if (first < i + pages_of(heap->tags[i]))
-            return first >= i && kind_of(heap->tags[i]) == TAG_USED && first + n_pages <= i + pages_of(heap->tags[i]);
+    for (size_t i = 0, end; i < heap->top; i = end) {
+        end = i + heap_pages_at(heap, i);
+        if (first < end)
+            return first >= i && heap_kind_at(heap, i) == TAG_USED && first + n_pages <= end;
+    }
     return false;
 }

@@ -8,7 +8,7 @@ layer() {
     platform/*) echo 0 ;;
     core/base.h) echo 1 ;;
     core/lock.h) echo 2 ;;
-    core/log.* | core/duel.* | core/trace.h) echo 2 ;;
+    core/log.* | core/duel.* | core/trace.h | core/bitset.*) echo 2 ;;
     core/config.* | core/stats.*) echo 3 ;;
     core/codec.* | core/pool.* | core/seal.*) echo 4 ;;
     core/store.* | core/swap.* | core/swap_tend.*) echo 5 ;;

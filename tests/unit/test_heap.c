@@ -61,6 +61,58 @@ Test(heap, freed_neighbours_join_in_every_order)
     }
 }
 
+/* Lengths that do not fit into a tag: 16,383 pages and more. */
+Test(heap, blocks_longer_than_a_tag_can_say_are_cut_joined_and_resized)
+{
+    static const size_t lengths[] = {16381, 16382, 16383, 16384, 16385, 40000};
+    struct world *w = world_new(RANGE, NO_LIMIT, true);
+
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        size_t n = lengths[i];
+        unsigned char *p = heap_allocate(&w->heap, n * PAGE_BYTES, 0);
+        unsigned char *fence = heap_allocate(&w->heap, PAGE_BYTES, 0);
+        unsigned char *half;
+
+        cr_assert_eq(heap_usable_bytes(&w->heap, p, "test"), n * PAGE_BYTES);
+        cr_assert_eq(heap_resize(&w->heap, p, (n - 1) * PAGE_BYTES, "test"), p);
+        cr_assert_eq(heap_resize(&w->heap, p, 7 * PAGE_BYTES, "test"), p);
+        cr_assert_eq(heap_resize(&w->heap, p, n * PAGE_BYTES, "test"), p);
+        cr_assert_eq(heap_usable_bytes(&w->heap, p, "test"), n * PAGE_BYTES);
+        heap_free(&w->heap, p, "test");
+        half = heap_allocate(&w->heap, n / 2 * PAGE_BYTES, 0);
+        cr_assert_eq(half, p);
+        cr_assert_eq(heap_usable_bytes(&w->heap, half, "test"), n / 2 * PAGE_BYTES);
+        heap_free(&w->heap, half, "test");
+        cr_assert_eq(heap_allocate(&w->heap, n * PAGE_BYTES, 0), p, "joined again");
+        heap_free(&w->heap, p, "test");
+        heap_free(&w->heap, fence, "test");
+        cr_assert_eq(w->heap.top, 0);
+    }
+}
+
+/* Every length with and without room for links, freed among blocks that stay, and found again. */
+Test(heap, short_free_spans_are_used_again)
+{
+    enum { N_EACH = 50 };
+    struct world *w = world_new(RANGE, NO_LIMIT, true);
+
+    for (size_t n_pages = 1; n_pages <= 9; n_pages++) {
+        void *blocks[N_EACH];
+        size_t top;
+
+        for (size_t i = 0; i < N_EACH; i++) {
+            blocks[i] = heap_allocate(&w->heap, n_pages * PAGE_BYTES, 0);
+            cr_assert_not_null(heap_allocate(&w->heap, PAGE_BYTES, 0));
+        }
+        top = w->heap.top;
+        for (size_t i = 0; i < N_EACH; i++)
+            heap_free(&w->heap, blocks[i * 7 % N_EACH], "test");
+        for (size_t i = 0; i < N_EACH; i++)
+            cr_assert_not_null(heap_allocate(&w->heap, n_pages * PAGE_BYTES, 0));
+        cr_assert_eq(w->heap.top, top);
+    }
+}
+
 Test(heap, freed_memory_returns_to_the_system_and_comes_back_zeroed)
 {
     struct world *w = world_new(RANGE, NO_LIMIT, true);

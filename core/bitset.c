@@ -24,14 +24,7 @@ int bitset_init(struct bitset *bits, size_t n)
         bits->first_word[level] = at;
         at += n_words[level] * BITSET_SETS;
     }
-    bits->bytes = round_up(at * sizeof bits->words[0], PAGE_BYTES);
-    return os_mem_reserve(bits->bytes, (void **)&bits->words);
-}
-
-void bitset_destroy(struct bitset *bits)
-{
-    os_mem_unmap(bits->words, bits->bytes);
-    *bits = (struct bitset){.words = NULL};
+    return os_mem_reserve(round_up(at * sizeof bits->words[0], PAGE_BYTES), (void **)&bits->words);
 }
 
 static size_t committed_words(const struct bitset *bits, size_t n)

@@ -21,7 +21,6 @@
 
 struct bitset {
     uint64_t *words;
-    size_t bytes;
     size_t first_word[BITSET_LEVELS]; /* of each level, the bits themselves first */
     unsigned n_levels;
     size_t n_touched; /* pages of RAM ... */
@@ -30,7 +29,6 @@ struct bitset {
 
 /* Room for numbers below @n, 1 .. BITSET_MAX_NUMBERS; empty. 0 or -ENOMEM. */
 int bitset_init(struct bitset *bits, size_t n);
-void bitset_destroy(struct bitset *bits);
 
 /* Numbers below @to may be added; @from: of the call before, at first 0. 0 or -ENOMEM. */
 int bitset_commit(struct bitset *bits, size_t from, size_t to);

@@ -15,7 +15,7 @@
 #include "core/bitset.h"
 #include "core/pager.h"
 
-#define HEAP_BINS 216u
+#define HEAP_BINS 216u /* 16, and eight for each power of two from 16 to 2^28 pages */
 #define HEAP_TAG_PAGES (((size_t)1 << PAGE_NUMBER_BITS) * sizeof(uint16_t) / PAGE_BYTES)
 
 struct heap {

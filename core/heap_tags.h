@@ -16,7 +16,7 @@ enum tag_kind {
     TAG_LEAVING, /* freed, its RAM is being returned; or it could not be, and the span is retired */
 };
 
-/* Spans of fewer pages have no room for links. */
+/* Spans of fewer pages have no room for links: a tag, four pieces of them, a tag (heap_tags.c). */
 #define HEAP_LINKED_PAGES 6u
 
 /* ---- writing ---- */
@@ -27,7 +27,8 @@ void heap_tag_span(struct heap *heap, page_number first, enum tag_kind kind, siz
 /* No span begins at @number, and no free one ends. */
 static inline void heap_untag(struct heap *heap, page_number number)
 {
-    heap->tags[number] = 0;
+    if (heap->tags[number] != 0) /* else its page of the table may never have been written */
+        heap->tags[number] = 0;
 }
 
 /* Of a free span of HEAP_LINKED_PAGES or more. */

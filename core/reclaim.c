@@ -219,6 +219,7 @@ void reclaim_enter_locked(struct reclaim *r, page_number number)
 
 void reclaim_enter_proven_locked(struct reclaim *r, page_number number)
 {
+    (void)history_recall(&r->history, number);
     enter_as_locked(r, number, true);
 }
 

@@ -23,6 +23,7 @@ void reclaim_enter_stuck_locked(struct reclaim *r, page_number number)
 {
     if (r->stuck.n_pages == 0 && r->n_retried == 0)
         r->stuck_retry_ns = os_now_ns() + STUCK_RETRY_NS;
+    history_forget(&r->history, number); /* it has not left */
     page_set_state(r->table, number, PAGE_RESIDENT);
     page_at(r->table, number)->flags |= PAGE_FLAG_STUCK;
     queue_push(&r->stuck, r->table, number);
@@ -85,7 +86,7 @@ static void sort_batch(struct reclaim_worker *w, size_t n)
     }
 }
 
-/* Its image is still to be made when it leaves. */
+/* An image is still to be made when it leaves. (One that came in unprotected and was written since needs one too: nobody knows.) */
 static bool is_bare(const struct page *page)
 {
     return page->value == 0;
@@ -119,16 +120,19 @@ static struct walk walk_of(struct page_queue *queue)
  * and make room; else all that came in would be compressed in its turn. Unless those without are used less than the others: one in a few
  * leaves all the same, so that this is known.
  */
-static struct hunt hunt_begin_locked(struct reclaim *r, size_t wanted)
+static bool spares_bare_locked(const struct reclaim *r)
 {
-    bool spares = writeback_kept_is_full_locked(&r->writeback) && !history_bare_are_idle(&r->history);
+    return writeback_kept_is_full_locked(&r->writeback) && !history_bare_are_idle(&r->history);
+}
 
+static struct hunt hunt_begin_locked(struct reclaim *r, size_t n_to_spare)
+{
     return (struct hunt){
         .fresh = walk_of(&r->fresh),
         .proven = walk_of(&r->proven),
         .any_held = holds_any(r->holds),
-        .after_fill = r->fresh.n_pages > FRESH_AFTER_FILL * r->fresh_target,
-        .n_to_spare = spares ? SPARED_EACH * wanted : 0,
+        .after_fill = r->fresh.n_pages > FRESH_AFTER_FILL * max_size(1, r->fresh_target),
+        .n_to_spare = n_to_spare,
         .now_ns = r->streams.protecting ? os_now_ns() : 0,
     };
 }
@@ -191,13 +195,19 @@ static page_number hunt_on_locked(struct reclaim *r, struct hunt *hunt)
  */
 static size_t find_victims_locked(struct reclaim *r, struct reclaim_worker *w, size_t wanted, size_t n_stored)
 {
-    struct hunt hunt = hunt_begin_locked(r, wanted);
+    size_t n_to_spare = spares_bare_locked(r) ? SPARED_EACH * wanted : 0;
+    struct hunt hunt = hunt_begin_locked(r, n_to_spare);
     size_t n = 0;
 
     while (n < wanted && n_stored > 0) {
         page_number number = hunt_on_locked(r, &hunt);
         enum outcome way;
 
+        if (number == PAGE_NONE && n == 0 && n_to_spare > 0) { /* there may be none but those that were spared */
+            n_to_spare = 0;
+            hunt = hunt_begin_locked(r, 0);
+            continue;
+        }
         if (number == PAGE_NONE)
             break;
         way = way_of(r, page_at(r->table, number));

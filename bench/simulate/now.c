@@ -53,9 +53,10 @@ static void begin(void *state, struct machine *m, const void *setting)
         n->free_target = least(m->limit / 32, 32);
 }
 
+/* One that came in unprotected and was written has an image that is not its own: nobody knows before it leaves. */
 static bool is_bare(const struct machine *m, uint32_t page)
 {
-    return !m->seats[page].imaged || m->seats[page].written;
+    return !m->seats[page].imaged;
 }
 
 /* ---- core/history.c ---- */
@@ -163,4 +164,5 @@ static const struct setting alike_setting = {.spares = false};
 const struct policy policy_now = {
     .name = "GhostMem now", .state_bytes = sizeof(struct now), .setting = &now_setting, .begin = begin, .soft = soft, .miss = miss};
 const struct policy policy_alike = {
-    .name = "GhostMem, none spared", .state_bytes = sizeof(struct now), .setting = &alike_setting, .begin = begin, .soft = soft, .miss = miss};
+    .name = "GhostMem, none spared", .state_bytes = sizeof(struct now), .setting = &alike_setting,
+    .begin = begin, .soft = soft, .miss = miss};

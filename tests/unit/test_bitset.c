@@ -20,12 +20,6 @@ static struct bitset *bits_below(size_t n)
     return bits;
 }
 
-static void destroy(struct bitset *bits)
-{
-    bitset_destroy(bits);
-    free(bits);
-}
-
 /* Bounds of one level, of two, and of as many as there are. */
 Test(bitset, least_number_is_found_at_both_ends_of_every_size)
 {
@@ -46,7 +40,6 @@ Test(bitset, least_number_is_found_at_both_ends_of_every_size)
         }
         bitset_remove(bits, set, sizes[i] - 1);
         cr_assert_eq(bitset_first(bits, set), BITSET_NONE);
-        destroy(bits);
     }
 }
 
@@ -79,7 +72,6 @@ Test(bitset, each_set_agrees_with_a_table)
             least[set]++;
         cr_assert_eq(bitset_first(bits, set), least[set] < BELOW ? least[set] : BITSET_NONE);
     }
-    destroy(bits);
 }
 
 Test(bitset, takes_ram_only_where_numbers_have_been)
@@ -100,7 +92,6 @@ Test(bitset, takes_ram_only_where_numbers_have_been)
     cr_assert_gt(bits->n_touched, n_first);
     bitset_add(bits, 0, BITSET_MAX_NUMBERS - 1);
     cr_assert_leq(bits->n_touched, n_first + 4);
-    destroy(bits);
 }
 
 Test(bitset, grows_by_steps)
@@ -111,9 +102,9 @@ Test(bitset, grows_by_steps)
     for (size_t to = 0; to < 1000000; to += 9999) {
         cr_assert_eq(bitset_commit(bits, to, min_size(to + 9999, 1000000)), 0);
         bitset_add(bits, 3, min_size(to + 9998, 999999));
-        cr_assert_eq(bitset_first(bits, 3), 9998);
+        cr_assert_eq(bitset_first(bits, 3), min_size(to + 9998, 999999));
+        bitset_remove(bits, 3, min_size(to + 9998, 999999));
     }
-    destroy(bits);
 }
 
 Test(bitset, without_memory_there_is_none)
@@ -130,5 +121,4 @@ Test(bitset, without_memory_there_is_none)
     cr_assert_eq(bitset_commit(bits, 0, 1000), 0);
     bitset_add(bits, 2, 999);
     cr_assert_eq(bitset_first(bits, 2), 999);
-    destroy(bits);
 }

@@ -1,4 +1,5 @@
 /* test_heap.c - blocks of whole pages. */
+#include "core/heap_tags.h"
 #include "tests/unit/fake.h"
 #include "tests/unit/unit.h"
 
@@ -111,6 +112,50 @@ Test(heap, short_free_spans_are_used_again)
             cr_assert_not_null(heap_allocate(&w->heap, n_pages * PAGE_BYTES, 0));
         cr_assert_eq(w->heap.top, top);
     }
+}
+
+/* What a free span's links leave behind in a block is no tag: pages far up, whose numbers need all their bits. */
+Test(heap, what_links_and_lengths_left_behind_is_not_taken_for_a_tag)
+{
+    enum { N_EACH = 8, N_PAGES = 12, FAR = 40000 };
+    struct world *w = world_new(RANGE, NO_LIMIT, true);
+    unsigned char *far = heap_allocate(&w->heap, FAR * PAGE_BYTES, 0);
+    unsigned char *blocks[N_EACH];
+    page_number first;
+
+    cr_assert_not_null(heap_allocate(&w->heap, PAGE_BYTES, 0)); /* between what is freed */
+    for (size_t i = 0; i < N_EACH; i++) {
+        blocks[i] = heap_allocate(&w->heap, N_PAGES * PAGE_BYTES, 0);
+        cr_assert_not_null(heap_allocate(&w->heap, PAGE_BYTES, 0));
+    }
+    for (size_t i = 0; i < N_EACH; i++)
+        heap_free(&w->heap, blocks[i], "test");
+    heap_free(&w->heap, far, "test");
+    for (size_t i = 0; i < N_EACH; i++) {
+        unsigned char *block = heap_allocate(&w->heap, N_PAGES * PAGE_BYTES, 0);
+
+        first = number_of(&w->heap, block);
+        cr_assert_gt(first, 16384);
+        for (page_number number = first + 1; number < first + N_PAGES; number++)
+            cr_assert_eq(heap_kind_at(&w->heap, number), TAG_NONE);
+    }
+    far = heap_allocate(&w->heap, FAR * PAGE_BYTES, 0);
+    first = number_of(&w->heap, far);
+    for (page_number number = first + 1; number < first + FAR; number++)
+        cr_assert_eq(heap_kind_at(&w->heap, number), TAG_NONE);
+}
+
+Test(heap, tables_of_short_free_spans_are_counted)
+{
+    struct world *w = world_new(RANGE, NO_LIMIT, true);
+    void *p = heap_allocate(&w->heap, PAGE_BYTES, 0);
+    size_t n_bytes;
+
+    cr_assert_not_null(heap_allocate(&w->heap, PAGE_BYTES, 0));
+    n_bytes = heap_meta_bytes(&w->heap);
+    heap_free(&w->heap, p, "test");
+    cr_assert_eq(heap_meta_bytes(&w->heap), n_bytes + w->heap.short_spans.n_touched * PAGE_BYTES);
+    cr_assert_gt(w->heap.short_spans.n_touched, 0);
 }
 
 Test(heap, freed_memory_returns_to_the_system_and_comes_back_zeroed)

@@ -507,7 +507,10 @@ Test(protect, once_protection_does_not_pay_only_trials_bring_it_back)
     for (unsigned i = 0; i < 1000; i++)
         kept_note_protected_locked(&kept, true);
     cr_assert(kept.protecting.spent);
-    for (unsigned i = 0; i < 4; i++)
+    for (unsigned i = 0; i < 4; i++) {
+        kept.tried = 7;
         kept_note_trial_locked(&kept);
+        cr_assert_eq(kept.tried, 0, "each counts once");
+    }
     cr_assert(!kept.protecting.spent);
 }

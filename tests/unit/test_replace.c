@@ -91,3 +91,69 @@ Test(replace, pages_without_an_image_that_are_never_used_leave_in_the_end)
         read_page(w, p, i, 2);
     free_all(w, p);
 }
+
+/* However few frames there are: when none that has an image can go, one without does. */
+Test(replace, the_limit_holds_where_there_are_few_frames)
+{
+    static const size_t limits[] = {5, 6, 7, 8, 10, 12, 16, 24, 32};
+
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        for (size_t n = limits[i] + 1; n <= 2 * limits[i]; n++) {
+            struct world *w = world_new(RANGE, limits[i], true);
+            uint64_t *p = heap_allocate(&w->heap, n * PAGE_BYTES, 0);
+
+            for (size_t k = 0; k < n; k++)
+                write_page(w, p, k, 1);
+            for (unsigned k = 0; k < 40 * n; k++)
+                read_page(w, p, (size_t)pattern_below(pattern_mix(k), n), 1);
+            for (unsigned k = 0; k < 40 * n; k++) {
+                uint64_t random = pattern_mix(k);
+                size_t page = (size_t)pattern_below(random, n);
+
+                if ((random >> 40) % 4 == 0)
+                    write_page(w, p, page, 1);
+                else
+                    read_page(w, p, page, 1);
+            }
+            cr_assert_eq(w->pager.reclaim.exceeded_peak, 0, "%zu of %zu pages: %zu more", limits[i], n, w->pager.reclaim.exceeded_peak);
+            free_all(w, p);
+        }
+    }
+}
+
+/* A page that comes back from limbo has been used again, and one that would not leave has not left. */
+Test(replace, only_pages_that_left_for_good_are_counted_as_forgotten)
+{
+    struct world *w = world_new(RANGE, N / 2, true);
+    struct history *history = &w->pager.reclaim.history;
+    uint64_t *p;
+    page_number first;
+    uint64_t n_soft;
+
+    atomic_store(&w->fake.contract.can_extract, false); /* so pages are cooled */
+    p = heap_allocate(&w->heap, N * PAGE_BYTES, 0);
+    first = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES);
+    for (size_t i = 0; i < N; i++)
+        write_page(w, p, i, 1);
+    n_soft = w->pager.reclaim.counters.soft_faults;
+    for (size_t i = 0; i < N; i++) {
+        bool cooled = page_state(page_at(&w->pager.table, first + (page_number)i)) == PAGE_COOLED;
+
+        if (!cooled)
+            continue;
+        cr_assert(history_has(history, first + (page_number)i));
+        read_page(w, p, i, 1);
+        cr_assert(!history_has(history, first + (page_number)i));
+    }
+    cr_assert_gt(w->pager.reclaim.counters.soft_faults - n_soft, 5);
+    atomic_store(&w->fake.busy_page, (uintptr_t)(p + 9 * WORDS));
+    write_page(w, p, 9, 1);
+    for (unsigned round = 0; round < 3; round++)
+        for (size_t i = 10; i < N; i++)
+            read_page(w, p, i, 1);
+    cr_assert(fake_is_present(w, p + 9 * WORDS));
+    cr_assert_gt(w->pager.reclaim.counters.busy_pages, 0);
+    cr_assert(!history_has(history, first + 9));
+    atomic_store(&w->fake.busy_page, 0);
+    free_all(w, p);
+}

@@ -60,6 +60,11 @@ static void touch(struct bitset *bits, const uint64_t *word)
     *touched |= bit_of(page);
 }
 
+void bitset_prefetch(const struct bitset *bits, size_t number)
+{
+    __builtin_prefetch(word_of(bits, 0, 0, number / WORD_BITS), 1);
+}
+
 void bitset_add(struct bitset *bits, unsigned set, size_t number)
 {
     for (unsigned level = 0; level < bits->n_levels; level++, number /= WORD_BITS) {

@@ -37,6 +37,9 @@ int bitset_commit(struct bitset *bits, size_t from, size_t to);
 void bitset_add(struct bitset *bits, unsigned set, size_t number);
 void bitset_remove(struct bitset *bits, unsigned set, size_t number);
 
+/* The words of @number, below the bound, will be wanted in a moment. */
+void bitset_prefetch(const struct bitset *bits, size_t number);
+
 /* The least number in the set; BITSET_NONE: it is empty. */
 size_t bitset_first(const struct bitset *bits, unsigned set);
 

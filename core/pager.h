@@ -98,6 +98,12 @@ void pager_dormant_end(struct pager *pager);
 /* Read-ahead may not (@is_last), or may again, go beyond this page: a block ends there. Only once engaged. */
 void pager_mark_last(struct pager *pager, page_number last, bool is_last);
 
+/* What is known of the page will be wanted in a moment. Takes no lock. */
+static inline void pager_prefetch(const struct pager *pager, page_number number)
+{
+    __builtin_prefetch(page_at(&pager->table, number), 1);
+}
+
 /* Frames may be pinned from now on, which extracting would not see: pages are moved. Context: as pager_hold(). */
 void pager_forbid_extracting(struct pager *pager);
 

@@ -92,6 +92,32 @@ Test(replace, pages_without_an_image_that_are_never_used_leave_in_the_end)
     free_all(w, p);
 }
 
+/* Pages that are written once, one after the other, are many: they leave, not those that have proven to be used again. */
+Test(replace, pages_without_an_image_are_not_spared_at_the_cost_of_proven_ones)
+{
+    enum { N_HOT = 100, N_WRITTEN = 400 };
+    struct world *w = world_new(RANGE, N / 2, true);
+    uint64_t *p = pages(w);
+    uint64_t *written;
+    size_t n_present = 0;
+
+    read_at_random(w, p, 4 * N);
+    for (unsigned round = 0; round < 8; round++)
+        for (size_t i = 0; i < N / 2; i++)
+            read_page(w, p, i, 1);
+    for (unsigned round = 0; round < 8; round++)
+        for (size_t i = 0; i < N_HOT; i++)
+            read_page(w, p, i, 1);
+    written = heap_allocate(&w->heap, N_WRITTEN * PAGE_BYTES, 0);
+    for (size_t i = 0; i < N_WRITTEN; i++)
+        write_page(w, written, i, 1);
+    for (size_t i = 0; i < N_HOT; i++)
+        n_present += fake_is_present(w, p + i * WORDS);
+    cr_assert_gt(n_present, N_HOT / 2, "%zu of %d", n_present, N_HOT);
+    heap_free(&w->heap, written, "test");
+    free_all(w, p);
+}
+
 /* However few frames there are: when none that has an image can go, one without does. */
 Test(replace, the_limit_holds_where_there_are_few_frames)
 {

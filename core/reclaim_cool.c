@@ -16,6 +16,7 @@
 /* Of those that would be spared one in so many leaves; and a batch spares so many for each that leaves. Source: bench/replacement.txt. */
 #define BARE_LEAVING 32u
 #define SPARED_EACH 8u
+/* After a fill the next victim is looked for among the proven once so many in a row were spared. */
 #define SPARED_TO_TURN 4u
 #define FRESH_AFTER_FILL 3u /* times their target: more than there are once pages come in again */
 
@@ -100,6 +101,7 @@ struct walk {
     size_t n_found;
 };
 
+/* The search for the victims of one batch. */
 struct hunt {
     struct walk fresh;
     struct walk proven;
@@ -342,11 +344,12 @@ static size_t settle_cooled(struct reclaim *r, struct reclaim_worker *w, size_t 
             w->batch[n_in_place++] = number;
         } else {
             r->counters.busy_pages++;
-            history_forget(&r->history, number);
-            if (w->outcomes[i] == LOCKED)
+            if (w->outcomes[i] == LOCKED) {
                 reclaim_enter_stuck_locked(r, number);
-            else
+            } else {
+                history_forget(&r->history, number); /* it has not left */
                 reclaim_enter_locked(r, number);
+            }
             page_at(r->table, number)->flags |= w->shut[i] ? PAGE_FLAG_SHUT : 0;
         }
     }

@@ -52,3 +52,13 @@ void free_all(struct world *w, uint64_t *p)
     cr_assert_eq(w->pager.reclaim.writeback.kept.n_images, 0);
     cr_assert_eq(w->pager.reclaim.writeback.kept_bytes, 0);
 }
+
+void check_protections(struct world *w)
+{
+    for (page_number i = 0; i < w->pager.table.committed_pages; i++) {
+        const struct page *page = page_at(&w->pager.table, i);
+
+        if (page_is_resident(page))
+            cr_assert_eq((page->flags & PAGE_FLAG_SHUT) != 0, w->fake.protected_pages[i] == FAKE_READ_ONLY, "page %u", i);
+    }
+}

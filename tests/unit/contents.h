@@ -24,6 +24,9 @@ void read_pages(struct world *w, uint64_t *p, uint64_t round);
 /* All written, round 1. */
 uint64_t *pages(struct world *w);
 
+/* What the table says of each page is so: who is told that it may be written, a system call of the program's, relies on it. */
+void check_protections(struct world *w);
+
 /* Nothing is left of it, no image either. */
 void free_all(struct world *w, uint64_t *p);
 

@@ -1,10 +1,8 @@
-/* test_protect.c - pages that come in closed to writing: whether that pays, when they are opened, and pages that will not go. */
+/* test_protect.c - pages that come in closed to writing: whether that pays, and when they are opened. */
 #include "tests/unit/contents.h"
 #include "tests/unit/unit.h"
 
 #include <pthread.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 /* With room for a turn of the queue between what comes in and what leaves. */
 #define MANY 1600
@@ -92,17 +90,6 @@ static uint64_t *many_pages(struct world *w)
         for (size_t i = 0; i < MANY; i++)
             read_page(w, p, i, 1);
     return p;
-}
-
-/* What the table says of each page is so: who is told that it may be written, a system call of the program's, relies on it. */
-static void check_protections(struct world *w)
-{
-    for (page_number i = 0; i < w->pager.table.committed_pages; i++) {
-        const struct page *page = page_at(&w->pager.table, i);
-
-        if (page_is_resident(page))
-            cr_assert_eq((page->flags & PAGE_FLAG_SHUT) != 0, w->fake.protected_pages[i] == FAKE_READ_ONLY, "page %u", i);
-    }
 }
 
 /* Every fourth of the pages in RAM is written. Returns how many of them were closed to that; *@n_there: of how many. */
@@ -203,50 +190,6 @@ Test(protect, pages_that_cannot_be_opened_together_are_opened_one_by_one)
     free_all(w, p);
 }
 
-/* The kernel does not discard what is locked in RAM. */
-static void lock_in_ram(uint64_t *p, size_t n_pages)
-{
-    cr_assert_eq(syscall(SYS_mlock, p, n_pages * PAGE_BYTES), 0); /* a sanitizer makes nothing of mlock() */
-}
-
-static void page_that_will_not_go_stays_closed(bool has_image)
-{
-    struct world *w = world_new(RANGE, LIMIT, true);
-    const struct reclaim_counters *counters = &w->pager.reclaim.counters;
-    uint64_t *p = pages(w);
-    page_number number = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES) + 7;
-    uint64_t n_busy;
-
-    read_pages(w, p, 1);
-    read_page(w, p, 7, 1);
-    if (!has_image)
-        reclaim_yield_kept(&w->pager.reclaim);
-    cr_assert_eq(page_at(&w->pager.table, number)->value != 0, has_image);
-    cr_assert_eq(w->fake.protected_pages[number], FAKE_READ_ONLY);
-    lock_in_ram(p + 7 * WORDS, 1);
-    n_busy = counters->busy_pages;
-    read_pages(w, p, 1);
-    cr_assert_gt(counters->busy_pages, n_busy);
-    cr_assert(fake_is_present(w, p + 7 * WORDS));
-    check_protections(w);
-    fake_add(w, p + 7 * WORDS, 5, 1);
-    check_protections(w);
-    cr_assert_eq(syscall(SYS_munlock, p + 7 * WORDS, PAGE_BYTES), 0);
-    for (size_t i = 0; i < N; i++)
-        cr_assert_eq(fake_load(w, p + i * WORDS, 1), word_of(i, 0, 1) + (i == 7 ? 5 : 0));
-    free_all(w, p);
-}
-
-Test(protect, page_that_will_not_go_stays_closed)
-{
-    page_that_will_not_go_stays_closed(true);
-}
-
-Test(protect, page_that_will_not_go_stays_closed_also_without_an_image)
-{
-    page_that_will_not_go_stays_closed(false);
-}
-
 /* Images of every size, until there is no room for one more. */
 static size_t fill_pool(struct world *w, pool_handle *images, size_t max)
 {
@@ -309,77 +252,6 @@ Test(protect, ceded_page_is_not_opened_with_others)
     cr_assert_eq(w->fake.protected_pages[ceded], FAKE_READ_ONLY);
     check_protections(w);
     heap_free(&w->heap, p, "test");
-}
-
-/* As if so much time had passed, and no more until all has been tried. */
-static void retry_stuck(struct world *w, uint64_t *p)
-{
-    struct reclaim *r = &w->pager.reclaim;
-
-    r->stuck_retry_ns = 0;
-    for (size_t i = N - LIMIT; i < N && r->stuck_retry_ns == 0; i++)
-        read_page(w, p, i, 1);
-    r->stuck_retry_ns = UINT64_MAX;
-    read_pages(w, p, 1);
-}
-
-Test(protect, pages_that_will_not_go_are_tried_less_and_less)
-{
-    enum { LOCKED_PAGES = LIMIT + 20 }; /* all that is resident, and more than that */
-    struct world *w = world_new(RANGE, LIMIT, true);
-    struct reclaim *r = &w->pager.reclaim;
-    uint64_t *p = pages(w);
-    uint64_t wait_ns;
-    size_t n_stuck;
-
-    for (size_t i = 0; i < LOCKED_PAGES; i++) {
-        read_page(w, p, i, 1);
-        lock_in_ram(p + i * WORDS, 1);
-    }
-    read_pages(w, p, 1);
-    retry_stuck(w, p);
-    n_stuck = r->stuck.n_pages;
-    cr_assert_gt(n_stuck, LIMIT / 2);
-    for (unsigned i = 0; i < 8; i++) {
-        wait_ns = r->stuck_wait_ns;
-        retry_stuck(w, p);
-        cr_assert_gt(2 * r->stuck.n_pages, n_stuck);
-        cr_assert(r->stuck_wait_ns == 2 * wait_ns || (i > 4 && r->stuck_wait_ns == wait_ns), "%u", i);
-    }
-    cr_assert_eq(syscall(SYS_munlock, p, LOCKED_PAGES * PAGE_BYTES), 0);
-    retry_stuck(w, p);
-    cr_assert_eq(r->stuck.n_pages, 0);
-    retry_stuck(w, p);
-    cr_assert_eq(r->n_retried, 0); /* the next one that will not go is tried again soon */
-    free_all(w, p);
-}
-
-/* A lock is not inherited, and neither is a protection: what stands among the pages that would not go may be written unseen. */
-Test(protect, page_that_would_not_go_is_open_in_a_forked_child)
-{
-    struct world *w = world_new(RANGE, LIMIT, true);
-    struct reclaim *r = &w->pager.reclaim;
-    uint64_t *p = pages(w);
-    page_number number = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES) + 7;
-
-    read_pages(w, p, 1);
-    read_page(w, p, 7, 1);
-    lock_in_ram(p + 7 * WORDS, 1);
-    read_pages(w, p, 1);
-    cr_assert_neq(page_at(&w->pager.table, number)->flags & PAGE_FLAG_STUCK, 0);
-    cr_assert_neq(page_at(&w->pager.table, number)->flags & PAGE_FLAG_SHUT, 0);
-    reclaim_fork_child(r);
-    for (page_number i = 0; i < w->pager.table.committed_pages; i++) /* as the kernel leaves them in a child */
-        w->fake.protected_pages[i] = w->fake.protected_pages[i] == FAKE_READ_ONLY ? FAKE_OPEN : w->fake.protected_pages[i];
-    cr_assert_eq(syscall(SYS_munlock, p + 7 * WORDS, PAGE_BYTES), 0);
-    fake_add(w, p + 7 * WORDS, 5, 1);
-    r->stuck_retry_ns = 0;
-    for (unsigned round = 0; round < 4; round++) /* these come back soon, so that its turn comes too */
-        for (size_t i = 8; i < 8 + LIMIT + LIMIT / 4; i++)
-            read_page(w, p, i, 1);
-    cr_assert(!fake_is_present(w, p + 7 * WORDS));
-    cr_assert_eq(fake_load(w, p + 7 * WORDS, 1), word_of(7, 0, 1) + 5);
-    free_all(w, p);
 }
 
 Test(protect, pages_opened_with_others_keep_their_image_in_the_swap_file)

@@ -3,10 +3,10 @@
 
 #include "platform/mem.h"
 
-#define HOW_SHIFT 28
+#define HOW_SHIFT 14
 #define HOW_OF(entry) ((entry) >> HOW_SHIFT)
-#define PAGE_OF(entry) ((entry) & ((1u << HOW_SHIFT) - 1))
-_Static_assert(PAGE_NONE < 1u << HOW_SHIFT, "a page number + 1 leaves room for how the page left");
+#define N_QUOTIENTS ((1u << HOW_SHIFT) - 1)
+#define QUOTIENT_OF(entry) ((entry) & N_QUOTIENTS)
 
 /* So many that came back or were forgotten are lately: then the counts are halved. */
 #define LATELY 8192u
@@ -22,12 +22,18 @@ int history_init(struct history *history, uint32_t n_slots)
     return error;
 }
 
+/* From 1 on. */
+static uint32_t quotient_of(const struct history *history, page_number number)
+{
+    return number / history->n_slots % N_QUOTIENTS + 1;
+}
+
 /* The page's entry; 0: it has none. */
 static uint32_t entry_of(const struct history *history, page_number number)
 {
     uint32_t entry = history->n_slots > 0 ? history->left[number % history->n_slots] : 0;
 
-    return PAGE_OF(entry) == number + 1 ? entry : 0;
+    return entry != 0 && QUOTIENT_OF(entry) == quotient_of(history, number) ? entry : 0;
 }
 
 /* What became of a page that left so is known. */
@@ -49,13 +55,13 @@ static void count(struct history *history, uint32_t entry, bool came_back)
 
 void history_note(struct history *history, page_number number, unsigned how)
 {
-    uint32_t *slot;
+    uint16_t *slot;
 
     if (history->n_slots == 0)
         return;
     slot = &history->left[number % history->n_slots];
     count(history, *slot, false);
-    *slot = (number + 1) | how << HOW_SHIFT;
+    *slot = (uint16_t)(quotient_of(history, number) | how << HOW_SHIFT);
 }
 
 bool history_has(const struct history *history, page_number number)

@@ -1,13 +1,14 @@
 /*
  * history.h - which pages have left lately, and how: one that comes back while it is remembered is used more than once.
  *
- * A table of one page number for each slot, by page number modulo the slots: the one that left last. It forgets by chance instead of
- * in order, and costs no links; in simulation that is as good (bench/replacement.txt).
+ * A table of slots, by page number modulo their number: which page left last, by the quotient. It forgets by chance instead of in order,
+ * and costs no links; in simulation that is as good (bench/replacement.txt). Quotients are told apart up to 16,383: of ghost memory that
+ * is 24,000 times the limit, pages may be taken for each other, and stay longer or shorter for it.
  *
  * Of the pages that left with a kept image, and of those that left without, it counts how many came back and how many were forgotten
  * first: how much either are used.
  *
- * Calls: os (mem).  Locks: the caller's (pager.lock).  Memory: 4 bytes a slot, touched on use.
+ * Calls: os (mem).  Locks: the caller's (pager.lock).  Memory: 2 bytes a slot, touched on use.
  */
 #ifndef GHOSTMEM_CORE_HISTORY_H
 #define GHOSTMEM_CORE_HISTORY_H
@@ -19,7 +20,7 @@
 #define HISTORY_BARE 2u  /* it had no kept image */
 
 struct history {
-    uint32_t *left; /* page number + 1, and how it left; 0: none */
+    uint16_t *left; /* the page's quotient, and how it left; 0: none */
     uint32_t n_slots;
     /* Lately, of those with an image [false] and of those without [true]. */
     uint32_t n_back[2];

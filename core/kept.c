@@ -23,18 +23,30 @@
 #define HASHING_ENOUGH 1
 #define PROTECTING_ENOUGH 4
 
+/* @bytes that take RAM where they are touched. */
+static bool map_table(size_t bytes, void **table)
+{
+    if (os_mem_reserve(bytes, table) != 0)
+        return false;
+    if (os_mem_commit(*table, bytes) == 0)
+        return true;
+    os_mem_unmap(*table, bytes);
+    return false;
+}
+
 void kept_init(struct kept *kept, size_t capacity)
 {
-    size_t bytes = round_up((capacity + 1) * sizeof(struct kept_image), PAGE_BYTES);
+    size_t image_bytes = round_up((capacity + 1) * sizeof(struct kept_image), PAGE_BYTES);
+    size_t hash_bytes = round_up((capacity + 1) * sizeof(struct kept_hash), PAGE_BYTES);
 
     *kept = (struct kept){.hashing = {.left = CREDIT_MAX, .sample = HASHING_SAMPLE, .enough = HASHING_ENOUGH},
                            .protecting = {.left = CREDIT_MAX, .sample = PROTECTING_SAMPLE, .enough = PROTECTING_ENOUGH}};
-    if (os_random(&kept->secret, sizeof kept->secret) != 0 || os_mem_reserve(bytes, (void **)&kept->images) != 0)
+    if (os_random(&kept->secret, sizeof kept->secret) != 0 || !map_table(image_bytes, (void **)&kept->images))
         return;
-    if (os_mem_commit(kept->images, bytes) == 0)
+    if (map_table(hash_bytes, (void **)&kept->hashes))
         kept->capacity = (uint32_t)min_size(capacity, UINT32_MAX >> 4);
     else
-        os_mem_unmap(kept->images, bytes);
+        os_mem_unmap(kept->images, image_bytes);
 }
 
 struct kept_hash kept_hash_of(const struct kept *kept, const void *page)
@@ -91,7 +103,12 @@ uint32_t kept_add_locked(struct kept *kept, uint32_t handle, uint32_t n_units, s
         number = ++kept->n_carved;
     else
         return 0;
-    kept->images[number] = (struct kept_image){.hash = hash, .handle = handle, .n_units = n_units};
+    kept->images[number] = (struct kept_image){.handle = handle, .n_units = n_units};
+    if (kept_is_hash(hash)) {
+        kept->images[number].n_units |= KEPT_HASHED;
+        kept->hashes[number] = hash;
+        kept->n_hashed = number > kept->n_hashed ? number : kept->n_hashed;
+    }
     kept->n_images++;
     return number;
 }
@@ -102,10 +119,16 @@ struct kept_image *kept_at(const struct kept *kept, uint32_t number)
     return &kept->images[number];
 }
 
+struct kept_hash kept_hash_at(const struct kept *kept, uint32_t number)
+{
+    return (kept_at(kept, number)->n_units & KEPT_HASHED) != 0 ? kept->hashes[number] : KEPT_NO_HASH;
+}
+
 struct kept_image kept_take_locked(struct kept *kept, uint32_t number)
 {
     struct kept_image image = *kept_at(kept, number);
 
+    image.n_units &= ~KEPT_HASHED;
     kept->images[number] = (struct kept_image){.handle = kept->free};
     kept->free = number;
     kept->n_images--;
@@ -114,5 +137,8 @@ struct kept_image kept_take_locked(struct kept *kept, uint32_t number)
 
 size_t kept_meta_bytes(const struct kept *kept)
 {
-    return kept->n_carved == 0 ? 0 : round_up((kept->n_carved + 1) * sizeof(struct kept_image), PAGE_BYTES);
+    size_t image_bytes = kept->n_carved == 0 ? 0 : (kept->n_carved + 1) * sizeof(struct kept_image);
+    size_t hash_bytes = kept->n_hashed == 0 ? 0 : (kept->n_hashed + 1) * sizeof(struct kept_hash);
+
+    return round_up(image_bytes, PAGE_BYTES) + round_up(hash_bytes, PAGE_BYTES);
 }

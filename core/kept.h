@@ -13,7 +13,7 @@
  * A resident page's entry holds the number of its kept image in `value`, a cooled one's in `next`; 0 is none.
  *
  * Calls: xxhash, os (mem, random).  Locks: the caller's (pager.lock).
- * Memory: its own reservation, 24 bytes for each page that has one.
+ * Memory: its own reservations, 8 bytes for each page that has one, and 16 more if that has a hash.
  */
 #ifndef GHOSTMEM_CORE_KEPT_H
 #define GHOSTMEM_CORE_KEPT_H
@@ -29,12 +29,12 @@ struct kept_hash {
 #define KEPT_NO_HASH ((struct kept_hash){0, 0})
 
 struct kept_image {
-    struct kept_hash hash;
     uint32_t handle;  /* the swap's, or the store's; free: the next free number */
     uint32_t n_units; /* in the swap file; KEPT_IN_POOL and its bytes; 0: free */
 };
 #define KEPT_IN_POOL (1u << 31)
-_Static_assert(sizeof(struct kept_image) == 24, "24 bytes of table for a kept image");
+#define KEPT_HASHED (1u << 30) /* beside its units, only in the table */
+_Static_assert(sizeof(struct kept_image) == 8 && sizeof(struct kept_hash) == 16, "24 bytes of tables for a kept image at the most");
 
 /* What something has saved lately, less what it has cost. */
 struct kept_credit {
@@ -48,11 +48,13 @@ struct kept_credit {
 struct kept {
     /* Set by kept_init(), constant afterwards. */
     struct kept_image *images; /* numbers from 1 */
+    struct kept_hash *hashes;  /* of those that are KEPT_HASHED, by the same numbers */
     uint32_t capacity;
     uint64_t secret;
 
     /* Guarded by pager.lock. */
-    uint32_t n_carved; /* numbers [1, n_carved] have been used at some time */
+    uint32_t n_carved; /* numbers [1, n_carved] have been used at some time ... */
+    uint32_t n_hashed; /* ... and up to this one with a hash */
     uint32_t free;     /* first of the free ones; 0: none */
     uint32_t n_images;
     struct kept_credit hashing;    /* of images in the pool */
@@ -71,12 +73,15 @@ static inline bool kept_same(struct kept_hash a, struct kept_hash b)
     return a.low == b.low && a.high == b.high;
 }
 
-static inline bool kept_has_hash(const struct kept_image *image)
+static inline bool kept_is_hash(struct kept_hash hash)
 {
-    return (image->hash.low | image->hash.high) != 0;
+    return (hash.low | hash.high) != 0;
 }
 
-/* Remember an image. @n_units: KEPT_IN_POOL and its bytes, or its length in the swap file. Its number; 0: there is no room. */
+/*
+ * Remember an image. @n_units: KEPT_IN_POOL and its bytes, or its length in the swap file; @hash may be KEPT_NO_HASH. Its number; 0:
+ * there is no room.
+ */
 uint32_t kept_add_locked(struct kept *kept, uint32_t handle, uint32_t n_units, struct kept_hash hash);
 
 /*
@@ -95,6 +100,9 @@ void kept_note_protected_locked(struct kept *kept, bool unchanged);
 void kept_note_trial_locked(struct kept *kept);
 
 struct kept_image *kept_at(const struct kept *kept, uint32_t number);
+
+/* Its hash, or KEPT_NO_HASH. */
+struct kept_hash kept_hash_at(const struct kept *kept, uint32_t number);
 
 static inline bool kept_is_pooled(const struct kept_image *image)
 {

@@ -18,8 +18,6 @@ int limbo_init(struct limbo *limbo, uint32_t n_slots)
     error = os_mem_commit(limbo->space, n_slots * PAGE_BYTES);
     if (error != 0)
         goto unmap_space;
-    for (uint32_t i = 0; i < n_slots; i++)
-        limbo->pages[i] = PAGE_NONE;
     return 0;
 
 unmap_space:
@@ -33,34 +31,39 @@ limbo_slot limbo_take(struct limbo *limbo, page_number number)
 {
     limbo_slot slot = (limbo_slot)(limbo->head % limbo->n_slots);
 
-    if (limbo->pages[slot] != PAGE_NONE)
+    if (limbo->pages[slot] != 0)
         return LIMBO_NONE;
-    limbo->pages[slot] = number;
+    limbo->pages[slot] = number + 1;
     limbo->head++;
     return slot;
 }
 
+void limbo_rename(struct limbo *limbo, limbo_slot slot, page_number number)
+{
+    limbo->pages[slot] = number + 1;
+}
+
 void limbo_release(struct limbo *limbo, limbo_slot slot)
 {
-    limbo->pages[slot] = PAGE_NONE;
-    while (limbo->tail < limbo->head && limbo->pages[limbo->tail % limbo->n_slots] == PAGE_NONE)
+    limbo->pages[slot] = 0;
+    while (limbo->tail < limbo->head && limbo->pages[limbo->tail % limbo->n_slots] == 0)
         limbo->tail++;
 }
 
 page_number limbo_next_resting(const struct limbo *limbo, const struct pagetable *table, uint64_t *cursor)
 {
     for (; *cursor < limbo->head; (*cursor)++) {
-        page_number number = limbo->pages[*cursor % limbo->n_slots];
+        uint32_t entry = limbo->pages[*cursor % limbo->n_slots];
 
-        if (number == PAGE_NONE || page_state(page_at(table, number)) != PAGE_COOLED)
+        if (entry == 0 || page_state(page_at(table, entry - 1)) != PAGE_COOLED)
             continue;
         (*cursor)++;
-        return number;
+        return entry - 1;
     }
     return PAGE_NONE;
 }
 
 size_t limbo_meta_bytes(const struct limbo *limbo)
 {
-    return round_up(limbo->n_slots * sizeof limbo->pages[0], PAGE_BYTES);
+    return round_up(min_size(limbo->head, limbo->n_slots) * sizeof limbo->pages[0], PAGE_BYTES);
 }

@@ -7,7 +7,7 @@
  * The ring's bookkeeping knows three kinds of slots: free (no page), taken (a page in transit to or from it), resting
  * (a COOLED page).
  *
- * Calls: os.  Locks: the caller's (pager.lock).  Memory: its own reservation, 4 bytes of table a slot.
+ * Calls: os.  Locks: the caller's (pager.lock).  Memory: its own reservation, 4 bytes of table a slot that was ever taken.
  */
 #ifndef GHOSTMEM_CORE_LIMBO_H
 #define GHOSTMEM_CORE_LIMBO_H
@@ -20,7 +20,7 @@ typedef uint32_t limbo_slot;
 struct limbo {
     /* Set by limbo_init(), constant afterwards. */
     unsigned char *space;
-    page_number *pages; /* per slot; PAGE_NONE: free */
+    uint32_t *pages; /* per slot, page number + 1; 0: free */
     uint32_t n_slots;
 
     /* Guarded by pager.lock. */
@@ -39,6 +39,9 @@ static inline uintptr_t limbo_address(const struct limbo *limbo, limbo_slot slot
 
 /* The next slot in order, taken for @number. LIMBO_NONE: the ring has come round to one in use. */
 limbo_slot limbo_take(struct limbo *limbo, page_number number);
+
+/* The page in a taken slot has another number from now on. */
+void limbo_rename(struct limbo *limbo, limbo_slot slot, page_number number);
 
 /* The slot is empty again. */
 void limbo_release(struct limbo *limbo, limbo_slot slot);

@@ -261,7 +261,7 @@ static size_t move_run_locked(struct pager *pager, page_number to, page_number f
         const struct page *page = page_at(&pager->table, (page_number)(to + i));
 
         if (page_state(page) == PAGE_COOLED)
-            pager->reclaim.limbo.pages[page->value] = (page_number)(to + i);
+            limbo_rename(&pager->reclaim.limbo, page->value, (page_number)(to + i));
     }
     writeback_moved_locked(&pager->reclaim.writeback, to, from, n);
     return n;
@@ -338,7 +338,7 @@ static size_t move_groups_locked(struct pager *pager, page_number to, page_numbe
         const struct page *page = page_at(&pager->table, number);
 
         if (page_state(page) == PAGE_COOLED)
-            pager->reclaim.limbo.pages[page->value] = number;
+            limbo_rename(&pager->reclaim.limbo, page->value, number);
         else if (page_state(page) == PAGE_MOVING && moved)
             n_resident++;
         else if (page_state(page) == PAGE_MOVING)

@@ -79,7 +79,7 @@ struct page {
     uint32_t flags : 4;
     uint32_t value; /* limbo slot, store handle, or the low half of the word */
 };
-_Static_assert(sizeof(struct page) == 12, "DESIGN: at most 16 bytes of tables a page, of which the heap has 4");
+_Static_assert(sizeof(struct page) == 12, "DESIGN: at most 16 bytes of tables a page; the heap has 2 to 3, kept images the rest");
 
 /* Whole table pages that hold whole entries: 3 pages for 1,024 entries. */
 #define PAGETABLE_GROUP_PAGES ((size_t)1024)

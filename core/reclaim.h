@@ -64,7 +64,8 @@ struct reclaim_worker {
     limbo_slot slots[RECLAIM_BATCH];
     uint64_t results[RECLAIM_BATCH];
     uint32_t kept[RECLAIM_BATCH]; /* numbers of kept images */
-    struct kept_image images[RECLAIM_BATCH]; /* what these were */
+    struct kept_image images[RECLAIM_BATCH]; /* what these were ... */
+    struct kept_hash hashes[RECLAIM_BATCH];  /* ... and theirs */
     uint8_t outcomes[RECLAIM_BATCH];
     bool shut[RECLAIM_BATCH]; /* it was SHUT, and is to be so again if it stays */
 };

@@ -71,8 +71,10 @@ static void settle_left_locked(struct reclaim *r, const struct reclaim_worker *w
 void reclaim_note_kept_locked(struct reclaim *r, struct reclaim_worker *w, size_t i, uint32_t kept)
 {
     w->kept[i] = kept;
-    if (kept != 0)
-        w->images[i] = *kept_at(&r->writeback.kept, kept);
+    if (kept == 0)
+        return;
+    w->images[i] = *kept_at(&r->writeback.kept, kept);
+    w->hashes[i] = kept_hash_at(&r->writeback.kept, kept);
 }
 
 /* Is @page what its kept image says? One without a hash is made a page again for that. */
@@ -82,8 +84,8 @@ static bool is_as_kept(struct reclaim *r, struct reclaim_worker *w, size_t i, co
 
     if (w->kept[i] == 0)
         return false;
-    if (kept_has_hash(image))
-        return kept_same(kept_hash_of(&r->writeback.kept, page), image->hash);
+    if (kept_is_hash(w->hashes[i]))
+        return kept_same(kept_hash_of(&r->writeback.kept, page), w->hashes[i]);
     return kept_is_pooled(image) && store_get(r->store, image->handle, w->scratch.image) == 0 &&
            memcmp(w->scratch.image, page, PAGE_BYTES) == 0;
 }

@@ -33,6 +33,21 @@ Test(history, later_one_takes_the_slot)
     cr_assert(history_recall(&history, 1007));
 }
 
+Test(history, pages_are_told_apart_however_few_slots_there_are)
+{
+    const page_number highest = PAGE_NONE - 1;
+    struct history history;
+
+    cr_assert_eq(history_init(&history, 8), 0);
+    history_note(&history, 7 + 8 * 16382, HISTORY_FRESH | HISTORY_BARE);
+    for (page_number other = 7; other < 7 + 8 * 16382; other += 8)
+        cr_assert(!history_has(&history, other), "%u", other);
+    cr_assert(history_recall(&history, 7 + 8 * 16382));
+    cr_assert_eq(history.n_back[true], 2, "one, and the one to begin with");
+    history_note(&history, highest, HISTORY_FRESH);
+    cr_assert(history_recall(&history, highest) && !history_recall(&history, highest));
+}
+
 Test(history, without_memory_nothing_is_remembered)
 {
     struct history history;

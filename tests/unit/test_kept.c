@@ -1,4 +1,5 @@
 /* test_kept.c - images that stay with a page that has come in, with the fake backend. */
+#include "platform/inject.h"
 #include "tests/unit/contents.h"
 #include "tests/unit/unit.h"
 
@@ -191,6 +192,43 @@ Test(kept, images_of_resident_pages_yield_to_a_full_pool)
         read_page(w, fresh, i, 3);
     heap_free(&w->heap, fresh, "test");
     free_all(w, p);
+}
+
+Test(kept, only_images_with_a_hash_take_room_for_one)
+{
+    const struct kept_hash hash = {.low = 1, .high = 2};
+    const size_t n_images = PAGE_BYTES / 8 - 1; /* number 0 is none */
+    struct kept kept;
+    uint32_t number = 0;
+
+    kept_init(&kept, 1000);
+    cr_assert_eq(kept_meta_bytes(&kept), 0);
+    for (uint32_t i = 0; i < n_images; i++)
+        number = kept_add_locked(&kept, i, KEPT_IN_POOL | 100, KEPT_NO_HASH);
+    cr_assert(!kept_is_hash(kept_hash_at(&kept, number)));
+    cr_assert_eq(kept_meta_bytes(&kept), PAGE_BYTES);
+    cr_assert_eq(kept_take_locked(&kept, 5).handle, 4);
+    cr_assert_eq(kept_add_locked(&kept, 77, 3, hash), 5, "the free number");
+    cr_assert(kept_same(kept_hash_at(&kept, 5), hash) && !kept_same(kept_hash_at(&kept, 5), kept_hash_at(&kept, 6)));
+    cr_assert_eq(kept_meta_bytes(&kept), 2 * PAGE_BYTES);
+    cr_assert_eq(kept_take_locked(&kept, 5).n_units, 3);
+    cr_assert_eq(kept_add_locked(&kept, 78, KEPT_IN_POOL | 100, KEPT_NO_HASH), 5);
+    cr_assert(!kept_is_hash(kept_hash_at(&kept, 5)));
+}
+
+Test(kept, without_memory_for_its_tables_none_is_kept)
+{
+    const struct kept_hash hash = {.low = 1};
+
+    for (int failing = 1; failing <= 6; failing++) {
+        struct kept kept;
+
+        atomic_store(&os_inject_countdown, failing);
+        kept_init(&kept, 10);
+        cr_assert_eq(kept.capacity, failing <= 5 ? 0 : 10, "at call %d", failing);
+        atomic_store(&os_inject_countdown, 0);
+        cr_assert_eq(kept_add_locked(&kept, 1, 1, hash) != 0, failing > 5);
+    }
 }
 
 Test(kept, kept_images_can_be_given_up)

@@ -64,6 +64,12 @@ void *heap_allocate(struct heap *heap, size_t bytes, size_t alignment);
 /* Bytes that may be used from a live block's start. Anything else than a block's start: one line, abort. */
 size_t heap_usable_bytes(struct heap *heap, const void *p, const char *caller);
 
+/*
+ * Is @number, where the page before it is the last of a live block, the first of another? That one must not be freed meanwhile.
+ * Context: anywhere below `committed`; takes no lock.
+ */
+bool heap_begins_block(const struct heap *heap, page_number number);
+
 /* Free a live block. Anything else than a block's start: one line that says what it is, abort. */
 void heap_free(struct heap *heap, void *p, const char *caller);
 

@@ -75,6 +75,11 @@ enum tag_kind heap_kind_at(const struct heap *heap, size_t number)
     return (enum tag_kind)(heap->tags[number] >> KIND_SHIFT);
 }
 
+bool heap_begins_block(const struct heap *heap, page_number number)
+{
+    return __atomic_load_n(&heap->tags[number], __ATOMIC_RELAXED) >> KIND_SHIFT == TAG_USED;
+}
+
 size_t heap_pages_at(const struct heap *heap, size_t first)
 {
     unsigned length = heap->tags[first] & PIECE_MASK;

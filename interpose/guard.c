@@ -165,6 +165,7 @@ static void on_fault(int number, siginfo_t *info, void *context)
 {
     uintptr_t addr = (uintptr_t)info->si_addr;
 
+    guard_end_return(guard_self());
     if (is_ghost_fault(number, info)) {
         enum fault_answer answer = ghost.pager.backend->handle(ghost.pager.backend, addr, thread_of(guard_self()),
                                                                wants_to_write(context));

@@ -9,8 +9,8 @@
  *   - System calls trap (dispatch.h). Those that concern signals, threads, forks and our descriptors are seen to here;
  *     of all others the memory that the kernel will touch is brought in and held until the call is over.
  *
- * guard.c has the trap and the wrappers for signals, guard_often.c those of the usual calls, guard_call.c what the kernel touches, guard_signal.c the signals,
- * guard_thread.c the threads, guard_pins.c who else may have its memory.
+ * guard.c has the trap and the wrappers for signals, guard_often.c those of the usual calls, guard_call.c what the kernel touches, guard_large.c calls with more
+ * of it than the limit has, guard_signal.c the signals, guard_thread.c the threads, guard_pins.c who else may have its memory.
  *
  * Calls: ghost, pager, dispatch, signal.  Locks: guard_signal.c has one, a leaf, taken with signals blocked.
  * Memory: a mapping for each thread.
@@ -40,6 +40,7 @@ struct guard_thread {
     struct guard_thread *child; /* that is being made */
     uintptr_t idle_addr; /* faults at this address found nothing to do, so often in a row */
     unsigned n_idle;
+    bool returning; /* from a handler: `hold` was for its frame, and nobody has ended it */
     bool forking;
     bool vforking;           /* what the child changes in this record is put right when it is gone */
     stack_t vfork_stack;
@@ -88,14 +89,28 @@ void guard_go_on(struct guard_thread *self, const struct guard_call *call);
 
 /* ---- guard_call.c ---- */
 
+/* The thread is back from a handler: its frame may go. */
+static inline void guard_end_return(struct guard_thread *self)
+{
+    if (self == NULL || !self->returning)
+        return;
+    self->returning = false;
+    hold_end(&self->hold);
+}
+
 /* Bring in what the call touches, and hold it. True: the call has been made already. */
 bool guard_hold_memory(struct guard_thread *self, const struct guard_call *call);
+
+/* Range by range; a hold that is not active. */
+void guard_hold_range(struct hold *hold, uintptr_t start, size_t bytes);
+
+/* ---- guard_large.c ---- */
 
 /* May the thread's hold, which is filled in and not active, be started as it is? Its pages are claimed meanwhile. */
 bool guard_may_hold(struct guard_thread *self);
 
-/* Range by range; a hold that is not active. */
-void guard_hold_range(struct hold *hold, uintptr_t start, size_t bytes);
+/* It may not. True: the call has been made. False: it is to be made with the hold as it is now. */
+bool guard_make_in_parts(struct guard_thread *self, const struct guard_call *call);
 
 /* ---- guard_signal.c ---- */
 
@@ -107,6 +122,9 @@ void guard_signals_fork_child(void);
 
 /* A hidden signal that is not ours to deal with. */
 void guard_pass_on(int number, siginfo_t *info, ucontext_t *context);
+
+/* What the kernel reads when a handler returns whose frame is at @at, of the program's making or of ours. */
+void guard_hold_frame(struct hold *hold, uintptr_t at);
 
 /* Hidden signals that were sent while they were blocked, and are not any more. In a trap's handler. */
 void guard_send_pending(struct guard_thread *self);

@@ -1,5 +1,5 @@
 /*
- * guard_call.c - what each system call does with the program's memory, and bringing that in. See guard.h.
+ * guard_call.c - what each system call does with the program's memory. See guard.h.
  *
  * Of every call each argument that points into ghost memory has its page and the next one held. What reaches further, or is
  * reached through pointers in memory, stands in the table.
@@ -9,6 +9,9 @@
 #include "platform/sys.h"
 
 #include <errno.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <linux/sched.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -27,6 +30,12 @@
 #ifndef SYS_seccomp
 #define SYS_seccomp 317
 #endif
+#ifndef SYS_statmount
+#define SYS_statmount 457
+#endif
+#ifndef SYS_listmount
+#define SYS_listmount 458
+#endif
 #ifndef SYS_bpf
 #define SYS_bpf 321
 #endif
@@ -35,12 +44,16 @@ enum kind {
     NO_MORE,
     BYTES,  /* args[arg], as many bytes as args[by] says, and `size` more */
     ITEMS,  /* args[arg], args[by] items of `size` bytes */
-    SIZED,  /* args[arg], `size` bytes */
+    ROOM,   /* the same at the most: events that there may be */
+    BITS,   /* args[arg], a byte for each page of args[by] bytes */
+    SIZED,  /* args[arg], `size` bytes at the most */
+    ANSWER, /* args[arg], as many bytes as the socklen_t at args[by] says */
     VECTOR, /* args[arg], args[by] struct iovec, and what they lead to */
     MESSAGE,  /* args[arg], a struct msghdr, and what it leads to */
     MESSAGES, /* args[arg], args[by] struct mmsghdr */
     STRINGS,  /* args[arg], pointers to strings, ended by NULL */
     WAITERS,  /* args[arg], args[by] struct futex_waitv, and the words that they lead to */
+    EXTENTS,  /* args[arg], a struct fiemap, if args[by] is the request for it */
     POINTERS, /* args[arg], `size` bytes of a structure that depends on the request, and whatever any word of it leads to */
 };
 
@@ -79,12 +92,12 @@ static const struct rule rules[][MAX_RULES] = {
     [SYS_recvmmsg] = {{MESSAGES, 1, 2, 0}},
     [SYS_sendmmsg] = {{MESSAGES, 1, 2, 0}},
     [SYS_setsockopt] = {{BYTES, 3, 4, 0}, {POINTERS, 3, 0, 64}},
-    [SYS_getsockopt] = {{SIZED, 3, 0, LARGE}},
+    [SYS_getsockopt] = {{ANSWER, 3, 4, 0}},
     [SYS_poll] = {{ITEMS, 0, 1, sizeof(struct pollfd)}},
     [SYS_ppoll] = {{ITEMS, 0, 1, sizeof(struct pollfd)}},
-    [SYS_epoll_wait] = {{ITEMS, 1, 2, sizeof(struct epoll_event)}},
-    [SYS_epoll_pwait] = {{ITEMS, 1, 2, sizeof(struct epoll_event)}},
-    [SYS_epoll_pwait2] = {{ITEMS, 1, 2, sizeof(struct epoll_event)}},
+    [SYS_epoll_wait] = {{ROOM, 1, 2, sizeof(struct epoll_event)}},
+    [SYS_epoll_pwait] = {{ROOM, 1, 2, sizeof(struct epoll_event)}},
+    [SYS_epoll_pwait2] = {{ROOM, 1, 2, sizeof(struct epoll_event)}},
     [SYS_getdents] = {{BYTES, 1, 2, 0}},
     [SYS_getdents64] = {{BYTES, 1, 2, 0}},
     [SYS_getxattr] = {{BYTES, 2, 3, 0}},
@@ -97,7 +110,7 @@ static const struct rule rules[][MAX_RULES] = {
     [SYS_llistxattr] = {{BYTES, 1, 2, 0}},
     [SYS_flistxattr] = {{BYTES, 1, 2, 0}},
     [SYS_getrandom] = {{BYTES, 0, 1, 0}},
-    [SYS_mincore] = {{SIZED, 2, 0, LARGE}},
+    [SYS_mincore] = {{BITS, 2, 1, 0}},
     [SYS_getgroups] = {{ITEMS, 1, 0, sizeof(gid_t)}},
     [SYS_setgroups] = {{ITEMS, 1, 0, sizeof(gid_t)}},
     [SYS_mq_timedsend] = {{BYTES, 1, 2, 0}},
@@ -106,8 +119,14 @@ static const struct rule rules[][MAX_RULES] = {
     [SYS_msgrcv] = {{BYTES, 1, 2, sizeof(long)}},
     [SYS_syslog] = {{BYTES, 1, 2, 0}},
     [SYS_add_key] = {{BYTES, 2, 3, 0}},
-    [SYS_keyctl] = {{SIZED, 2, 0, LARGE}},
-    [SYS_ioctl] = {{SIZED, 2, 0, LARGE}, {POINTERS, 2, 0, 256}},
+    [SYS_keyctl] = {{SIZED, 2, 0, LARGE}, {POINTERS, 2, 0, 256}},
+    [SYS_ptrace] = {{POINTERS, 3, 0, sizeof(struct iovec)}},
+    [SYS_semctl] = {{SIZED, 3, 0, LARGE}},
+    [SYS_init_module] = {{BYTES, 0, 1, 0}},
+    [SYS_statmount] = {{BYTES, 1, 2, 0}},
+    [SYS_listmount] = {{ITEMS, 1, 2, sizeof(uint64_t)}},
+    [SYS_ioctl] = {{SIZED, 2, 0, LARGE}, {POINTERS, 2, 0, 256}, {EXTENTS, 2, 1, 0}},
+    [SYS_clone3] = {{POINTERS, 0, 0, sizeof(struct clone_args)}},
     [SYS_prctl] = {{POINTERS, 2, 0, 16}},
     [SYS_seccomp] = {{POINTERS, 2, 0, 16}},
     [SYS_bpf] = {{POINTERS, 1, 0, 144}},
@@ -120,7 +139,6 @@ static const struct rule rules[][MAX_RULES] = {
 };
 #define N_RULED (sizeof rules / sizeof rules[0])
 
-/* A length may say more than there is (the events that poll might give): no buffer reaches beyond its block. */
 static page_number end_of_block(page_number first, page_number end)
 {
     const struct pagetable *table = &ghost.pager.table;
@@ -131,7 +149,17 @@ static page_number end_of_block(page_number first, page_number end)
     return end;
 }
 
-void guard_hold_range(struct hold *hold, uintptr_t start, size_t bytes)
+/* Blocks may stand one right behind the other, and a program that sees two do so may take them for one. What is in no block is no memory. */
+static page_number end_of_blocks(page_number first, page_number end)
+{
+    page_number at = end_of_block(first, end);
+
+    while (at < end && heap_begins_block(&ghost.heap, at))
+        at = end_of_block(at, end);
+    return at;
+}
+
+static void hold_up_to(struct hold *hold, uintptr_t start, size_t bytes, page_number (*end_of)(page_number first, page_number end))
 {
     const struct heap *heap = &ghost.heap;
     uintptr_t base = heap->base;
@@ -145,7 +173,26 @@ void guard_hold_range(struct hold *hold, uintptr_t start, size_t bytes)
     start = start > base ? start - base : 0;
     end = min_size(end - base, heap->committed * PAGE_BYTES);
     first = (page_number)(start >> PAGE_SHIFT);
-    hold_add(hold, first, end_of_block(first, (page_number)(round_up(end, PAGE_BYTES) >> PAGE_SHIFT)));
+    hold_add(hold, first, end_of(first, (page_number)(round_up(end, PAGE_BYTES) >> PAGE_SHIFT)));
+}
+
+void guard_hold_range(struct hold *hold, uintptr_t start, size_t bytes)
+{
+    hold_up_to(hold, start, bytes, end_of_blocks);
+}
+
+/* The length may say more than there is: no structure reaches beyond its block. */
+static void hold_room(struct hold *hold, uintptr_t start, size_t bytes)
+{
+    hold_up_to(hold, start, bytes, end_of_block);
+}
+
+static void hold_answer(struct hold *hold, uintptr_t at, uintptr_t length)
+{
+    socklen_t bytes;
+
+    if (guard_copy(&bytes, (const void *)length, sizeof bytes) == 0)
+        guard_hold_range(hold, at, bytes);
 }
 
 static void hold_vector(struct hold *hold, uintptr_t at, size_t n)
@@ -206,6 +253,15 @@ static void hold_waiters(struct hold *hold, uintptr_t at, uint32_t n)
         guard_hold_range(hold, waiter.address, sizeof waiter.value);
 }
 
+/* Source: Documentation/filesystems/fiemap.rst. */
+static void hold_extents(struct hold *hold, uintptr_t at)
+{
+    struct fiemap map;
+
+    if (guard_copy(&map, (const void *)at, sizeof map) == 0)
+        hold_room(hold, at, sizeof map + map.fm_extent_count * sizeof map.fm_extents[0]);
+}
+
 /* Sources: netdevice(7), SIOCGIFCONF; socket(7), SO_ATTACH_FILTER; seccomp(2); bpf(2). */
 static void hold_pointers(struct hold *hold, uintptr_t at, size_t bytes)
 {
@@ -215,7 +271,7 @@ static void hold_pointers(struct hold *hold, uintptr_t at, size_t bytes)
         return;
     for (uintptr_t end = at + bytes; at < end && guard_copy(&word, (const void *)at, sizeof word) == 0; at += sizeof word)
         if (heap_owns(&ghost.heap, (const void *)word))
-            guard_hold_range(hold, word, LARGE);
+            hold_room(hold, word, LARGE);
 }
 
 #define ROBUST_MAX 2048 /* Source: include/linux/futex.h, ROBUST_LIST_LIMIT */
@@ -268,8 +324,18 @@ static void follow(struct hold *hold, const struct rule *rule, const unsigned lo
         if (!__builtin_mul_overflow((size_t)(uint32_t)n, (size_t)rule->size, &bytes))
             guard_hold_range(hold, at, bytes);
         break;
+    case ROOM:
+        if (!__builtin_mul_overflow((size_t)(uint32_t)n, (size_t)rule->size, &bytes))
+            hold_room(hold, at, bytes);
+        break;
+    case BITS:
+        guard_hold_range(hold, at, n / PAGE_BYTES + 1);
+        break;
     case SIZED:
-        guard_hold_range(hold, at, rule->size);
+        hold_room(hold, at, rule->size);
+        break;
+    case ANSWER:
+        hold_answer(hold, at, n);
         break;
     case VECTOR:
         hold_vector(hold, at, n);
@@ -288,6 +354,10 @@ static void follow(struct hold *hold, const struct rule *rule, const unsigned lo
         break;
     case WAITERS:
         hold_waiters(hold, at, (uint32_t)n);
+        break;
+    case EXTENTS:
+        if (n == FS_IOC_FIEMAP)
+            hold_extents(hold, at);
         break;
     case POINTERS:
         hold_pointers(hold, at, rule->size);
@@ -313,9 +383,11 @@ static void collect(struct hold *hold, const struct guard_call *call)
 {
     for (unsigned i = 0; i < 6; i++)
         if (heap_owns(&ghost.heap, (const void *)call->args[i]))
-            guard_hold_range(hold, call->args[i] & ~(PAGE_BYTES - 1), 2 * PAGE_BYTES);
+            hold_room(hold, call->args[i] & ~(PAGE_BYTES - 1), 2 * PAGE_BYTES);
     if (call->number == SYS_exit)
         hold_robust_list(hold);
+    if (call->number == SYS_rt_sigreturn)
+        guard_hold_frame(hold, (uintptr_t)call->context->uc_mcontext.gregs[REG_RSP]);
     if (call->number == SYS_fork || call->number == SYS_clone || call->number == SYS_clone3)
         hold_stack(hold, (uintptr_t)call->context->uc_mcontext.gregs[REG_RSP]);
     if (call->number < 0 || (unsigned long)call->number >= N_RULED)
@@ -324,101 +396,15 @@ static void collect(struct hold *hold, const struct guard_call *call)
         follow(hold, &rules[call->number][i], call->args);
 }
 
-/* ---- buffers that are too large for the limit, or for what other calls leave of it ---- */
-
-/* A buffer of whole pages that begins and ends within one is held with so many more. */
-#define UNALIGNED 2
-/* Calls that hold so small a part of the limit are not counted beforehand. */
-#define FEW 64
-
-enum way {
-    WHOLE, /* the limit yields */
-    SHORTER, /* the caller must be ready for a short transfer */
-    PIECES,  /* by us: a regular file never gives less than is there */
-};
-
-static enum way way_of(const struct guard_call *call)
-{
-    bool reads = call->number == SYS_read || call->number == SYS_pread64;
-    struct stat status;
-    int type = 0;
-    socklen_t bytes = sizeof type;
-
-    if (!reads && call->number != SYS_write && call->number != SYS_pwrite64 && call->number != SYS_recvfrom)
-        return WHOLE;
-    if (sys_failed(sys_call2(SYS_fstat, call->args[0], &status)))
-        return WHOLE;
-    if (S_ISREG(status.st_mode) && call->number != SYS_recvfrom)
-        return PIECES;
-    if (call->number == SYS_recvfrom && (call->args[3] & (MSG_WAITALL | MSG_TRUNC | MSG_PEEK)) != 0)
-        return WHOLE;
-    if (!reads && call->number != SYS_recvfrom)
-        return WHOLE;
-    if (S_ISSOCK(status.st_mode) &&
-        (sys_failed(sys_call5(SYS_getsockopt, call->args[0], SOL_SOCKET, SO_TYPE, &type, &bytes)) || type != SOCK_STREAM))
-        return WHOLE;
-    return SHORTER;
-}
-
-/* The first so many bytes of the buffer, as @bytes say or fewer, become the thread's hold: what it may have beside others. */
-static size_t hold_piece(struct guard_thread *self, uintptr_t buffer, size_t bytes)
-{
-    size_t limit = ghost.pager.limit;
-    size_t n_others = hold_claim(&ghost.pager.holds, &self->hold, min_size(bytes / PAGE_BYTES, hold_share(limit, 0)));
-    size_t piece = min_size(bytes, hold_share(limit, n_others) * PAGE_BYTES);
-
-    self->hold.n = 0;
-    guard_hold_range(&self->hold, buffer, piece);
-    return piece;
-}
-
-static long in_pieces(struct guard_thread *self, const struct guard_call *call)
-{
-    size_t n_bytes = min_size(call->args[2], 0x7ffff000); /* Source: read(2), NOTES */
-    size_t done = 0;
-
-    while (done < n_bytes) {
-        size_t part = hold_piece(self, call->args[1] + done, n_bytes - done);
-        long result;
-
-        pager_hold(&ghost.pager, &self->hold);
-        result = sys_call4(call->number, call->args[0], call->args[1] + done, part, call->args[3] + done);
-        hold_end(&self->hold);
-        if (result < 0)
-            return done > 0 ? (long)done : result;
-        done += (size_t)result;
-        if ((size_t)result < part)
-            break;
-    }
-    return (long)done;
-}
-
-bool guard_may_hold(struct guard_thread *self)
-{
-    size_t limit = ghost.pager.limit;
-    size_t n_pages = hold_pages(&self->hold);
-
-    if (n_pages <= UNALIGNED || n_pages * FEW <= limit)
-        return true;
-    return n_pages <= hold_share(limit, hold_claim(&ghost.pager.holds, &self->hold, n_pages)) + UNALIGNED;
-}
-
 bool guard_hold_memory(struct guard_thread *self, const struct guard_call *call)
 {
     hold_clear(&self->hold);
     collect(&self->hold, call);
     if (self->hold.n == 0)
         return false;
-    if (!guard_may_hold(self)) {
-        enum way way = way_of(call);
-
-        if (way == PIECES) {
-            guard_return(call, in_pieces(self, call));
-            return true;
-        }
-        if (way == SHORTER)
-            call->context->uc_mcontext.gregs[REG_RDX] = (greg_t)hold_piece(self, call->args[1], call->args[2]);
-    }
+    if (!guard_may_hold(self) && guard_make_in_parts(self, call))
+        return true;
+    self->returning = call->number == SYS_rt_sigreturn;
     pager_hold(&ghost.pager, &self->hold);
     return false;
 }

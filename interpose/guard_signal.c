@@ -90,6 +90,17 @@ static void reset_fp(unsigned char *state)
     memcpy(state + XSTATE_HEADER_OFFSET, &present, sizeof present);
 }
 
+void guard_hold_frame(struct hold *hold, uintptr_t at)
+{
+    const ucontext_t *frame = (const void *)at;
+    unsigned char state[FXSAVE_BYTES];
+    fpregset_t fp;
+
+    guard_hold_range(hold, at, UCONTEXT_BYTES);
+    if (guard_copy(&fp, &frame->uc_mcontext.fpregs, sizeof fp) == 0 && fp != NULL && guard_copy(state, fp, sizeof state) == 0)
+        guard_hold_range(hold, (uintptr_t)fp, fp_bytes(state));
+}
+
 static bool is_on(const stack_t *stack, uintptr_t pointer)
 {
     return (stack->ss_flags & SS_DISABLE) == 0 && pointer - (uintptr_t)stack->ss_sp < stack->ss_size;
@@ -97,16 +108,17 @@ static bool is_on(const stack_t *stack, uintptr_t pointer)
 
 /*
  * The hidden signals that are blocked while the handler runs. What was blocked before stands in its frame, and its return brings
- * it back: where there is any, the return must be seen, so it is made by the program's libc.
+ * it back: where there is any, the return must be seen, so it is made by the program's libc. As where the frame lies in our memory,
+ * and has to be there when the kernel reads it.
  */
-static uintptr_t block_hidden(struct guard_thread *self, int number, const struct os_sigaction *action, ucontext_t *frame)
+static uintptr_t block_hidden(struct guard_thread *self, int number, const struct os_sigaction *action, bool in_ghost, ucontext_t *frame)
 {
     os_sigset blocked = action->mask | ((action->flags & SA_NODEFER) != 0 ? 0 : os_signal_bit(number));
     os_sigset before;
 
     blocked = self->blocked | (blocked & GUARD_HIDDEN);
     /* uc_stack stays ours: rt_sigreturn(2) would set the kernel's alternate stack to it. */
-    if (blocked == 0 || (action->flags & OS_SA_RESTORER) == 0)
+    if ((blocked == 0 && !in_ghost) || (action->flags & OS_SA_RESTORER) == 0)
         return (uintptr_t)os_signal_return;
     memcpy(&before, &frame->uc_sigmask, sizeof before);
     before |= self->blocked;
@@ -114,6 +126,11 @@ static uintptr_t block_hidden(struct guard_thread *self, int number, const struc
     frame->uc_stack = self->own_stack;
     self->blocked = blocked;
     return (uintptr_t)action->restorer;
+}
+
+static bool is_in_ghost(uintptr_t at)
+{
+    return heap_owns(&ghost.heap, (const void *)at);
 }
 
 static void deliver(int number, const siginfo_t *info, ucontext_t *context, const struct os_sigaction *action);
@@ -169,7 +186,7 @@ static void deliver(int number, const siginfo_t *info, ucontext_t *context, cons
     memcpy(&copy, context, UCONTEXT_BYTES);
     if (fp != NULL)
         copy.uc_mcontext.fpregs = (fpregset_t)(void *)fp_at;
-    frame.restorer = block_hidden(self, number, action, &copy);
+    frame.restorer = block_hidden(self, number, action, is_in_ghost(at) || is_in_ghost(top - 1), &copy);
     memcpy(frame.context, &copy, UCONTEXT_BYTES);
     frame.info = *info;
     if ((fp != NULL && guard_copy((void *)fp_at, fp, fp_bytes(fp)) != 0) ||
@@ -201,6 +218,12 @@ static void deliver(int number, const siginfo_t *info, ucontext_t *context, cons
     (void)info;
     (void)context;
     (void)action;
+}
+
+void guard_hold_frame(struct hold *hold, uintptr_t at)
+{
+    (void)hold;
+    (void)at;
 }
 
 static bool is_on(const stack_t *stack, uintptr_t pointer)

@@ -21,6 +21,7 @@ extern const struct probe probes_calls[];
 extern const struct probe probes_signals[];
 extern const struct probe probes_stacks[];
 extern const struct probe probes_table[];
+extern const struct probe probes_large[];
 extern const struct probe probes_map[];
 extern const struct probe probes_share[];
 extern const struct probe probes_ahead[];

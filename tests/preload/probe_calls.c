@@ -128,40 +128,6 @@ static void vectors_and_messages(size_t bytes)
     close(fd);
 }
 
-static void large_transfers(size_t bytes)
-{
-    char *p = filled(bytes, 1);
-    char *q = filled(bytes, 2);
-    int fd = scratch_file();
-    int ends[2];
-    int status;
-    size_t done = 0;
-
-    CHECK(write(fd, p, bytes) == (ssize_t)bytes);
-    CHECK(pread(fd, q, bytes, 0) == (ssize_t)bytes);
-    check(q, bytes, 1);
-    CHECK(pread(fd, q, bytes, (off_t)(bytes / 2)) == (ssize_t)(bytes / 2));
-    check_page(q, 0, 1 + bytes / 2 / PAGE);
-    close(fd);
-
-    CHECK(pipe(ends) == 0);
-    fflush(stdout);
-    if (fork() == 0) {
-        close(ends[0]);
-        _exit(write(ends[1], p, bytes) == (ssize_t)bytes ? 0 : 1); /* a blocking write is whole */
-    }
-    close(ends[1]);
-    fill(q, bytes, 3);
-    while (done < bytes) {
-        ssize_t got = read(ends[0], q + done, bytes - done);
-
-        CHECK(got > 0);
-        done += (size_t)got;
-    }
-    check(q, bytes, 1);
-    CHECK(wait(&status) > 0 && status == 0);
-}
-
 static void stdio_with_our_buffer(size_t bytes)
 {
     char *buffer = malloc(SMALL);
@@ -534,7 +500,6 @@ const struct probe probes_calls[] = {
     {"dispatch_stays_as_it_was", dispatch_stays_as_it_was},
     {"calls_without_libc", calls_without_libc},
     {"vectors_and_messages", vectors_and_messages},
-    {"large_transfers", large_transfers},
     {"stdio_with_our_buffer", stdio_with_our_buffer},
     {"waiting_calls", waiting_calls},
     {"arguments_of_a_new_program", arguments_of_a_new_program},

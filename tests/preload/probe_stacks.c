@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -181,7 +182,70 @@ static void signals_without_room(size_t bytes)
     check(p, bytes, 1);
 }
 
+/* ---- frames in ghost memory ---- */
+
+static char *handler_data;
+static size_t handler_pages;
+static size_t n_handled;
+
+/* Reads more than the limit lets be there: what it stands on leaves too, up to the frame that it returns to. */
+static void read_much(int number)
+{
+    (void)number;
+    for (size_t i = 0; i < 100; i++)
+        check_page(handler_data, i * 7 % handler_pages, 1);
+    n_handled++;
+}
+
+static void signal_at_depth(unsigned depth)
+{
+    volatile char filler[300];
+
+    filler[depth % 300] = (char)depth;
+    if (depth > 0)
+        signal_at_depth(depth - 1);
+    else
+        CHECK(raise(SIGUSR1) == 0);
+    CHECK(filler[depth % 300] == (char)depth);
+}
+
+static void *signal_at_depths(void *unused)
+{
+    for (unsigned i = 0; i < 40; i++)
+        signal_at_depth(i * 7);
+    return unused;
+}
+
+/* On a signal stack whose top is nowhere in particular, and on a thread's own, whether or not the return is ours to see. */
+static void handlers_return_to_frames_in_ghost_memory(size_t bytes)
+{
+    const size_t stack_bytes = (size_t)1 << 20;
+    char *stack = aligned_alloc(PAGE, stack_bytes);
+    struct sigaction action = {.sa_handler = read_much, .sa_flags = SA_ONSTACK};
+    pthread_attr_t attributes;
+    pthread_t thread;
+
+    handler_data = filled(bytes, 1);
+    handler_pages = bytes / PAGE;
+    for (size_t cut = 0; cut < PAGE; cut += 400) {
+        stack_t where = {.ss_sp = stack, .ss_size = stack_bytes / 2 - cut};
+
+        CHECK(sigaltstack(&where, NULL) == 0 && sigaction(SIGUSR1, &action, NULL) == 0 && raise(SIGUSR1) == 0);
+    }
+    CHECK(n_handled == (PAGE + 399) / 400);
+    action.sa_flags = 0;
+    CHECK(pthread_attr_init(&attributes) == 0 && pthread_attr_setstack(&attributes, stack, stack_bytes) == 0);
+    for (unsigned i = 0; i < 2; i++) {
+        if (i == 1)
+            CHECK(sigaddset(&action.sa_mask, SIGSEGV) == 0);
+        CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
+        CHECK(pthread_create(&thread, &attributes, signal_at_depths, NULL) == 0 && pthread_join(thread, NULL) == 0);
+    }
+    check(handler_data, bytes, 1);
+}
+
 const struct probe probes_stacks[] = {
+    {"handlers_return_to_frames_in_ghost_memory", handlers_return_to_frames_in_ghost_memory},
     {"signal_stacks_of_before_are_kept", signal_stacks_of_before_are_kept},
     {"paging_starts_in_a_handler_on_its_stack", paging_starts_in_a_handler_on_its_stack},
     {"signals_without_room", signals_without_room},

@@ -67,6 +67,7 @@ static void every_call_of_the_table(size_t bytes)
     CHECK(block != NULL && chdir("/usr/bin") == 0);
     run_cases(cases_of_files, "files", &places);
     run_cases(cases_of_processes, "processes", &places);
+    run_cases(large_cases_of_processes, "processes, large", &large);
     run_cases(cases_of_large_buffers, "large buffers", &large);
     run_cases(cases_of_talk, "talk", &places); /* last: it ends with filters that stay */
     free(block);

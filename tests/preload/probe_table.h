@@ -33,6 +33,7 @@ typedef long call_case(char *at);
 extern call_case *const cases_of_files[];
 extern call_case *const cases_of_talk[];
 extern call_case *const cases_of_processes[];
+extern call_case *const large_cases_of_processes[];
 extern call_case *const cases_of_large_buffers[];
 
 #endif

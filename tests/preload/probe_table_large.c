@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/msg.h>
 #include <sys/resource.h>
+#include <sys/sem.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/xattr.h>
@@ -427,6 +428,24 @@ static long extents(char *at)
     return result;
 }
 
+static long many_semaphores(char *at)
+{
+    unsigned short *values = (unsigned short *)(void *)at;
+    const long n = LARGE / 2;
+    long id = semget(IPC_PRIVATE, (int)n, 0600);
+    long result;
+
+    if (id < 0)
+        return 0; /* the system allows fewer, or none */
+    for (long i = 0; i < n; i++)
+        values[i] = (unsigned short)(i % 1000);
+    result = error_or(CALL(SYS_semctl, id, 0L, (long)SETALL, at));
+    memset(at, 0, LARGE);
+    result = result * 1000 + error_or(CALL(SYS_semctl, id, 0L, (long)GETALL, at));
+    CHECK(semctl((int)id, 0, IPC_RMID) == 0);
+    return result;
+}
+
 call_case *const cases_of_large_buffers[] = {
     random_bytes,
     long_transfers,
@@ -446,5 +465,6 @@ call_case *const cases_of_large_buffers[] = {
     long_options,
     long_log,
     extents,
+    many_semaphores,
     NULL,
 };

@@ -1,16 +1,22 @@
 /* probe_table_process.c - calls about memory, the process and the machine. See probe_table.c. */
 #include "tests/preload/probe_table.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <linux/futex.h>
+#include <linux/sched.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
 #include <sys/times.h>
 #include <sys/uio.h>
+#include <sys/user.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <time.h>
 
 static long other_memory(char *at)
@@ -157,6 +163,90 @@ static long words_to_wait_on(char *at)
     memset(at, 0, 160);
     return result;
 }
+
+/* By way of a vector that leads to them. */
+static long registers_of_another(char *at)
+{
+    struct iovec *vector = (struct iovec *)(void *)(at + 12000);
+    long pid = fork();
+    long result = 0;
+    int status;
+
+    if (pid == 0)
+        for (;;)
+            pause();
+    if (syscall(SYS_ptrace, PTRACE_SEIZE, pid, NULL, NULL) == 0) { /* else it may not, or there is a tracer already */
+        CHECK(syscall(SYS_ptrace, PTRACE_INTERRUPT, pid, NULL, NULL) == 0);
+        CHECK(waitpid((pid_t)pid, &status, 0) == pid && WIFSTOPPED(status));
+        *vector = (struct iovec){at, sizeof(struct user_regs_struct)};
+        result = error_or(CALL(SYS_ptrace, PTRACE_GETREGSET, pid, (long)NT_PRSTATUS, vector));
+        result = result * 1000 + (long)vector->iov_len;
+        result = result * 1000 + error_or(CALL(SYS_ptrace, PTRACE_SETREGSET, pid, (long)NT_PRSTATUS, vector));
+    }
+    CHECK(kill((pid_t)pid, SIGKILL) == 0 && waitpid((pid_t)pid, &status, 0) == pid);
+    memset(at, 0, LARGE_ROOM);
+    return result;
+}
+
+static long descriptor_of_a_child(char *at)
+{
+    struct clone_args *args = (struct clone_args *)(void *)at;
+    int *fd = (int *)(void *)(at + 12000);
+    long pid;
+
+    *fd = -1;
+    *args = (struct clone_args){.flags = CLONE_PIDFD, .pidfd = (uintptr_t)fd, .exit_signal = SIGCHLD};
+    pid = CALL(SYS_clone3, args, sizeof *args);
+    if (pid == 0)
+        _exit(0);
+    pid = error_or(pid);
+    if (pid > 0) {
+        CHECK(*fd >= 0 && close(*fd) == 0);
+        expect_success((pid_t)pid);
+    }
+    memset(at, 0, LARGE_ROOM);
+    return pid < 0 ? pid : 0;
+}
+
+/* Linux 6.8: include/uapi/linux/mount.h. */
+#ifndef SYS_statmount
+#define SYS_statmount 457
+#define SYS_listmount 458
+#endif
+
+static long mounts(char *at)
+{
+    struct {
+        uint32_t size;
+        uint32_t spare;
+        uint64_t mount;
+        uint64_t param;
+    } *request = (void *)at;
+    uint64_t *numbers = (void *)(at + 32);
+    long result;
+
+    request->size = sizeof *request;
+    request->mount = ~0UL; /* LSMT_ROOT */
+    result = error_or(CALL(SYS_listmount, request, numbers, 1000L, 0));
+    request->mount = numbers[0];
+    request->param = 2; /* STATMOUNT_MNT_BASIC */
+    return result * 1000 + error_or(CALL(SYS_statmount, request, at + 8200, 8000L, 0));
+}
+
+/* Nothing that is a module. */
+static long module(char *at)
+{
+    memset(at, 'm', LARGE_ROOM);
+    return error_or(CALL(SYS_init_module, at, LARGE_ROOM, ""));
+}
+
+call_case *const large_cases_of_processes[] = {
+    registers_of_another,
+    descriptor_of_a_child,
+    mounts,
+    module,
+    NULL,
+};
 
 call_case *const cases_of_processes[] = {
     other_memory,

@@ -285,6 +285,9 @@ static bool see_to(struct guard_thread *self, struct guard_call *call)
         guard_return(call, guard_sigprocmask(self, call->args, &mask));
         memcpy(&context->uc_sigmask, &mask, sizeof mask);
         return true;
+    case SYS_rt_sigpending:
+        guard_return(call, guard_sigpending(self, call->args));
+        return true;
     case SYS_sigaltstack:
         guard_return(call, guard_sigaltstack(self, call->args, stack_pointer(context)));
         return true;

@@ -129,9 +129,10 @@ void guard_hold_frame(struct hold *hold, uintptr_t at);
 /* Hidden signals that were sent while they were blocked, and are not any more. In a trap's handler. */
 void guard_send_pending(struct guard_thread *self);
 
-/* rt_sigaction(2), rt_sigprocmask(2), sigaltstack(2) of the program. Results or -errno. */
+/* rt_sigaction(2), rt_sigprocmask(2), rt_sigpending(2), sigaltstack(2) of the program. Results or -errno. */
 long guard_sigaction(const unsigned long *args);
 long guard_sigprocmask(struct guard_thread *self, const unsigned long *args, os_sigset *mask);
+long guard_sigpending(struct guard_thread *self, const unsigned long *args);
 long guard_sigaltstack(struct guard_thread *self, const unsigned long *args, uintptr_t stack_pointer);
 
 /* ---- guard_pins.c ---- */

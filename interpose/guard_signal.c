@@ -380,6 +380,17 @@ long guard_sigprocmask(struct guard_thread *self, const unsigned long *args, os_
     return 0;
 }
 
+long guard_sigpending(struct guard_thread *self, const unsigned long *args)
+{
+    os_sigset set = 0;
+    long result = sys_call2(SYS_rt_sigpending, &set, args[1]);
+
+    if (sys_failed(result))
+        return result;
+    set |= self->pending;
+    return guard_copy((void *)args[0], &set, min_size(args[1], sizeof set));
+}
+
 long guard_sigaltstack(struct guard_thread *self, const unsigned long *args, uintptr_t stack_pointer)
 {
     stack_t stack;

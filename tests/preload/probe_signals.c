@@ -186,7 +186,8 @@ static void sent_signals_arrive(size_t bytes)
         sigaddset(&set, numbers[i]);
         CHECK(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
         CHECK(kill(getpid(), numbers[i]) == 0);
-        CHECK(n_calls == before);
+        CHECK(n_calls == before && sigpending(&set) == 0 && sigismember(&set, numbers[i]) == 1);
+        CHECK(sigismember(&set, SIGTERM) == 0);
         CHECK(sigprocmask(SIG_UNBLOCK, &set, NULL) == 0);
         CHECK(n_calls == before + 1);
         CHECK(sigaction(numbers[i], NULL, &now) == 0 && now.sa_handler == SIG_DFL);

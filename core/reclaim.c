@@ -146,6 +146,12 @@ static size_t evict_direct(struct reclaim *r, unsigned worker)
     return n_evicted;
 }
 
+/* Images for which there was no memory, so far. */
+static uint64_t n_pool_full(const struct reclaim *r)
+{
+    return __atomic_load_n(&r->counters.pool_full, __ATOMIC_RELAXED);
+}
+
 static uint64_t n_came_in_locked(const struct reclaim *r)
 {
     return r->counters.thaws + r->counters.first_touches + r->counters.soft_faults;
@@ -155,6 +161,7 @@ static uint64_t n_came_in_locked(const struct reclaim *r)
 static bool make_room_locked(struct reclaim *r, unsigned worker)
 {
     uint64_t n_before = n_came_in_locked(r);
+    uint64_t n_full = n_pool_full(r);
     size_t n_evicted;
 
     os_lock_release(&r->lock);
@@ -162,6 +169,8 @@ static bool make_room_locked(struct reclaim *r, unsigned worker)
     os_lock_take(&r->lock);
     if (n_evicted > 0 || free_frames_locked(r) > 0 || r->paused)
         return true;
+    if (n_pool_full(r) != n_full) /* those whose transit ends will find no memory either */
+        return false;
     /* What was on its way in then may be evicted now. */
     if (n_came_in_locked(r) != n_before)
         return true;
@@ -375,6 +384,7 @@ void reclaim_note_change(struct reclaim *r, page_number number, const char *what
 size_t reclaim_evict(struct reclaim *r, unsigned worker, size_t wanted)
 {
     struct reclaim_worker *w = &r->workers[worker];
+    uint64_t n_full = n_pool_full(r);
     size_t n_freed = 0;
     size_t n_left = r->limit; /* pages to try: once round the queue, whatever refuses to move */
 
@@ -391,6 +401,9 @@ size_t reclaim_evict(struct reclaim *r, unsigned worker, size_t wanted)
             break;
         n_freed += reclaim_cool(r, w, r->cooled_target + wanted - n_resting, wanted, &n_picked);
         if (n_picked == 0)
+            break;
+        /* Others will hardly find room either, and each would be compressed to see. They are tried next time. */
+        if (n_freed == 0 && n_pool_full(r) != n_full)
             break;
         n_left -= min_size(n_left, n_picked);
     }

@@ -153,7 +153,7 @@ bool pager_next_part(void *pager, struct fault_range *part);
 void pager_fault(struct pager *pager, struct fault *fault);
 
 /*
- * The pages read as zeros from now on, and their RAM and images are returned. Never thaws anything.
+ * The pages read as zeros from now on, and their RAM and images are returned. Never thaws anything. Ceded ones stay as they are.
  * Returns 0; -errno when RAM cannot be returned and the pages may keep their contents: then they must not be used again.
  */
 int pager_discard(struct pager *pager, page_number first, size_t n_pages);

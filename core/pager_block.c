@@ -59,7 +59,7 @@ void pager_forget_image_locked(struct pager *pager, page_number number)
     }
 }
 
-/* Forget one page. False: the chunk's list of slots is full. */
+/* Forget one page. False: it does not fit into the chunk, whose list of slots is full, or whose span must not reach it. */
 static bool discard_page_locked(struct pager *pager, page_number number, struct chunk *chunk)
 {
     struct reclaim *r = &pager->reclaim;
@@ -67,8 +67,9 @@ static bool discard_page_locked(struct pager *pager, page_number number, struct 
 
     switch (page_state(page)) {
     case PAGE_EMPTY:
-    case PAGE_CEDED:
         return true;
+    case PAGE_CEDED: /* whatever is there is the program's */
+        return chunk->first == chunk->end;
     case PAGE_RESIDENT:
     case PAGE_FRESH:
         reclaim_leave_locked(r, number);

@@ -243,6 +243,38 @@ static void mapping_over_goes_on_for_ever(size_t bytes)
     }
 }
 
+/* Memory of its own, or a file's of which it has copies: it is discarded with the pages around it, and used again like these. */
+static void what_is_mapped_over_is_discarded_with_its_block(size_t bytes)
+{
+    int fd = make_file(5);
+
+    begin();
+    for (int round = 0; round < 8; round++) {
+        int is_file = round % 2;
+        struct block block = new_block(1);
+        char *hole = block.p + HOLE * PAGE;
+
+        if (round % 4 >= 2)
+            push_out(bytes);
+        CHECK(munmap(hole, HOLE_PAGES * PAGE) == 0);
+        CHECK(mmap(hole, HOLE_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | (is_file ? 0 : MAP_ANONYMOUS),
+                   is_file ? fd : -1, 0) == hole);
+        fill(hole, HOLE_PAGES * PAGE, 6);
+        check_around(&block, 1);
+        CHECK(madvise(block.p + PAGE, BLOCK - 2 * PAGE, MADV_DONTNEED) == 0);
+        if (is_file)
+            check(hole, HOLE_PAGES * PAGE, 5);
+        for (char *p = block.p + PAGE; p < block.p + BLOCK - PAGE; p += 64)
+            CHECK(*p == 0 || (is_file && p >= hole && p < hole + HOLE_PAGES * PAGE));
+        check_page(block.p, 0, 1);
+        check_page(block.p, BLOCK / PAGE - 1, 1);
+        fill(block.p, BLOCK, 2);
+        push_out(bytes);
+        check(block.p, BLOCK, 2);
+        free_and_take_another(&block);
+    }
+}
+
 /* ---- unmapping and moving ---- */
 
 static void unmapped_parts_are_gone(size_t bytes)
@@ -367,6 +399,7 @@ const struct probe probes_map[] = {
     {"files_are_mapped_over_ghost_memory", files_are_mapped_over_ghost_memory},
     {"blocks_are_cut_in_what_is_mapped_over", blocks_are_cut_in_what_is_mapped_over},
     {"mapping_over_goes_on_for_ever", mapping_over_goes_on_for_ever},
+    {"what_is_mapped_over_is_discarded_with_its_block", what_is_mapped_over_is_discarded_with_its_block},
     {"unmapped_parts_are_gone", unmapped_parts_are_gone},
     {"moved_parts_keep_their_contents", moved_parts_keep_their_contents},
     {"keys_protect_ghost_memory", keys_protect_ghost_memory},

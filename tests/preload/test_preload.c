@@ -62,6 +62,7 @@ static const char *const probes[] = {
     "files_are_mapped_over_ghost_memory",
     "blocks_are_cut_in_what_is_mapped_over",
     "mapping_over_goes_on_for_ever",
+    "what_is_mapped_over_is_discarded_with_its_block",
     "unmapped_parts_are_gone",
     "moved_parts_keep_their_contents",
     "keys_protect_ghost_memory",

@@ -28,6 +28,7 @@ static const char *errno_name(int error)
     case EINVAL: return "EINVAL";
     case EMFILE: return "EMFILE";
     case ENFILE: return "ENFILE";
+    case EFBIG: return "EFBIG";
     case ENOSPC: return "ENOSPC";
     case EROFS: return "EROFS";
     case ENOSYS: return "ENOSYS";

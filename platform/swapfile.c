@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #define PATH_BYTES 4096
@@ -263,10 +264,20 @@ int os_swapfile_open_direct(int fd)
     return fd < 0 ? fd : keep_high(fd);
 }
 
+/* With the error that a file of such a size gives comes a SIGXFSZ, of which the program would end. Source: setrlimit(2). */
+static bool is_beyond_limit(uint64_t end)
+{
+    struct rlimit limit;
+
+    return sys_call4(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, &limit) == 0 && end > limit.rlim_cur;
+}
+
 int os_swapfile_write(int fd, const void *buffer, size_t bytes, uint64_t offset)
 {
     const char *at = buffer;
 
+    if (is_beyond_limit(offset + bytes))
+        return -EFBIG;
     while (bytes > 0) {
         size_t part = bytes;
         long put;
@@ -293,7 +304,12 @@ int os_swapfile_punch(int fd, uint64_t offset, uint64_t bytes)
 
 int os_swapfile_truncate(int fd, uint64_t bytes)
 {
+    struct stat status;
+
     OS_MAY_FAIL(EIO);
+    /* The last place may never have been written, or not all of it: then the file would grow. */
+    if (is_beyond_limit(bytes) && sys_call2(SYS_fstat, fd, &status) == 0 && (uint64_t)status.st_size <= bytes)
+        return 0;
     return (int)sys_call2(SYS_ftruncate, fd, bytes);
 }
 

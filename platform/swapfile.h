@@ -44,13 +44,16 @@ int os_swapfile_read_random(int fd, int direct, void *buffer, size_t bytes, uint
 /* A descriptor for reading @fd's file past the page cache. -errno: not here. */
 int os_swapfile_open_direct(int fd);
 
-/* All @bytes or an error: then part of it may be written. 0; -ENOSPC, -EDQUOT, -EIO ... from pwrite(2). */
+/*
+ * All @bytes or an error: then part of it may be written. 0; -EFBIG: RLIMIT_FSIZE, nothing is written, and no signal comes of
+ * it; -ENOSPC, -EDQUOT, -EIO ... from pwrite(2).
+ */
 int os_swapfile_write(int fd, const void *buffer, size_t bytes, uint64_t offset);
 
 /* Give the disk space of a range back. 0 or -errno (-EOPNOTSUPP: no holes here). Source: fallocate(2). */
 int os_swapfile_punch(int fd, uint64_t offset, uint64_t bytes);
 
-/* Cut the file off. 0 or -errno. */
+/* Cut the file off; it does not grow beyond RLIMIT_FSIZE. 0 or -errno. */
 int os_swapfile_truncate(int fd, uint64_t bytes);
 
 void os_swapfile_close(int fd);

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
@@ -399,6 +400,41 @@ Test(swap, full_disk_loses_nothing_and_is_used_again_when_it_has_room)
     expect_line(&live, "ok");
     expect_end(&live);
     cr_assert_eq(umount(disk), 0);
+}
+
+/* With a signal, of which a thread of the program would end. */
+Test(swap, size_limit_of_the_process_is_as_a_full_disk)
+{
+    struct live live;
+    struct rlimit old;
+    struct rlimit small;
+    struct stat status = {0};
+    int fd;
+
+    backend = "signal";
+    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small = (struct rlimit){5 << 20, old.rlim_max};
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
+    start("works_until_told", "32", "1024", dir, "GHOSTMEM_RECLAIM=direct", &live);
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
+    expect_line(&live, "ready");
+    errors_say("cannot be written: EFBIG (27); images stay in RAM meanwhile");
+    usleep(1500000); /* its own threads try it too */
+    fd = open_swap_of(live.process);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(fstat(fd, &status), 0);
+    cr_assert_leq(status.st_size, 5 << 20);
+    cr_assert_gt(status.st_size, 4 << 20);
+    cr_assert_eq(prlimit(live.process, RLIMIT_FSIZE, &old, NULL), 0);
+    for (int i = 0; i < TIMEOUT_S * 10 && status.st_size <= 6 << 20; i++) {
+        usleep(100000);
+        cr_assert_eq(fstat(fd, &status), 0);
+    }
+    cr_assert_gt(status.st_size, 6 << 20);
+    close(fd);
+    tell(&live);
+    expect_line(&live, "ok");
+    expect_end(&live);
 }
 
 /* ---- small limits, failing disks, and forks that cannot take the file along ---- */

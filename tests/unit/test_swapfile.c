@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -109,6 +110,34 @@ Test(swapfile, holder_knows_whether_it_is_alone)
     os_swapfile_close(fd);
     cr_assert(os_swapfile_is_alone(copy));
     os_swapfile_close(copy);
+}
+
+/* SIGXFSZ would end the test. */
+Test(swapfile, file_does_not_pass_the_size_limit_and_no_signal_comes_of_it)
+{
+    static char data[10000];
+    int fd = os_swapfile_create("/tmp");
+    struct rlimit old;
+    struct rlimit small;
+    struct stat status;
+
+    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small = (struct rlimit){20000, old.rlim_max};
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
+    cr_assert_eq(os_swapfile_write(fd, data, sizeof data, 10000), 0);
+    cr_assert_eq(os_swapfile_write(fd, data, sizeof data, 10001), -EFBIG);
+    cr_assert_eq(os_swapfile_write(fd, data, sizeof data, 1 << 20), -EFBIG);
+    cr_assert_eq(os_swapfile_truncate(fd, 20001), 0);
+    cr_assert_eq(fstat(fd, &status), 0);
+    cr_assert_eq(status.st_size, 20000);
+    small.rlim_cur = 5000;
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
+    cr_assert_eq(os_swapfile_truncate(fd, 15000), 0);
+    cr_assert_eq(fstat(fd, &status), 0);
+    cr_assert_eq(status.st_size, 15000);
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
+    cr_assert_eq(os_swapfile_write(fd, data, sizeof data, 1 << 20), 0);
+    os_swapfile_close(fd);
 }
 
 /* What encryption needs: number and unit are the nonce, and a place is used again and again. */

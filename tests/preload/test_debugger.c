@@ -1,5 +1,6 @@
 /*
- * test_debugger.c - gdb with doc/ghostmem.gdb: programs that it starts, and processes that it is attached to.
+ * test_debugger.c - gdb with doc/ghostmem.gdb: programs that it starts, and processes that it is attached to. And strace,
+ * which follows every thread.
  *
  * From the environment: GHOSTMEM_LIB and GHOSTMEM_TEST_BIN; doc/ lies beside the library.
  */
@@ -273,5 +274,50 @@ Test(debugger, gdb_comes_and_goes_while_the_program_works)
             expect(backends[i], " main (");
         }
         finish(backends[i], &live);
+    }
+}
+
+/* ---- others ---- */
+
+#define OTHER_TIMEOUT_S 60
+
+/* Backends, settings, limit; then the debugger. Its output is in `text`. */
+static int run_other(const char *const *argv, const char *const *env)
+{
+    struct run run = {.argv = argv, .env = env, .dir = dir, .output = "out", .errors = "err", .timeout_s = OTHER_TIMEOUT_S};
+    struct run_result result;
+    size_t length;
+
+    cr_assert_eq(run_program(&run, &result), 0);
+    read_file("out", text, sizeof text);
+    length = strlen(text);
+    read_file("err", text + length, sizeof text - length);
+    cr_assert(!result.timed_out, "%s hangs: %s, %s", argv[0], env[2], text);
+    return result.status;
+}
+
+/* Our own threads are not its to stop: a thread that it has stopped in a call may need them. */
+Test(debugger, strace_follows_every_thread)
+{
+    char program[PATH_BYTES];
+    char preload[PATH_BYTES];
+    char faults[64];
+    const char *argv[] = {"strace", "-f", "-o", "/dev/null", "-E", preload, "-E", faults, "-E", "GHOSTMEM_MAX_PAGES=64",
+                          "-E", "GHOSTMEM_THRESHOLD=4096", program, "calls_read_frozen_names", "1", NULL};
+    const char *env[] = {"PATH=/usr/bin:/bin", "LC_ALL=C", faults, NULL};
+
+    if (!run_can("strace"))
+        cr_skip_test("there is no strace");
+    snprintf(program, sizeof program, "%s/probe", required("GHOSTMEM_TEST_BIN"));
+    snprintf(preload, sizeof preload, "LD_PRELOAD=%s", required("GHOSTMEM_LIB"));
+    for (size_t i = 0; i < N_BACKENDS; i++) {
+        int status;
+
+        snprintf(faults, sizeof faults, "GHOSTMEM_FAULTS=%s", backends[i]);
+        status = run_other(argv, env);
+        if (strstr(text, "Operation not permitted") != NULL)
+            cr_skip_test("strace may not trace here");
+        cr_assert_eq(status, 0, "%s: status %#x, %s", backends[i], (unsigned)status, text);
+        expect(backends[i], "ok\n");
     }
 }

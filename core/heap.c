@@ -432,6 +432,14 @@ void heap_fork_child(struct heap *heap)
     os_lock_reset(&heap->lock);
 }
 
+void heap_give_up(struct heap *heap)
+{
+    os_lock_take(&heap->lock);
+    pager_give_up(heap->pager);
+    heap->closed = true;
+    os_lock_release(&heap->lock);
+}
+
 size_t heap_meta_bytes(const struct heap *heap)
 {
     return (heap->n_tag_pages + heap->short_spans.n_touched) * PAGE_BYTES;

@@ -86,6 +86,9 @@ void heap_fork_prepare(struct heap *heap);
 void heap_fork_parent(struct heap *heap);
 void heap_fork_child(struct heap *heap);
 
+/* No paging any more, and no new blocks: pager_give_up(). */
+void heap_give_up(struct heap *heap);
+
 /* RAM for tags and sets. */
 size_t heap_meta_bytes(const struct heap *heap);
 

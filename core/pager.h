@@ -173,6 +173,12 @@ void pager_fork_prepare(struct pager *pager);
 void pager_fork_parent(struct pager *pager);
 void pager_fork_child(struct pager *pager);
 
+/*
+ * All pages come back to their places, and the limit is given up. Context: the program's only thread, as pager_hold(). The range
+ * is not watched any more; the images' RAM stays.
+ */
+void pager_give_up(struct pager *pager);
+
 /* RAM for all tables of the core. */
 size_t pager_meta_bytes(const struct pager *pager);
 

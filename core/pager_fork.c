@@ -1,13 +1,16 @@
 /*
- * pager_fork.c - fork(): both sides have every page, and the images in the swap file.
+ * pager_fork.c - fork(): both sides have every page, and the images in the swap file. And the end of paging.
  *
  * See pager.h. All of it runs in the forking thread.
  */
 #include "core/pager.h"
 
 #include "core/log.h"
+#include "platform/file.h"
 #include "platform/swapfile.h"
 #include "platform/thread.h"
+
+#include <errno.h>
 
 struct bring_home {
     struct pager *pager;
@@ -65,13 +68,12 @@ static void take_swap_along_locked(struct pager *pager)
     pager->left_behind = true;
 }
 
-void pager_fork_prepare(struct pager *pager)
+/* Takes pager.lock when no page is in transit. */
+static void come_to_rest(struct pager *pager)
 {
     struct reclaim *r = &pager->reclaim;
     struct visit visit;
 
-    if (!pager_is_engaged(pager))
-        return;
     visit_begin(&pager->visits, &visit);
     os_lock_take(&r->lock);
     reclaim_admit_locked(r); /* another thread's fork */
@@ -80,6 +82,15 @@ void pager_fork_prepare(struct pager *pager)
     r->writeback.paused = true;
     while (pager->table.n_transit > 0 || r->n_operations > 0 || r->writeback.busy)
         reclaim_wait_locked(r);
+}
+
+void pager_fork_prepare(struct pager *pager)
+{
+    struct reclaim *r = &pager->reclaim;
+
+    if (!pager_is_engaged(pager))
+        return;
+    come_to_rest(pager);
     take_swap_along_locked(pager);
     reclaim_share_all_locked(r);
     os_lock_take(&pager->store.pool.lock);
@@ -102,7 +113,8 @@ void pager_fork_parent(struct pager *pager)
     visit_end(&visit);
 }
 
-static void thaw_from_swap(struct pager *pager, const struct page *page, unsigned char *target)
+/* NULL: it cannot be read, and that has been said. */
+static const void *read_from_swap(struct pager *pager, const struct page *page, unsigned char *target)
 {
     struct swap *swap = &pager->reclaim.writeback.swap;
     struct reclaim_worker *w = &pager->reclaim.workers[0];
@@ -110,16 +122,50 @@ static void thaw_from_swap(struct pager *pager, const struct page *page, unsigne
     int error;
 
     swap_locate_locked(swap, page->value, &image.where);
-    if (fetch_images(swap, &image, 1, w->boxes, w->pages, &error) == 1) {
-        __builtin_memcpy(target, w->pages[0], PAGE_BYTES);
-        return;
-    }
+    if (fetch_images(swap, &image, 1, w->boxes, w->pages, &error) == 1)
+        return w->pages[0];
     fetch_complain(swap, &image, target, error);
     (void)os_mem_protect_none(target, PAGE_BYTES);
+    return NULL;
 }
 
-/* Without a watch every page must be where the program expects it. All by plain stores: nothing watches any more. */
-static void thaw_everything(struct pager *pager)
+/* What is in the page, which is not in its place. NULL: it is, or there is nothing to be had. */
+static const void *contents_of(struct pager *pager, const struct page *page, unsigned char *target)
+{
+    struct reclaim *r = &pager->reclaim;
+    unsigned char *buffer = r->workers[0].pages[0];
+
+    switch (page_state(page)) {
+    case PAGE_FROZEN:
+        INVARIANT(store_get(&pager->store, page->value, buffer) == 0);
+        return buffer;
+    case PAGE_SAME:
+        codec_fill(buffer, page_word(page));
+        return buffer;
+    case PAGE_SWAPPED:
+        return read_from_swap(pager, page, target);
+    case PAGE_COOLED:
+        return (const void *)limbo_address(&r->limbo, page->value);
+    default:
+        return NULL;
+    }
+}
+
+/* @watched: the page may be one that the program has protected, and is still ours to fill. */
+static void put_back(struct pager *pager, unsigned char *target, const void *contents, bool watched)
+{
+    size_t n_done;
+
+    if (!watched) {
+        __builtin_memcpy(target, contents, PAGE_BYTES);
+        return;
+    }
+    while (pager->backend->fill(pager->backend, (uintptr_t)target, contents, 1, false, &n_done) == -ENOMEM)
+        os_sleep_ms(1);
+}
+
+/* Every page goes to where the program expects it. By plain stores where nothing watches any more. */
+static void thaw_everything(struct pager *pager, bool watched)
 {
     struct reclaim *r = &pager->reclaim;
     struct fault_range part = {.start = pager->base};
@@ -130,20 +176,20 @@ static void thaw_everything(struct pager *pager)
                                 min_size(part.bytes, pager->base + end * PAGE_BYTES - part.start)) == 0);
     for (page_number i = pagetable_next_busy(&pager->table, 0, end); i < end;
          i = pagetable_next_busy(&pager->table, i + 1, end)) {
-        const struct page *page = page_at(&pager->table, i);
         unsigned char *target = (unsigned char *)reclaim_address(r, i);
+        const void *contents = contents_of(pager, page_at(&pager->table, i), target);
 
-        if (page_state(page) == PAGE_FROZEN)
-            INVARIANT(store_get(&pager->store, page->value, target) == 0);
-        else if (page_state(page) == PAGE_SAME)
-            codec_fill(target, page_word(page));
-        else if (page_state(page) == PAGE_SWAPPED)
-            thaw_from_swap(pager, page, target);
-        else if (page_state(page) == PAGE_COOLED)
-            __builtin_memcpy(target, (void *)limbo_address(&r->limbo, page->value), PAGE_BYTES);
+        if (contents != NULL)
+            put_back(pager, target, contents, watched);
     }
-    os_mem_unmap(r->limbo.space, r->limbo.n_slots * PAGE_BYTES);
-    os_mem_unmap(pager->store.pool.space, pager->store.pool.max_slabs * POOL_SLAB_BYTES);
+}
+
+/* From here on all of it is the kernel's. */
+static void disengage(struct pager *pager)
+{
+    pager->corefile = (struct corefile){0};
+    atomic_store(&pager->engaged, false);
+    pager->failed = true;
 }
 
 /* Images that the child could not be given. The parent has said so. */
@@ -208,14 +254,35 @@ void pager_fork_child(struct pager *pager)
     error = pager->backend->restart(pager->backend, files, n_files);
     if (error != 0) {
         log_line(LOG_ERROR, "a forked child cannot watch its memory: %e; it runs on without a limit", -error);
-        thaw_everything(pager);
-        atomic_store(&pager->engaged, false);
-        pager->failed = true;
+        thaw_everything(pager, false);
+        disengage(pager);
+        os_mem_unmap(r->limbo.space, r->limbo.n_slots * PAGE_BYTES);
+        os_mem_unmap(pager->store.pool.space, pager->store.pool.max_slabs * POOL_SLAB_BYTES);
     }
     if (error != 0 || pager->backend->files_thread != 0)
         for (unsigned i = 0; i < n_files; i++)
             os_swapfile_close(files[i]);
     visits_fork_child(&pager->visits, &pager->fork_visit);
     os_lock_reset(&r->lock);
+    visit_end(&pager->fork_visit);
+}
+
+/* Threads of ours may be at the pool, which stays, and find everything paused for ever: there is nothing left for them to do. */
+void pager_give_up(struct pager *pager)
+{
+    struct fault_range part = {.start = pager->base};
+    bool watched = !pager->backend->by_protection;
+
+    if (!pager_is_engaged(pager))
+        return;
+    come_to_rest(pager);
+    os_lock_take(&pager->store.pool.lock);
+    thaw_everything(pager, watched);
+    while (pager->backend->watch != NULL && pager_next_part(pager, &part))
+        INVARIANT(pager->backend->watch(pager->backend, part.start, part.bytes / PAGE_BYTES, false) == 0);
+    log_line(LOG_CHOICE, "process %d is going to be traced: it runs on without a limit", os_process_id());
+    disengage(pager);
+    os_lock_release(&pager->store.pool.lock);
+    os_lock_release(&pager->reclaim.lock);
     visit_end(&pager->fork_visit);
 }

@@ -179,7 +179,7 @@ static void on_fault(int number, siginfo_t *info, void *context)
             info->si_code = BUS_ADRERR;
         }
     }
-    if (info->si_code > 0 && was_copying(context))
+    if ((info->si_code > 0 && was_copying(context)) || guard_trace_fault(guard_self(), info, context))
         return;
     guard_pass_on(number, info, context);
 }
@@ -415,9 +415,9 @@ static void on_trap(int number, siginfo_t *info, void *context)
 
     if (info->si_code == OS_DISPATCH_CODE) {
         read_call(&call, context);
-        if (see_to(self, &call))
+        if (guard_trace(self, &call) || see_to(self, &call))
             return;
-        if (!guard_hold_memory(self, &call))
+        if (!guard_hold_memory(self, &call) && guard_trace_exec(self, &call))
             guard_go_on(self, &call);
         return;
     }

@@ -9,8 +9,9 @@
  *   - System calls trap (dispatch.h). Those that concern signals, threads, forks and our descriptors are seen to here;
  *     of all others the memory that the kernel will touch is brought in and held until the call is over.
  *
- * guard.c has the trap and the wrappers for signals, guard_often.c those of the usual calls, guard_call.c what the kernel touches, guard_large.c calls with more
- * of it than the limit has, guard_signal.c the signals, guard_thread.c the threads, guard_pins.c who else may have its memory.
+ * guard.c has the trap and the wrappers for signals, guard_often.c those of the usual calls, guard_call.c what the kernel touches,
+ * guard_large.c calls with more of it than the limit has, guard_signal.c the signals, guard_thread.c the threads, guard_pins.c who else
+ * may have its memory, guard_trace.c those that ask to be traced.
  *
  * Calls: ghost, pager, dispatch, signal.  Locks: guard_signal.c has one, a leaf, taken with signals blocked.
  * Memory: a mapping for each thread.
@@ -46,6 +47,8 @@ struct guard_thread {
     stack_t vfork_stack;
     os_sigset vfork_blocked;
     os_sigset fork_mask;
+    uint32_t tracee;      /* who has asked to be traced and is not yet: kernel's id */
+    bool passing;         /* its calls do not trap any more */
     os_sigset mask;       /* given to the kernel instead of the program's */
     struct {
         const os_sigset *mask;
@@ -129,6 +132,12 @@ void guard_hold_frame(struct hold *hold, uintptr_t at);
 /* Hidden signals that were sent while they were blocked, and are not any more. In a trap's handler. */
 void guard_send_pending(struct guard_thread *self);
 
+/* All hidden signals that were sent, whether blocked or not. With every signal blocked. */
+void guard_send_all_pending(struct guard_thread *self);
+
+/* The kernel's handlers are those of the program again. */
+void guard_give_signals_back(void);
+
 /* rt_sigaction(2), rt_sigprocmask(2), rt_sigpending(2), sigaltstack(2) of the program. Results or -errno. */
 long guard_sigaction(const unsigned long *args);
 long guard_sigprocmask(struct guard_thread *self, const unsigned long *args, os_sigset *mask);
@@ -148,6 +157,17 @@ void guard_note_device(int fd);
  * kinds.
  */
 void guard_forbid_extracting(void);
+
+/* ---- guard_trace.c ---- */
+
+/* ptrace(PTRACE_TRACEME), and signals that are sent after it. True: the call is over, or is made again without us. */
+bool guard_trace(struct guard_thread *self, const struct guard_call *call);
+
+/* A fault that is not ours. True: it will come again, without us. */
+bool guard_trace_fault(struct guard_thread *self, const siginfo_t *info, ucontext_t *context);
+
+/* The call is about to be made, its memory held. False: it is over. */
+bool guard_trace_exec(struct guard_thread *self, const struct guard_call *call);
 
 /* ---- guard_thread.c ---- */
 

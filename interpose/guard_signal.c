@@ -333,17 +333,27 @@ long guard_sigaction(const unsigned long *args)
     return result;
 }
 
+static void send_pending(struct guard_thread *self, os_sigset which)
+{
+    for (int number = 1; number <= OS_SIGNALS; number++)
+        if ((self->pending & which & os_signal_bit(number)) != 0) {
+            self->pending &= ~os_signal_bit(number);
+            (void)os_signal_thread(os_thread_id(), number);
+        }
+}
+
 /* They arrive when the trap's handler returns: nothing of the program's runs on our stack. */
 void guard_send_pending(struct guard_thread *self)
 {
     if ((self->pending & ~self->blocked) == 0)
         return;
     (void)os_signals_block();
-    for (int number = 1; number <= OS_SIGNALS; number++)
-        if ((self->pending & ~self->blocked & os_signal_bit(number)) != 0) {
-            self->pending &= ~os_signal_bit(number);
-            (void)os_signal_thread(os_thread_id(), number);
-        }
+    send_pending(self, ~self->blocked);
+}
+
+void guard_send_all_pending(struct guard_thread *self)
+{
+    send_pending(self, ~(os_sigset)0);
 }
 
 long guard_sigprocmask(struct guard_thread *self, const unsigned long *args, os_sigset *mask)
@@ -444,5 +454,16 @@ void guard_take_signals(void (*trap)(int, siginfo_t *, void *), void (*fault)(in
         ours.handler = number == SIGSYS ? trap : fault;
         (void)os_sigaction(number, &ours, NULL);
     }
+    os_lock_release(&actions_lock);
+}
+
+void guard_give_signals_back(void)
+{
+    struct os_sigaction now;
+
+    os_lock_take(&actions_lock);
+    for (int number = 1; number <= OS_SIGNALS; number++)
+        if (is_hidden(number) || (os_sigaction(number, NULL, &now) == 0 && now.handler == on_signal))
+            (void)os_sigaction(number, &actions[number], NULL);
     os_lock_release(&actions_lock);
 }

@@ -307,7 +307,7 @@ bool guard_traps_forks(void)
 {
     const struct guard_thread *self = guard_self();
 
-    return self != NULL && atomic_load(&self->id) == os_thread_id();
+    return self != NULL && !self->passing && atomic_load(&self->id) == os_thread_id();
 }
 
 #if defined(__x86_64__)
@@ -352,6 +352,8 @@ static void after_clone(long result, uintptr_t stack)
             self->vforking = false;
             self->own_stack = self->vfork_stack;
             self->blocked = self->vfork_blocked;
+            self->stub.active = &self->hold.active;
+            self->tracee = 0;
         }
         if (self->forking) {
             self->forking = false;
@@ -474,6 +476,9 @@ void guard_fork_child(void)
         atomic_store(&t->id, 0);
     }
     hold_end(&self->hold);
+    self->stub.active = &self->hold.active;
+    self->tracee = 0;
+    self->passing = false;
     atomic_store(&self->id, os_thread_id());
     (void)os_dispatch_arm();
     os_dispatch_selector = 1;

@@ -121,6 +121,11 @@ int os_dispatch_arm(void)
                           &os_dispatch_selector);
 }
 
+void os_dispatch_disarm(void)
+{
+    sys_call5(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, DISPATCH_OFF, 0, 0, 0);
+}
+
 bool os_dispatch_is_possible(void)
 {
     return os_dispatch_arm() == 0 && sys_call5(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, DISPATCH_OFF, 0, 0, 0) == 0;
@@ -165,6 +170,10 @@ bool os_site_leave(uintptr_t pc, uintptr_t *resume)
 int os_dispatch_arm(void)
 {
     return -ENOSYS;
+}
+
+void os_dispatch_disarm(void)
+{
 }
 
 bool os_dispatch_is_possible(void)

@@ -38,6 +38,9 @@ bool os_dispatch_is_possible(void);
 /* From now on the calling thread's system calls obey its selector. 0 or -errno. */
 int os_dispatch_arm(void);
 
+/* From now on they pass. */
+void os_dispatch_disarm(void);
+
 /* The stub for ordinary calls. */
 uintptr_t os_stub_start(void);
 

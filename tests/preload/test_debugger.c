@@ -1,6 +1,6 @@
 /*
  * test_debugger.c - gdb with doc/ghostmem.gdb: programs that it starts, and processes that it is attached to. And strace,
- * which follows every thread.
+ * which follows every thread, and debuggers that are themselves run with GhostMem.
  *
  * From the environment: GHOSTMEM_LIB and GHOSTMEM_TEST_BIN; doc/ lies beside the library.
  */
@@ -320,4 +320,44 @@ Test(debugger, strace_follows_every_thread)
         cr_assert_eq(status, 0, "%s: status %#x, %s", backends[i], (unsigned)status, text);
         expect(backends[i], "ok\n");
     }
+}
+
+static void run_under_ghostmem(const char *const *argv, const char *end)
+{
+    static const char *const settings[][2] = {{"GHOSTMEM_MAX_PAGES=64", "X=1"}, {"GHOSTMEM_MAX_PAGES=1024", "GHOSTMEM_THRESHOLD=4096"}};
+    char preload[PATH_BYTES];
+    char faults[64];
+
+    if (!run_can(argv[0]))
+        cr_skip_test("there is no %s", argv[0]);
+    snprintf(preload, sizeof preload, "LD_PRELOAD=%s", required("GHOSTMEM_LIB"));
+    for (size_t i = 0; i < N_BACKENDS; i++)
+        for (size_t k = 0; k < 2; k++) {
+            const char *env[] = {"PATH=/usr/bin:/bin", "LC_ALL=C", faults, settings[k][0], settings[k][1], preload,
+                                 "DEBUGINFOD_URLS=", NULL};
+
+            snprintf(faults, sizeof faults, "GHOSTMEM_FAULTS=%s", backends[i]);
+            (void)run_other(argv, env);
+            if (strstr(text, "Operation not permitted") != NULL || strstr(text, "ptrace: ") != NULL)
+                cr_skip_test("%s may not trace here", argv[0]);
+            expect(backends[i], end);
+            cr_assert_null(strstr(text, "received signal"), "%s: %s", backends[i], text);
+            cr_assert_null(strstr(text, "Fatal signal"), "%s: %s", backends[i], text);
+        }
+}
+
+Test(debugger, gdb_itself_is_run_with_a_limit)
+{
+    static const char *const argv[] = {"gdb", "-q", "-nx", "-batch", "-ex", "unset environment LD_PRELOAD", "-ex", "run",
+                                       "/bin/true", NULL};
+
+    run_under_ghostmem(argv, "exited normally]\n");
+}
+
+Test(debugger, lldb_itself_is_run_with_a_limit)
+{
+    static const char *const argv[] = {"lldb", "-x", "-b", "-o", "settings set target.unset-env-vars LD_PRELOAD", "-o", "run",
+                                       "--", "/bin/true", NULL};
+
+    run_under_ghostmem(argv, "exited with status = 0");
 }

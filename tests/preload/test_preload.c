@@ -139,6 +139,13 @@ static const char *const probes[] = {
     "runs_itself_again",
     "threads_walk_in_all_directions",
     "process_shares_less",
+    "traces_an_exec",
+    "traces_an_exec_after_vfork",
+    "traces_an_exec_that_fails",
+    "traces_a_child_that_stops_itself",
+    "traced_child_has_its_signals",
+    "traced_child_keeps_its_protections",
+    "traced_child_stops_at_its_own_fault",
 };
 /* Without root's rights there is nothing to show for these. */
 static bool needs_root(const char *probe)

@@ -95,8 +95,8 @@ enum result writeback_round_begin(struct writeback *wb)
     if (wb->busy || wb->paused) {
         wb->missed = true;
         result = BUSY;
-    } else if (wb->backoff_ns > 0 && os_now_ns() < wb->retry_ns) {
-        result = FAILED;
+    } else if (!writeback_is_on(wb) || (wb->backoff_ns > 0 && os_now_ns() < wb->retry_ns)) {
+        result = FAILED; /* off: since the caller looked, another round has found that the path will not do */
     } else {
         wb->busy = true;
     }

@@ -369,7 +369,7 @@ Test(swap, path_that_will_not_do_is_one_line_and_images_stay_in_ram)
     cr_assert_str_eq(text, "precious");
     refuses("/nonexistent/swap", "ghostmem: swap file /nonexistent/swap: cannot be created: ENOENT (2); images stay in RAM\n");
     refuses("/dev/null", "ghostmem: swap file /dev/null: cannot be created: EINVAL (22); images stay in RAM\n");
-    refuses("/proc", "ghostmem: swap file /proc: cannot be created: EACCES (13); images stay in RAM\n");
+    refuses("/etc/passwd/swap", "ghostmem: swap file /etc/passwd/swap: cannot be created: ENOTDIR (20); images stay in RAM\n");
 }
 
 /* ---- a disk that fills up ---- */

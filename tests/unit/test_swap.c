@@ -1,4 +1,5 @@
 /* test_swap.c - images that leave RAM: write-back, cleaning, and a disk that fails. */
+#include "core/writeback_round.h"
 #include "platform/inject.h"
 #include "platform/swapfile.h"
 #include "tests/unit/fake.h"
@@ -329,6 +330,19 @@ Test(swap, largest_size_is_kept_like_a_full_disk)
     cr_assert_leq(writeback_of(w)->swap.n_used, 8);
     check_block(w, p, 3000, 1);
     cr_assert_leq(w->pager.reclaim.charged_peak, LIMIT);
+}
+
+/* Another round has given it up, between a look at it and this one. */
+Test(swap, no_round_begins_once_the_path_has_been_given_up)
+{
+    struct world *w = swap_world(LIMIT, UINT64_MAX, false, false);
+    struct writeback *wb = writeback_of(w);
+
+    (void)written_block(w, LIMIT + 1, 1); /* paging begins */
+    cr_assert_eq(writeback_round_begin(wb), DONE);
+    writeback_round_end(wb);
+    swap_disable(&wb->swap);
+    cr_assert_eq(writeback_round_begin(wb), FAILED);
 }
 
 Test(swap, file_system_without_holes_costs_space_and_nothing_else)

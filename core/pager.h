@@ -143,6 +143,9 @@ int pager_take_back(struct pager *pager, page_number first, size_t n_pages);
 /* Is any of the pages ceded? */
 bool pager_has_ceded(struct pager *pager, page_number first, size_t n_pages);
 
+/* How many of the pages from @first on, at the most @n_pages, are ceded as that one is, or like it are not? */
+size_t pager_alike(struct pager *pager, page_number first, size_t n_pages, bool *ceded);
+
 /* When paging starts: what was ceded before. */
 void pager_mark_ceded_locked(struct pager *pager);
 

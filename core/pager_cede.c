@@ -45,6 +45,20 @@ bool pager_has_ceded(struct pager *pager, page_number first, size_t n_pages)
     return false;
 }
 
+size_t pager_alike(struct pager *pager, page_number first, size_t n_pages, bool *ceded)
+{
+    page_number end = (page_number)(first + n_pages);
+
+    *ceded = pager_has_ceded(pager, first, 1);
+    for (size_t i = 0; i < PAGER_MAX_CEDED; i++) {
+        uint64_t range = range_at(pager, i);
+
+        if (overlap(range, first, end) && (first_of(range) > first || *ceded))
+            end = first_of(range) > first ? first_of(range) : end_of(range);
+    }
+    return end - first;
+}
+
 /* The ranges that are left to the program: what is ceded, and where pages are shut, what it protects itself. */
 #define N_LEFT (PAGER_MAX_CEDED + HOLD_RANGES)
 

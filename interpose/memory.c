@@ -185,9 +185,18 @@ bool memory_protect(const unsigned long *args, long *result)
     size_t n_pages;
 
     if (!memory_is_ghost(args[0], args[1], &first, &n_pages) || first + n_pages > ghost.heap.top ||
-        (protection & ~(PROT_READ | PROT_WRITE | PROT_EXEC)) != 0 || pager_has_ceded(&ghost.pager, first, n_pages))
+        (protection & ~(PROT_READ | PROT_WRITE | PROT_EXEC)) != 0)
         return false;
-    *result = pager_protect(&ghost.pager, first, n_pages, protection);
+    *result = 0;
+    while (n_pages > 0 && *result == 0) {
+        bool ceded;
+        size_t n = pager_alike(&ghost.pager, first, n_pages, &ceded);
+
+        *result = ceded ? sys_call3(SYS_mprotect, ghost.heap.base + first * PAGE_BYTES, n * PAGE_BYTES, protection)
+                        : pager_protect(&ghost.pager, first, n, protection);
+        first += (page_number)n;
+        n_pages -= n;
+    }
     return true;
 }
 

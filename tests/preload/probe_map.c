@@ -334,6 +334,35 @@ static void moved_parts_keep_their_contents(size_t bytes)
     free_and_take_another(&block);
 }
 
+/* One call for what is the program's own mapping and for what is not. */
+static void protection_reaches_over_what_is_mapped_over(size_t bytes)
+{
+    begin();
+    for (int round = 0; round < 8; round++) {
+        struct block block = new_block(1);
+        char *hole = block.p + HOLE * PAGE;
+
+        CHECK(munmap(hole, HOLE_PAGES * PAGE) == 0);
+        CHECK(mmap(hole, HOLE_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0) == hole);
+        fill(hole, HOLE_PAGES * PAGE, 6);
+        push_out(bytes);
+        CHECK(mprotect(block.p + PAGE, BLOCK - 2 * PAGE, PROT_READ) == 0);
+        push_out(bytes);
+        check_around(&block, 1);
+        check(hole, HOLE_PAGES * PAGE, 6);
+        if (round % 2 == 0) {
+            CHECK(mprotect(block.p + PAGE, BLOCK - 2 * PAGE, PROT_READ | PROT_WRITE) == 0);
+            push_out(bytes);
+            check_around(&block, 1);
+            check(hole, HOLE_PAGES * PAGE, 6);
+            fill(block.p, BLOCK, 2);
+            push_out(bytes);
+            check(block.p, BLOCK, 2);
+        }
+        free_and_take_another(&block); /* which may be written */
+    }
+}
+
 static void keys_protect_ghost_memory(size_t bytes)
 {
     struct block block;
@@ -402,6 +431,7 @@ const struct probe probes_map[] = {
     {"what_is_mapped_over_is_discarded_with_its_block", what_is_mapped_over_is_discarded_with_its_block},
     {"unmapped_parts_are_gone", unmapped_parts_are_gone},
     {"moved_parts_keep_their_contents", moved_parts_keep_their_contents},
+    {"protection_reaches_over_what_is_mapped_over", protection_reaches_over_what_is_mapped_over},
     {"keys_protect_ghost_memory", keys_protect_ghost_memory},
     {NULL, NULL},
 };

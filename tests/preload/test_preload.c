@@ -65,6 +65,7 @@ static const char *const probes[] = {
     "what_is_mapped_over_is_discarded_with_its_block",
     "unmapped_parts_are_gone",
     "moved_parts_keep_their_contents",
+    "protection_reaches_over_what_is_mapped_over",
     "keys_protect_ghost_memory",
     "threads_are_made_by_several_at_once",
     "faults_of_its_own_end_as_they_should",

@@ -149,7 +149,7 @@ static page_number end_of_block(page_number first, page_number end)
     return end;
 }
 
-/* Blocks may stand one right behind the other, and a program that sees two do so may take them for one. What is in no block is no memory. */
+/* Blocks may stand one right behind the other, and a program may take them for one. What is in no block is no memory. */
 static page_number end_of_blocks(page_number first, page_number end)
 {
     page_number at = end_of_block(first, end);

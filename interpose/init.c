@@ -413,7 +413,7 @@ void ghost_collect(struct stats *stats)
 
     *stats = (struct stats){
         .backend = "none",
-        .backend_reason = ghost.heap.closed ? "userfaultfd could not be used" : "all blocks fit within the limit",
+        .backend_reason = ghost.heap.closed ? "paging could not begin, or was given up" : "all blocks fit within the limit",
         .engaged = pager_is_engaged(&ghost.pager),
         .limit_pages = heap->limit,
         .ghost_blocks = heap->n_blocks,

@@ -132,6 +132,7 @@ static void write_line(const char *format, va_list args)
 
 void log_open(int fd, enum log_level level)
 {
+    os_message_file(fd);
     log_fd = fd;
     log_most = level;
 }

@@ -49,8 +49,11 @@ static int open_log(const struct config *config)
         return STDERR_FILENO;
     }
     fd = os_file_open(path, 1);
-    if (fd >= 0)
+    if (fd >= 0) {
+        fd = os_file_move_high(fd);
+        os_file_own(fd);
         return fd;
+    }
     log_line(LOG_ERROR, "GHOSTMEM_LOG=%s: cannot be opened: %e; used instead: stderr", config->log, -fd);
     return STDERR_FILENO;
 }

@@ -9,7 +9,9 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 /* High in the table: programs that close or reuse descriptors do so from the bottom upwards. */
 #define DUPLICATE_MIN_FD 500
@@ -83,6 +85,35 @@ int os_file_write(int fd, const char *data, size_t bytes)
     return 0;
 }
 
+/* What messages go to. */
+static struct {
+    bool known;
+    bool open;
+    dev_t device;
+    ino_t inode;
+} message_file;
+
+void os_message_file(int fd)
+{
+    struct stat status;
+
+    message_file.known = true;
+    message_file.open = !sys_failed(sys_call2(SYS_fstat, fd, &status));
+    message_file.device = status.st_dev;
+    message_file.inode = status.st_ino;
+}
+
+/* Else the program has closed that, and opened something of its own under the same number. A terminal cannot suffer. */
+static bool is_for_messages(int fd)
+{
+    struct stat status;
+
+    if (sys_failed(sys_call2(SYS_fstat, fd, &status)))
+        return false;
+    return !message_file.known || S_ISCHR(status.st_mode) ||
+           (message_file.open && status.st_dev == message_file.device && status.st_ino == message_file.inode);
+}
+
 int os_message_write(int fd, const char *data, size_t bytes)
 {
     char path[] = "/proc/self/fd/\0\0\0\0\0\0\0\0\0\0";
@@ -91,14 +122,14 @@ int os_message_write(int fd, const char *data, size_t bytes)
     int copy;
 
     if (!os_thread_is_ours())
-        return os_file_write(fd, data, bytes);
+        return is_for_messages(fd) ? os_file_write(fd, data, bytes) : -EBADF;
     for (int scale = 1000000000; scale > 0; scale /= 10)
         if (fd >= scale || scale == 1)
             *end++ = (char)('0' + fd / scale % 10);
     copy = (int)sys_call4(SYS_openat, AT_FDCWD, path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY, 0);
     if (copy < 0)
         return copy;
-    error = os_file_write(copy, data, bytes);
+    error = is_for_messages(copy) ? os_file_write(copy, data, bytes) : -EBADF;
     os_file_close(copy);
     return error;
 }

@@ -23,6 +23,9 @@ int os_file_write(int fd, const char *data, size_t bytes);
  */
 int os_message_write(int fd, const char *data, size_t bytes);
 
+/* Messages go to what @fd is now, and nowhere else, whatever has its number later. */
+void os_message_file(int fd);
+
 /* Open for appending (@append) or from the start, created 0600 if need be. A descriptor, or -errno. */
 int os_file_open(const char *path, int append);
 

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <linux/io_uring.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -314,7 +315,39 @@ static void device_comes_into_use(size_t bytes)
     free(p);
 }
 
+/* ---- files that take the numbers of those it closes ---- */
+
+static int file_of_its_own(void)
+{
+    char path[] = "/tmp/ghostmem-probe-XXXXXX";
+    int fd = mkstemp(path);
+
+    CHECK(fd >= 0 && unlink(path) == 0 && write(fd, "mine", 4) == 4);
+    return fd;
+}
+
+static void files_of_its_own_get_no_messages(size_t bytes)
+{
+    int fds[8];
+    char *p;
+
+    for (int fd = 2; fd < 1000; fd++)
+        close(fd);
+    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++)
+        fds[i] = file_of_its_own();
+    CHECK(fds[0] == 2 && fds[1] == 3);
+    p = filled(bytes, 1);
+    check(p, bytes, 1);
+    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
+        char text[8];
+
+        CHECK(pread(fds[i], text, sizeof text, 0) == 4 && memcmp(text, "mine", 4) == 0);
+    }
+    free(p);
+}
+
 const struct probe probes_world[] = {
+    {"files_of_its_own_get_no_messages", files_of_its_own_get_no_messages},
     {"device_comes_into_use", device_comes_into_use},
     {"threads_are_made_by_several_at_once", threads_are_made_by_several_at_once},
     {"no_descriptors_before_paging_starts", no_descriptors_before_paging_starts},

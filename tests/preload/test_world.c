@@ -219,3 +219,25 @@ Test(world, programs_of_a_tree_each_complain_once)
     cr_assert_eq(n, 3, "%s", outcome.errors);
     lines_are_few("runs_itself_again", outcome.errors, 3);
 }
+
+/* There is no memory for images, and a line says so: not where standard error was, nor where the log has been. */
+Test(world, files_of_its_own_get_no_messages)
+{
+    char log[PATH_BYTES];
+    char text[4096];
+
+    snprintf(log, sizeof log, "GHOSTMEM_LOG=%s/log", dir);
+    for (size_t b = 0; b < N_BACKENDS; b++)
+        for (size_t with_log = 0; with_log < 2; with_log++) {
+            char faults[64];
+            const char *settings[6] = {faults, "GHOSTMEM_MAX_PAGES=64", "GHOSTMEM_POOL=256K", with_log ? log : NULL};
+            struct outcome outcome;
+
+            snprintf(faults, sizeof faults, "GHOSTMEM_FAULTS=%s", backends[b]);
+            run_probe("files_of_its_own_get_no_messages", "4", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+            cr_assert_eq(outcome.status, 0, "%s: %s", faults, outcome.errors);
+            cr_assert_str_eq(outcome.errors, "");
+        }
+    read_file("log", text, sizeof text);
+    cr_assert_not_null(strstr(text, "ghostmem: no memory for another compressed image"));
+}

@@ -154,7 +154,7 @@ static void wait_until_ready(struct start *start)
 int os_thread_start(os_thread_main *run, void *arg, const char *name, bool share_files)
 {
     /* Untraced: a tracer of the program would stop them too, and then wait for a page that they are to bring in. */
-    unsigned long flags = CLONE_VM | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS | CLONE_UNTRACED;
+    unsigned long flags = CLONE_VM | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD | CLONE_SETTLS | CLONE_UNTRACED;
     uint64_t all_signals = ~(uint64_t)0;
     uint64_t previous;
     struct start *start;

@@ -3,12 +3,35 @@
 
 #include <errno.h>
 
+/*
+ * A hold larger than the limit leaves nothing to evict but what it holds. To find that out takes a look at each resident page: it is
+ * found out again after 16 pages, then after 32, and so on.
+ */
+struct yielding {
+    size_t n_left; /* pages for which nothing is evicted */
+    size_t n_next;
+};
+#define YIELDING_FIRST 16
+#define YIELDING_MOST 4096
+
+static void note_yielding_locked(const struct reclaim *r, struct yielding *yielding)
+{
+    if (r->charged <= r->limit) {
+        *yielding = (struct yielding){.n_next = YIELDING_FIRST};
+    } else if (yielding->n_left > 0) {
+        yielding->n_left--;
+    } else {
+        yielding->n_left = yielding->n_next;
+        yielding->n_next = min_size(2 * yielding->n_next, YIELDING_MOST);
+    }
+}
+
 /* One page of a hold. A lost one stays lost: the system call finds out. It must not see one that is closed. */
-static void hold_page(struct pager *pager, const struct fault *fault, page_number number, page_number end)
+static void hold_page(struct pager *pager, const struct fault *fault, page_number number, page_number end, struct yielding *yielding)
 {
     struct reclaim *r = &pager->reclaim;
     struct ahead ahead = {.step = 1, .n = (uint32_t)min_size(STREAM_MAX_WINDOW, end - number)};
-    bool exhausted = false;
+    bool exhausted = yielding->n_left > 0;
     bool settled = false;
     int error;
 
@@ -38,7 +61,11 @@ static void hold_page(struct pager *pager, const struct fault *fault, page_numbe
             break;
         }
     }
-    pager_release_and_refill(r, fault->worker);
+    note_yielding_locked(r, yielding);
+    if (yielding->n_left > 0)
+        os_lock_release(&r->lock);
+    else
+        pager_release_and_refill(r, fault->worker);
 }
 
 struct hold_job {
@@ -50,12 +77,13 @@ static void hold_all(void *arg, unsigned worker)
 {
     const struct hold_job *job = arg;
     const struct fault fault = {.worker = worker, .write = true}; /* for all we know */
+    struct yielding yielding = {.n_next = YIELDING_FIRST};
 
     for (uint32_t i = 0; i < job->hold->n; i++) {
         page_number end = (page_number)min_size(job->hold->ranges[i].end, job->pager->table.committed_pages);
 
         for (page_number number = job->hold->ranges[i].first; number < end; number++)
-            hold_page(job->pager, &fault, number, end);
+            hold_page(job->pager, &fault, number, end, &yielding);
     }
 }
 

@@ -415,6 +415,20 @@ size_t reclaim_evict(struct reclaim *r, unsigned worker, size_t wanted)
 
 /* ---- the background thread ---- */
 
+/* Nothing can be evicted. Where the limit yields meanwhile, it does not help to be called for each page that comes in. */
+static void rest(struct reclaim *r, uint32_t ticket)
+{
+    bool yields;
+
+    os_lock_take(&r->lock);
+    yields = r->charged > r->limit;
+    os_lock_release(&r->lock);
+    if (yields)
+        os_sleep_ms(NOTHING_TO_EVICT_MS);
+    else
+        os_event_wait(&r->frames_wanted, ticket, NOTHING_TO_EVICT_MS);
+}
+
 void reclaim_background(struct reclaim *r, unsigned worker)
 {
     for (;;) {
@@ -429,7 +443,7 @@ void reclaim_background(struct reclaim *r, unsigned worker)
 
             __atomic_add_fetch(&r->counters.reclaimed_background, n_evicted, __ATOMIC_RELAXED);
             if (n_evicted == 0)
-                os_event_wait(&r->frames_wanted, ticket, NOTHING_TO_EVICT_MS);
+                rest(r, ticket);
             continue;
         }
         if (pool_wants_compaction(&r->store->pool))

@@ -119,3 +119,27 @@ Test(stuck, page_that_would_not_go_is_open_in_a_forked_child)
     cr_assert_eq(fake_load(w, p + 7 * WORDS, 1), word_of(7, 0, 1) + 5);
     free_all(w, p);
 }
+
+/* All that is resident is held: to look for something else at each page that comes in would take the square of them. */
+Test(stuck, hold_larger_than_the_limit_looks_for_others_now_and_then)
+{
+    struct world *w = world_new(RANGE, 1024, true);
+    struct reclaim *r = &w->pager.reclaim;
+    const size_t n_pages = 8000;
+    uint64_t *p = heap_allocate(&w->heap, n_pages * PAGE_BYTES, 0);
+    page_number first = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES);
+    static struct hold hold;
+    unsigned n_refills;
+
+    for (size_t i = 0; i < n_pages; i++)
+        write_page(w, p, i, 1);
+    n_refills = r->n_refills;
+    hold_add(&hold, first, (page_number)(first + n_pages));
+    pager_hold(&w->pager, &hold);
+    cr_assert_eq(r->fresh.n_pages + r->proven.n_pages, n_pages);
+    cr_assert_gt(r->exceeded_peak, 0);
+    cr_assert_lt(r->n_refills - n_refills, n_pages / 20, "%u", r->n_refills - n_refills);
+    hold_end(&hold);
+    write_page(w, p, 0, 1);
+    free_all(w, p);
+}

@@ -54,7 +54,7 @@ size_t pager_alike(struct pager *pager, page_number first, size_t n_pages, bool 
         uint64_t range = range_at(pager, i);
 
         if (overlap(range, first, end) && (first_of(range) > first || *ceded))
-            end = first_of(range) > first ? first_of(range) : end_of(range);
+            end = (page_number)min_size(end, first_of(range) > first ? first_of(range) : end_of(range));
     }
     return end - first;
 }

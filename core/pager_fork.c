@@ -146,6 +146,9 @@ static const void *contents_of(struct pager *pager, const struct page *page, uns
         return read_from_swap(pager, page, target);
     case PAGE_COOLED:
         return (const void *)limbo_address(&r->limbo, page->value);
+    case PAGE_LOST:
+        (void)os_mem_protect_none(target, PAGE_BYTES);
+        return NULL;
     default:
         return NULL;
     }
@@ -155,13 +158,15 @@ static const void *contents_of(struct pager *pager, const struct page *page, uns
 static void put_back(struct pager *pager, unsigned char *target, const void *contents, bool watched)
 {
     size_t n_done;
+    int error;
 
     if (!watched) {
         __builtin_memcpy(target, contents, PAGE_BYTES);
         return;
     }
-    while (pager->backend->fill(pager->backend, (uintptr_t)target, contents, 1, false, &n_done) == -ENOMEM)
+    while ((error = pager->backend->fill(pager->backend, (uintptr_t)target, contents, 1, false, &n_done)) == -ENOMEM)
         os_sleep_ms(1);
+    INVARIANT(error != -EPERM && error != -EACCES && error != -ENOSYS); /* a sandbox: zeros would be there */
 }
 
 /* Every page goes to where the program expects it. By plain stores where nothing watches any more. */

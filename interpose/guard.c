@@ -286,7 +286,8 @@ static bool see_to(struct guard_thread *self, struct guard_call *call)
         memcpy(&context->uc_sigmask, &mask, sizeof mask);
         return true;
     case SYS_rt_sigpending:
-        guard_return(call, guard_sigpending(self, call->args));
+        memcpy(&mask, &context->uc_sigmask, sizeof mask);
+        guard_return(call, guard_sigpending(self, call->args, mask));
         return true;
     case SYS_sigaltstack:
         guard_return(call, guard_sigaltstack(self, call->args, stack_pointer(context)));

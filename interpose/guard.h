@@ -141,7 +141,7 @@ void guard_give_signals_back(void);
 /* rt_sigaction(2), rt_sigprocmask(2), rt_sigpending(2), sigaltstack(2) of the program. Results or -errno. */
 long guard_sigaction(const unsigned long *args);
 long guard_sigprocmask(struct guard_thread *self, const unsigned long *args, os_sigset *mask);
-long guard_sigpending(struct guard_thread *self, const unsigned long *args);
+long guard_sigpending(struct guard_thread *self, const unsigned long *args, os_sigset mask);
 long guard_sigaltstack(struct guard_thread *self, const unsigned long *args, uintptr_t stack_pointer);
 
 /* ---- guard_pins.c ---- */

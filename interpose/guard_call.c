@@ -192,7 +192,7 @@ static void hold_answer(struct hold *hold, uintptr_t at, uintptr_t length)
     socklen_t bytes;
 
     if (guard_copy(&bytes, (const void *)length, sizeof bytes) == 0)
-        guard_hold_range(hold, at, bytes);
+        hold_room(hold, at, bytes);
 }
 
 static void hold_vector(struct hold *hold, uintptr_t at, size_t n)
@@ -398,6 +398,7 @@ static void collect(struct hold *hold, const struct guard_call *call)
 
 bool guard_hold_memory(struct guard_thread *self, const struct guard_call *call)
 {
+    self->returning = false;
     hold_clear(&self->hold);
     collect(&self->hold, call);
     if (self->hold.n == 0)

@@ -124,19 +124,44 @@ static long transfer(struct guard_thread *self, const struct guard_call *call, l
     return (long)done;
 }
 
+/* So much of @bytes as is in the file from its position on; or else a page, to see whether there is more by now. */
+static size_t rest_of_file(int fd, size_t bytes)
+{
+    long at = sys_call3(SYS_lseek, fd, 0, SEEK_CUR);
+    struct stat status;
+
+    if (sys_failed(at) || sys_failed(sys_call2(SYS_fstat, fd, &status)) || !S_ISREG(status.st_mode))
+        return bytes;
+    return min_size(bytes, status.st_size > at ? (size_t)(status.st_size - at) : PAGE_BYTES);
+}
+
 /*
  * A read or write at the file's position, which others may share: the position goes on by the whole length first, so that they are
  * somewhere else, and back by what was not transferred. False: it cannot.
  */
 static bool transfer_at_position(struct guard_thread *self, const struct guard_call *call, size_t bytes, long *result)
 {
-    long end = sys_call3(SYS_lseek, call->args[0], bytes, SEEK_CUR);
+    bool reads = call->number == SYS_read;
+    struct guard_call rest = *call;
 
-    if (sys_failed(end))
-        return false;
-    *result = transfer(self, call, call->number == SYS_read ? SYS_pread64 : SYS_pwrite64, bytes, end - (long)bytes);
-    if (*result < (long)bytes)
-        sys_call3(SYS_lseek, call->args[0], (*result > 0 ? *result : 0) - (long)bytes, SEEK_CUR);
+    *result = 0;
+    while (bytes > 0) {
+        size_t part = reads ? rest_of_file((int)call->args[0], bytes) : bytes;
+        long end = sys_call3(SYS_lseek, call->args[0], part, SEEK_CUR);
+        long done;
+
+        if (sys_failed(end))
+            return *result > 0;
+        done = transfer(self, &rest, reads ? SYS_pread64 : SYS_pwrite64, part, end - (long)part);
+        if (done < (long)part)
+            sys_call3(SYS_lseek, call->args[0], (done > 0 ? done : 0) - (long)part, SEEK_CUR);
+        if (*result == 0 || done > 0)
+            *result += done;
+        if (done < (long)part)
+            break;
+        rest.args[1] += part;
+        bytes -= part;
+    }
     return true;
 }
 

@@ -23,6 +23,7 @@ static bool enter(uintptr_t buffer, size_t bytes)
     if (!pager_is_engaged(&ghost.pager))
         return false;
     visit_begin(&ghost.pager.visits, &visit);
+    self->returning = false;
     hold_clear(&self->hold);
     guard_hold_range(&self->hold, buffer, bytes);
     may = guard_may_hold(self);
@@ -39,7 +40,7 @@ static bool enter(uintptr_t buffer, size_t bytes)
 /* Also when the thread is cancelled in the call. */
 static void leave(const bool *entered)
 {
-    if (!*entered)
+    if (!*entered || guard_self() == NULL) /* given up meanwhile: guard_trace.c */
         return;
     hold_end(&guard_self()->hold);
     os_dispatch_selector = 1;

@@ -390,14 +390,14 @@ long guard_sigprocmask(struct guard_thread *self, const unsigned long *args, os_
     return 0;
 }
 
-long guard_sigpending(struct guard_thread *self, const unsigned long *args)
+long guard_sigpending(struct guard_thread *self, const unsigned long *args, os_sigset mask)
 {
     os_sigset set = 0;
     long result = sys_call2(SYS_rt_sigpending, &set, args[1]);
 
     if (sys_failed(result))
         return result;
-    set |= self->pending;
+    set = (set & mask) | (self->pending & self->blocked); /* in our handler all are blocked */
     return guard_copy((void *)args[0], &set, min_size(args[1], sizeof set));
 }
 

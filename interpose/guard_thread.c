@@ -353,7 +353,7 @@ static void after_clone(long result, uintptr_t stack)
             self->own_stack = self->vfork_stack;
             self->blocked = self->vfork_blocked;
             self->stub.active = &self->hold.active;
-            self->tracee = 0;
+            self->tracee = self->tracee == id ? id : 0; /* the child's request is gone with it */
         }
         if (self->forking) {
             self->forking = false;

@@ -192,6 +192,8 @@ bool memory_protect(const unsigned long *args, long *result)
         bool ceded;
         size_t n = pager_alike(&ghost.pager, first, n_pages, &ceded);
 
+        INVARIANT(n > 0 && n <= n_pages);
+
         *result = ceded ? sys_call3(SYS_mprotect, ghost.heap.base + first * PAGE_BYTES, n * PAGE_BYTES, protection)
                         : pager_protect(&ghost.pager, first, n, protection);
         first += (page_number)n;

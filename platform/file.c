@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 /* High in the table: programs that close or reuse descriptors do so from the bottom upwards. */
@@ -103,6 +104,13 @@ void os_message_file(int fd)
     message_file.inode = status.st_ino;
 }
 
+static bool is_terminal(int fd)
+{
+    unsigned char settings[64]; /* the kernel's struct termios has 36 bytes */
+
+    return !sys_failed(sys_call3(SYS_ioctl, fd, TCGETS, settings));
+}
+
 /* Else the program has closed that, and opened something of its own under the same number. A terminal cannot suffer. */
 static bool is_for_messages(int fd)
 {
@@ -110,7 +118,7 @@ static bool is_for_messages(int fd)
 
     if (sys_failed(sys_call2(SYS_fstat, fd, &status)))
         return false;
-    return !message_file.known || S_ISCHR(status.st_mode) ||
+    return !message_file.known || is_terminal(fd) ||
            (message_file.open && status.st_dev == message_file.device && status.st_ino == message_file.inode);
 }
 

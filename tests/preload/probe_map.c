@@ -346,6 +346,10 @@ static void protection_reaches_over_what_is_mapped_over(size_t bytes)
         CHECK(mmap(hole, HOLE_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0) == hole);
         fill(hole, HOLE_PAGES * PAGE, 6);
         push_out(bytes);
+        CHECK(mprotect(hole + PAGE, PAGE, PROT_READ) == 0 && mprotect(hole + PAGE, PAGE, PROT_READ | PROT_WRITE) == 0);
+        CHECK(mprotect(hole - PAGE, 2 * PAGE, PROT_READ) == 0 && mprotect(hole - PAGE, 2 * PAGE, PROT_READ | PROT_WRITE) == 0);
+        fill(hole, HOLE_PAGES * PAGE, 6);
+        *(volatile char *)(block.p + BLOCK - 1) += 0;
         CHECK(mprotect(block.p + PAGE, BLOCK - 2 * PAGE, PROT_READ) == 0);
         push_out(bytes);
         check_around(&block, 1);

@@ -127,7 +127,7 @@ build/tests/programs: $(PROGRAM_SOURCES) $(wildcard tests/programs/*.h)
 BUILD_PACKAGES = gcc libc6-dev liblz4-dev libsodium-dev libxxhash-dev
 TEST_PACKAGES = $(BUILD_PACKAGES) libcriterion-dev libasan8 libubsan1 libtsan2 util-linux python3 python3-numpy \
                 xz-utils zstd sqlite3 git perl gawk coreutils procps redis-tools libpython3.11-testsuite \
-                memcached postgresql-15 stress-ng gdb libjemalloc2 libmimalloc2.0 \
+                memcached postgresql-15 stress-ng gdb strace libjemalloc2 libmimalloc2.0 \
                 libtcmalloc-minimal4
 SOAK_PACKAGES = $(TEST_PACKAGES) memtester stressapptest glibc-source
 BENCH_PACKAGES = $(BUILD_PACKAGES) python3 python3-numpy xz-utils util-linux redis-tools sqlite3 coreutils gnuplot-nox

@@ -14,10 +14,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const struct probe *const tables[] = {probes_alloc, probes_process, probes_kernel, probes_swap,
-                                             probes_calls, probes_signals, probes_stacks, probes_table, probes_large, probes_map,
-                                             probes_crash, probes_children, probes_world, probes_advice, probes_confined, probes_faults, probes_share,
-                                             probes_ahead, probes_trace};
+static const struct probe *const tables[] = {
+    probes_alloc, probes_process, probes_kernel, probes_swap, probes_calls, probes_signals, probes_stacks,
+    probes_table, probes_large, probes_map, probes_crash, probes_children, probes_world, probes_advice,
+    probes_confined, probes_faults, probes_share, probes_ahead, probes_trace,
+};
 
 void die(const char *file, int line, const char *what)
 {
@@ -63,6 +64,24 @@ void *filled(size_t bytes, uint64_t salt)
     CHECK(block != NULL);
     fill(block, bytes, salt);
     return block;
+}
+
+void push_out(size_t bytes)
+{
+    char *p = filled(bytes, 99);
+
+    check(p, bytes, 99);
+    free(p);
+}
+
+int scratch_file(int flags)
+{
+    char path[] = "/var/tmp/ghostmem-probe-XXXXXX";
+    int fd = mkostemp(path, flags);
+
+    CHECK(fd >= 0);
+    unlink(path);
+    return fd;
 }
 
 void expect_success(pid_t child)

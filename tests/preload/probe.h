@@ -42,6 +42,12 @@ void check(const void *block, size_t bytes, uint64_t salt);
 void check_page(const void *block, size_t page, uint64_t salt);
 void *filled(size_t bytes, uint64_t salt);
 
+/* All else leaves RAM: @bytes are written and read. */
+void push_out(size_t bytes);
+
+/* A file on a disk, empty, without a name. @flags: more of open(2)'s. */
+int scratch_file(int flags);
+
 /* Waits for the child, which must end with status 0. */
 void expect_success(pid_t child);
 

@@ -30,25 +30,6 @@ extern char **environ;
 
 #define SMALL ((size_t)256 << 10) /* a block that is ghost memory, and that the limit may hold or not */
 
-/* Everything else leaves RAM. */
-static void push_out(size_t bytes)
-{
-    char *p = filled(bytes, 99);
-
-    check(p, bytes, 99);
-    free(p);
-}
-
-static int scratch_file(void)
-{
-    char path[] = "/tmp/ghostmem-probe-XXXXXX";
-    int fd = mkstemp(path);
-
-    CHECK(fd >= 0);
-    unlink(path);
-    return fd;
-}
-
 #if defined(__x86_64__)
 static long inline_call3(long number, long a, long b, long c)
 {
@@ -65,7 +46,7 @@ static void calls_without_libc(size_t bytes)
 {
     char *p = filled(SMALL, 1);
     char *q = filled(SMALL, 2);
-    int fd = scratch_file();
+    int fd = scratch_file(0);
 
     push_out(bytes);
     CHECK(inline_call3(SYS_write, fd, (long)(p + 100), (long)(SMALL - 100)) == (long)(SMALL - 100));
@@ -90,7 +71,7 @@ static void vectors_and_messages(size_t bytes)
     char *q = filled(SMALL, 2);
     struct iovec *vector = malloc(SMALL); /* itself ghost memory */
     struct msghdr *message = (struct msghdr *)(void *)((char *)malloc(SMALL) + PAGE - 16); /* across two pages */
-    int fd = scratch_file();
+    int fd = scratch_file(0);
     int pair[2];
 
     for (size_t i = 0; i < 64; i++)

@@ -18,16 +18,6 @@
 
 #define SMALL ((size_t)256 << 10)
 
-static int scratch_file(int flags)
-{
-    char path[] = "/var/tmp/ghostmem-probe-XXXXXX";
-    int fd = mkostemp(path, flags);
-
-    CHECK(fd >= 0);
-    unlink(path);
-    return fd;
-}
-
 /* Of any child. */
 static void expect_any_success(void)
 {
@@ -184,14 +174,6 @@ static char *find_neighbours(char *const *blocks)
             if (blocks[k] == blocks[i] + SMALL)
                 return blocks[i];
     return NULL;
-}
-
-static void push_out(size_t bytes)
-{
-    char *p = filled(bytes, 99);
-
-    check(p, bytes, 99);
-    free(p);
 }
 
 /* A program that finds two blocks side by side may pass them on as one buffer. */

@@ -79,11 +79,6 @@ static void check_around(const struct block *block, uint64_t salt)
             check_page(block->p, i, salt);
 }
 
-static void push_out(size_t bytes)
-{
-    free(filled(bytes, 99));
-}
-
 static void free_and_take_another(struct block *block)
 {
     char *p;

@@ -10,11 +10,6 @@
 
 #define SMALL ((size_t)256 << 10)
 
-static void push_out(size_t bytes)
-{
-    free(filled(bytes, 99));
-}
-
 /* ---- calls of several threads at once ---- */
 
 struct blocked_read {

@@ -16,7 +16,7 @@ static void do_nothing(void)
 }
 
 /* More pages than the limit has are touched after it. */
-static void push_out(void)
+static void push_all_out(void)
 {
     char *p = malloc(pushed_bytes);
 
@@ -40,7 +40,7 @@ static void run_cases(call_case *const *cases, const char *which, const struct p
         memset(places->plain, 0, places->room);
         settle = do_nothing;
         expected = cases[i](places->plain);
-        settle = push_out;
+        settle = push_all_out;
         for (size_t k = 0; k < 2; k++) {
             long result;
 

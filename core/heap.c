@@ -43,7 +43,7 @@ int heap_init(struct heap *heap, size_t max_bytes, size_t limit, struct pager *p
             os_mem_unmap(space, n_pages * PAGE_BYTES);
             continue;
         }
-        heap->base = (uintptr_t)space;
+        space_init_near(&pager->space, (uintptr_t)space, n_pages);
         return 0;
     }
     return -ENOMEM;
@@ -232,7 +232,7 @@ void *heap_allocate(struct heap *heap, size_t bytes, size_t alignment)
 
     if (bytes > heap->bytes || alignment > heap->bytes)
         return NULL;
-    return allocate_pages(heap, round_up(bytes, PAGE_BYTES) / PAGE_BYTES, unit, -(heap->base >> PAGE_SHIFT));
+    return allocate_pages(heap, round_up(bytes, PAGE_BYTES) / PAGE_BYTES, unit, -(heap->pager->space.near_base / PAGE_BYTES));
 }
 
 /* ---- what a pointer is ---- */

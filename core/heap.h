@@ -20,7 +20,6 @@
 
 struct heap {
     /* Set by heap_init(), constant afterwards: read without a lock. */
-    uintptr_t base;
     size_t bytes; /* of the range; written last: 0 until the heap can be used */
     size_t n_pages;
     size_t limit; /* pages */
@@ -52,7 +51,9 @@ void heap_open(struct heap *heap);
 
 static inline bool heap_owns(const struct heap *heap, const void *p)
 {
-    return (uintptr_t)p - heap->base < __atomic_load_n(&heap->bytes, __ATOMIC_ACQUIRE);
+    size_t bytes = __atomic_load_n(&heap->bytes, __ATOMIC_ACQUIRE);
+
+    return bytes != 0 && (uintptr_t)p - heap->pager->space.near_base < bytes;
 }
 
 /*

@@ -48,12 +48,12 @@ page_number heap_prev_of(const struct heap *heap, page_number first);
 
 static inline void *address_of(const struct heap *heap, page_number number)
 {
-    return (void *)(heap->base + ((uintptr_t)number << PAGE_SHIFT));
+    return (void *)space_address(&heap->pager->space, number);
 }
 
 static inline page_number number_of(const struct heap *heap, const void *p)
 {
-    return (page_number)(((uintptr_t)p - heap->base) >> PAGE_SHIFT);
+    return space_number(&heap->pager->space, (uintptr_t)p);
 }
 
 /* ---- by a walk: long, but the last one, or rare ---- */

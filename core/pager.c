@@ -9,11 +9,8 @@
 /* Address space for images, at the most: what a 32-bit handle reaches. */
 #define POOL_SPACE_BYTES (256 * GIB)
 
-void pager_init(struct pager *pager, uintptr_t base, size_t n_pages, size_t limit, uint64_t pool_bound_bytes,
-                struct fault_backend *backend)
+void pager_init(struct pager *pager, size_t limit, uint64_t pool_bound_bytes, struct fault_backend *backend)
 {
-    pager->base = base;
-    pager->n_pages = n_pages;
     pager->limit = limit;
     pager->pool_bound_bytes = pool_bound_bytes;
     pager->backend = backend;
@@ -68,7 +65,7 @@ static void write_entry(void *arg, unsigned worker)
 static void adopt(struct pager *pager, uintptr_t start, size_t n_pages, bool shut)
 {
     struct reclaim *r = &pager->reclaim;
-    page_number first = (page_number)((start - pager->base) >> PAGE_SHIFT);
+    page_number first = space_number(&pager->space, start);
 
     for (page_number number = first; number < first + n_pages; number++) {
         if (page_state(page_at(r->table, number)) != PAGE_EMPTY)
@@ -96,20 +93,21 @@ static void adopt_sealed_run(void *arg, uintptr_t start, size_t n_pages)
 
 static int scan(struct pager *pager, size_t first, size_t end, os_mem_visit *visit)
 {
-    return first < end ? os_mem_scan_present((void *)(pager->base + first * PAGE_BYTES), (end - first) * PAGE_BYTES, visit, pager) : 0;
+    return first < end ? os_mem_scan_present((void *)space_address(&pager->space, (page_number)first), (end - first) * PAGE_BYTES, visit, pager)
+                       : 0;
 }
 
 /* What is there of the program's blocks, but for what it has mapped itself. */
 static int adopt_all_locked(struct pager *pager, size_t committed)
 {
-    struct fault_range part = {.start = pager->base};
+    struct fault_range part = {.start = space_address(&pager->space, 0)};
     int error = 0;
 
     pager_mark_ceded_locked(pager);
     for (uint32_t i = 0; i < pager->sealed.n && error == 0; i++)
         error = scan(pager, pager->sealed.ranges[i].first, pager->sealed.ranges[i].end, adopt_sealed_run);
     while (error == 0 && pager_next_part(pager, &part)) {
-        size_t first = (part.start - pager->base) >> PAGE_SHIFT;
+        size_t first = space_number(&pager->space, part.start);
 
         error = scan(pager, first, min_size(committed, first + part.bytes / PAGE_BYTES), adopt_run);
     }
@@ -132,8 +130,9 @@ static void start_swap(struct pager *pager)
 
 static int build(struct pager *pager, size_t committed)
 {
-    size_t pool_space = min_size(POOL_SPACE_BYTES, pager->n_pages * PAGE_BYTES);
-    int error = pagetable_init(&pager->table, pager->n_pages);
+    size_t n_pages = pager->space.far_first + pager->space.max_chunks * SPACE_CHUNK_PAGES;
+    size_t pool_space = min_size(POOL_SPACE_BYTES, n_pages * PAGE_BYTES);
+    int error = pagetable_init(&pager->table, n_pages);
 
     if (error == 0)
         error = pagetable_commit(&pager->table, committed);
@@ -142,13 +141,13 @@ static int build(struct pager *pager, size_t committed)
         error = store_init(&pager->store, pool_space, pager->swap.path != NULL ? UINT64_MAX : pager->pool_bound_bytes);
     pager->store.plain = pager->swap.path != NULL && pager->swap.plain;
     if (error == 0)
-        error = reclaim_init(&pager->reclaim, pager->base, &pager->table, &pager->store, pager->backend, &pager->holds,
+        error = reclaim_init(&pager->reclaim, &pager->space, &pager->table, &pager->store, pager->backend, &pager->holds,
                              pager->limit);
     if (error == 0 && pager->reclaim_fixed)
         duel_fix(&pager->reclaim.duel, pager->reclaim_way);
     if (error == 0)
         start_swap(pager);
-    visits_init(&pager->visits, pager->base, pager->n_pages * PAGE_BYTES, &pager->table, &pager->holds);
+    visits_init(&pager->visits, &pager->space, &pager->table, &pager->holds);
     return error;
 }
 
@@ -157,7 +156,7 @@ static void describe(const struct pager *pager, struct fault_setup *setup)
     const struct limbo *limbo = &pager->reclaim.limbo;
 
     *setup = (struct fault_setup){
-        .ranges = {{pager->base, pager->n_pages * PAGE_BYTES},
+        .ranges = {{pager->space.near_base, pager->space.near_pages * PAGE_BYTES},
                    {(uintptr_t)limbo->space, (size_t)limbo->n_slots * PAGE_BYTES}},
         .next_part = pager_next_part,
         .on_fault = fault_entry,
@@ -218,13 +217,13 @@ int pager_engage(struct pager *pager, size_t committed)
 
     if (pager->failed)
         return -EPERM;
-    visit_touch_stack(pager->base, pager->n_pages * PAGE_BYTES); /* nothing can leave before the lock is released */
+    visit_touch_stack(&pager->space); /* nothing can leave before the lock is released */
     mask = os_signals_block();
     engaging_begin(pager);
     error = build(pager, committed); /* what it reserved on failure is address space only */
     if (error != 0)
         goto end;
-    os_mem_keep_single((void *)pager->base, pager->n_pages * PAGE_BYTES);
+    os_mem_keep_single((void *)pager->space.near_base, pager->space.near_pages * PAGE_BYTES);
     describe(pager, &setup);
     os_lock_take(&r->lock);
     error = pager->backend->start(pager->backend, &setup);
@@ -234,7 +233,7 @@ int pager_engage(struct pager *pager, size_t committed)
 
         if (unseen != 0)
             log_line(LOG_ERROR, "cannot see which pages are in RAM: %e; they stay there", -unseen);
-        corefile_fill(&pager->corefile, pager->base, &pager->table, &pager->store.pool, &r->limbo,
+        corefile_fill(&pager->corefile, pager->space.near_base, &pager->table, &pager->store.pool, &r->limbo,
                       pager->backend->by_protection);
         atomic_store_explicit(&pager->engaged, true, memory_order_release);
     }
@@ -263,11 +262,11 @@ int pager_commit(struct pager *pager, size_t from, size_t to)
         if (error != 0)
             return error;
         if (pager->backend->by_protection) {
-            os_mem_dump((void *)(pager->base + from * PAGE_BYTES), (to - from) * PAGE_BYTES);
+            os_mem_dump((void *)space_address(&pager->space, (page_number)from), (to - from) * PAGE_BYTES);
             return 0;
         }
     }
-    return os_mem_commit((void *)(pager->base + from * PAGE_BYTES), (to - from) * PAGE_BYTES);
+    return os_mem_commit((void *)space_address(&pager->space, (page_number)from), (to - from) * PAGE_BYTES);
 }
 
 void pager_forbid_extracting(struct pager *pager)

@@ -29,9 +29,9 @@ struct pager_swap {
 };
 
 struct pager {
+    struct space space; /* its ghost range is set by heap_init(), constant afterwards; see there for the rest */
+
     /* Set by pager_init(), constant afterwards. */
-    uintptr_t base; /* of the ghost range */
-    size_t n_pages;
     size_t limit;
     uint64_t pool_bound_bytes;
     struct fault_backend *backend;
@@ -67,9 +67,8 @@ struct pager {
     struct visit fork_visit;      /* meanwhile */
 };
 
-/* @base: page-aligned; the range [@base, @base + @n_pages pages) is reserved and stays so. Nothing is allocated yet. */
-void pager_init(struct pager *pager, uintptr_t base, size_t n_pages, size_t limit, uint64_t pool_bound_bytes,
-                struct fault_backend *backend);
+/* The ghost range of pager->space is reserved and stays so. Nothing is allocated yet. */
+void pager_init(struct pager *pager, size_t limit, uint64_t pool_bound_bytes, struct fault_backend *backend);
 
 /* Before engaging: images leave RAM when they pass the pool's bound. */
 void pager_use_swap(struct pager *pager, const struct pager_swap *swap);

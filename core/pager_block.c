@@ -139,7 +139,7 @@ int pager_discard(struct pager *pager, page_number first, size_t n_pages)
     int error = 0;
 
     if (pager_dormant_begin(pager)) {
-        error = os_mem_release((void *)(pager->base + ((uintptr_t)first << PAGE_SHIFT)), n_pages * PAGE_BYTES);
+        error = os_mem_release((void *)space_address(&pager->space, first), n_pages * PAGE_BYTES);
         pager_dormant_end(pager);
         return error;
     }
@@ -373,8 +373,8 @@ int pager_move(struct pager *pager, page_number to, page_number from, size_t n_p
         int error = -EAGAIN;
 
         if (may_remap(pager))
-            error = os_mem_move((void *)(pager->base + ((uintptr_t)from << PAGE_SHIFT)),
-                                (void *)(pager->base + ((uintptr_t)to << PAGE_SHIFT)), n_pages * PAGE_BYTES);
+            error = os_mem_move((void *)space_address(&pager->space, from),
+                                (void *)space_address(&pager->space, to), n_pages * PAGE_BYTES);
         pager_dormant_end(pager);
         return error;
     }

@@ -23,12 +23,21 @@ static bool can_be_filled(const struct page *page)
     return (fillable >> page_state(page) & 1) != 0;
 }
 
-page_number pager_step_in_block(const struct pager *pager, page_number number, int32_t step)
+static page_number step_in_area(struct pager *pager, page_number number, int32_t step)
+{
+    page_number to = space_step_locked(&pager->space, number, step);
+
+    return to == PAGE_NONE || step > 0 || page_state(page_at(&pager->table, to)) != PAGE_EMPTY ? to : PAGE_NONE;
+}
+
+page_number pager_step_in_block(struct pager *pager, page_number number, int32_t step)
 {
     int64_t to = (int64_t)number + step;
     page_number low = step > 0 ? number : (page_number)to;
     page_number high = step > 0 ? (page_number)to : number;
 
+    if (!space_is_near(&pager->space, number))
+        return step_in_area(pager, number, step);
     if (to < 0 || to >= (int64_t)pager->table.committed_pages)
         return PAGE_NONE;
     for (page_number at = low; at < high; at++)
@@ -54,7 +63,7 @@ static page_number nth_page(const struct span *span, size_t n)
  * Of the pages wanted, those that can come in together: all in limbo, or none. Where they adjoin the span ascends, and their slots
  * with it.
  */
-static struct span span_to_bring(const struct pager *pager, page_number number, const struct ahead *ahead)
+static struct span span_to_bring(struct pager *pager, page_number number, const struct ahead *ahead)
 {
     const struct page *page = page_at(&pager->table, number);
     bool cooled = page_state(page) == PAGE_COOLED;

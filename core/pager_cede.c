@@ -75,8 +75,8 @@ static uint64_t left_at(struct pager *pager, size_t i)
 bool pager_next_part(void *arg, struct fault_range *part)
 {
     struct pager *pager = arg;
-    page_number first = (page_number)((part->start + part->bytes - pager->base) >> PAGE_SHIFT);
-    page_number end = (page_number)pager->n_pages;
+    page_number first = (page_number)((part->start + part->bytes - pager->space.near_base) >> PAGE_SHIFT);
+    page_number end = (page_number)pager->space.near_pages;
 
     for (size_t i = 0; i < N_LEFT; i++) {
         uint64_t range = left_at(pager, i);
@@ -92,7 +92,7 @@ bool pager_next_part(void *arg, struct fault_range *part)
         if (range != 0 && first_of(range) >= first && first_of(range) < end)
             end = first_of(range);
     }
-    *part = (struct fault_range){pager->base + ((uintptr_t)first << PAGE_SHIFT), (size_t)(end - first) * PAGE_BYTES};
+    *part = (struct fault_range){space_near_address(&pager->space, first), (size_t)(end - first) * PAGE_BYTES};
     return first < end;
 }
 
@@ -214,8 +214,8 @@ long pager_cede(struct pager *pager, page_number first, size_t n_pages, bool kee
     struct visit visit;
     long result;
 
-    log_line(LOG_EVENT, "the program maps pages %p to %p itself", (void *)(pager->base + ((uintptr_t)first << PAGE_SHIFT)),
-             (void *)(pager->base + ((uintptr_t)end << PAGE_SHIFT)));
+    log_line(LOG_EVENT, "the program maps pages %p to %p itself", (void *)space_near_address(&pager->space, first),
+             (void *)space_near_address(&pager->space, end));
     if (pager_dormant_begin(pager)) {
         result = cede_dormant(pager, first, end, call, arg);
         pager_dormant_end(pager);
@@ -286,7 +286,7 @@ void pager_unwatch(struct pager *pager, page_number first, size_t n_pages)
 /* Fresh pages, closed or watched as the backend has it. */
 static int renew(struct pager *pager, page_number first, page_number end, bool engaged)
 {
-    uintptr_t addr = pager->base + ((uintptr_t)first << PAGE_SHIFT);
+    uintptr_t addr = space_near_address(&pager->space, first);
     int error = os_mem_renew((void *)addr, (size_t)(end - first) * PAGE_BYTES);
 
     if (error != 0 || !engaged)

@@ -9,7 +9,7 @@
 #define MAX_PASSED_PAGES 128
 
 /* Where the stream will fault next, when @ahead has come in upon the fault on @number: a page that is resident needs no fault. */
-static page_number next_fault_locked(const struct pager *pager, page_number number, const struct ahead *ahead)
+static page_number next_fault_locked(struct pager *pager, page_number number, const struct ahead *ahead)
 {
     page_number next = (page_number)((int32_t)number + ahead->step * (int32_t)(ahead->n - 1));
     int n_passed = 0;
@@ -95,7 +95,7 @@ void pager_release_and_refill(struct reclaim *r, unsigned worker)
 void pager_fault(struct pager *pager, struct fault *fault)
 {
     struct reclaim *r = &pager->reclaim;
-    page_number number = (page_number)((fault->addr - pager->base) >> PAGE_SHIFT);
+    page_number number;
     struct ahead ahead = {.n = 0};
     bool exhausted = false;
     bool settled = false;
@@ -106,7 +106,13 @@ void pager_fault(struct pager *pager, struct fault *fault)
         return;
     }
     r->counters.faults++;
-    INVARIANT(fault->addr >= pager->base && number < pager->table.committed_pages);
+    number = space_number(&pager->space, fault->addr);
+    if (number == PAGE_NONE || !space_is_watched_locked(&pager->space, number)) { /* not any more */
+        os_lock_release(&r->lock);
+        fault->answer = FAULT_WAS_THERE;
+        return;
+    }
+    INVARIANT(space_is_near(&pager->space, number) ? number < pager->table.committed_pages : number < pager->table.far_end);
     while (!settled) {
         reclaim_admit_locked(r);
         switch (page_state(page_at(&pager->table, number))) {

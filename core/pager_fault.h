@@ -12,7 +12,7 @@
 void pager_forget_image_locked(struct pager *pager, page_number number);
 
 /* The page @step from @number on, if it is one of the same block, and not an untouched one below; or PAGE_NONE. */
-page_number pager_step_in_block(const struct pager *pager, page_number number, int32_t step);
+page_number pager_step_in_block(struct pager *pager, page_number number, int32_t step);
 
 /*
  * Bring in the page at @number and the others of @ahead, or some of them. Returns true: @ahead->n came in, from that page on;

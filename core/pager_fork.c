@@ -24,7 +24,7 @@ static void bring_home(void *arg, unsigned worker)
     struct pager *pager = job->pager;
     struct reclaim_worker *w = &pager->reclaim.workers[worker];
     struct writeback *wb = &pager->reclaim.writeback;
-    page_number end = (page_number)pager->table.committed_pages;
+    page_number end = pagetable_end(&pager->table);
 
     for (page_number i = pagetable_next_busy(&pager->table, 0, end); i < end;
          i = pagetable_next_busy(&pager->table, i + 1, end)) {
@@ -173,12 +173,12 @@ static void put_back(struct pager *pager, unsigned char *target, const void *con
 static void thaw_everything(struct pager *pager, bool watched)
 {
     struct reclaim *r = &pager->reclaim;
-    struct fault_range part = {.start = pager->base};
-    page_number end = (page_number)pager->table.committed_pages;
+    struct fault_range part = {.start = space_address(&pager->space, 0)};
+    uintptr_t near_end = space_near_address(&pager->space, pager->table.committed_pages);
+    page_number end = pagetable_end(&pager->table);
 
-    while (pager->backend->by_protection && pager_next_part(pager, &part) && part.start < pager->base + end * PAGE_BYTES)
-        INVARIANT(os_mem_commit((void *)part.start,
-                                min_size(part.bytes, pager->base + end * PAGE_BYTES - part.start)) == 0);
+    while (pager->backend->by_protection && pager_next_part(pager, &part) && part.start < near_end)
+        INVARIANT(os_mem_commit((void *)part.start, min_size(part.bytes, near_end - part.start)) == 0);
     for (page_number i = pagetable_next_busy(&pager->table, 0, end); i < end;
          i = pagetable_next_busy(&pager->table, i + 1, end)) {
         unsigned char *target = (unsigned char *)reclaim_address(r, i);
@@ -201,7 +201,7 @@ static void disengage(struct pager *pager)
 static void lose_what_is_left_behind(struct pager *pager)
 {
     struct swap *swap = &pager->reclaim.writeback.swap;
-    page_number end = (page_number)pager->table.committed_pages;
+    page_number end = pagetable_end(&pager->table);
 
     if (!pager->left_behind)
         return;
@@ -275,7 +275,7 @@ void pager_fork_child(struct pager *pager)
 /* Threads of ours may be at the pool, which stays, and find everything paused for ever: there is nothing left for them to do. */
 void pager_give_up(struct pager *pager)
 {
-    struct fault_range part = {.start = pager->base};
+    struct fault_range part = {.start = space_address(&pager->space, 0)};
     bool watched = !pager->backend->by_protection;
 
     if (!pager_is_engaged(pager))

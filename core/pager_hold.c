@@ -80,7 +80,7 @@ static void hold_all(void *arg, unsigned worker)
     struct yielding yielding = {.n_next = YIELDING_FIRST};
 
     for (uint32_t i = 0; i < job->hold->n; i++) {
-        page_number end = (page_number)min_size(job->hold->ranges[i].end, job->pager->table.committed_pages);
+        page_number end = (page_number)min_size(job->hold->ranges[i].end, pagetable_end(&job->pager->table));
 
         for (page_number number = job->hold->ranges[i].first; number < end; number++)
             hold_page(job->pager, &fault, number, end, &yielding);

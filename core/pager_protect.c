@@ -11,11 +11,6 @@
 
 #include <sys/mman.h>
 
-static uintptr_t address_of(const struct pager *pager, page_number number)
-{
-    return pager->base + ((uintptr_t)number << PAGE_SHIFT);
-}
-
 static void unseal(struct pager *pager, page_number first, page_number end)
 {
     struct visit visit;
@@ -33,7 +28,7 @@ static int protect_all(struct pager *pager, const struct hold *hold, int protect
 
     pager_bring_in(pager, hold);
     for (uint32_t i = 0; i < hold->n && error == 0; i++)
-        error = os_mem_protect((void *)address_of(pager, hold->ranges[i].first),
+        error = os_mem_protect((void *)space_address(&pager->space, hold->ranges[i].first),
                                (size_t)(hold->ranges[i].end - hold->ranges[i].first) * PAGE_BYTES, protection);
     return error;
 }
@@ -92,14 +87,14 @@ int pager_protect(struct pager *pager, page_number first, size_t n_pages, int pr
 
     atomic_store(&pager->reprotected, true);
     if (pager_dormant_begin(pager)) {
-        error = os_mem_protect((void *)address_of(pager, first), n_pages * PAGE_BYTES, protection);
+        error = os_mem_protect((void *)space_address(&pager->space, first), n_pages * PAGE_BYTES, protection);
         if (error == 0)
             note_dormant(pager, first, end, protection);
         pager_dormant_end(pager);
         return error;
     }
     if (!pager->backend->by_protection)
-        return os_mem_protect((void *)address_of(pager, first), n_pages * PAGE_BYTES, protection);
+        return os_mem_protect((void *)space_address(&pager->space, first), n_pages * PAGE_BYTES, protection);
     return protection == (PROT_READ | PROT_WRITE) ? open_sealed(pager, first, end) : seal(pager, first, end, protection);
 }
 
@@ -110,11 +105,11 @@ int pager_unprotect(struct pager *pager, page_number first, size_t n_pages)
     if (!atomic_load(&pager->reprotected))
         return 0;
     if (pager_dormant_begin(pager)) {
-        error = os_mem_commit((void *)address_of(pager, first), n_pages * PAGE_BYTES);
+        error = os_mem_commit((void *)space_address(&pager->space, first), n_pages * PAGE_BYTES);
         note_dormant(pager, first, (page_number)(first + n_pages), PROT_READ | PROT_WRITE);
         pager_dormant_end(pager);
     } else if (!pager->backend->by_protection) {
-        error = os_mem_commit((void *)address_of(pager, first), n_pages * PAGE_BYTES);
+        error = os_mem_commit((void *)space_address(&pager->space, first), n_pages * PAGE_BYTES);
     } else {
         unseal(pager, first, (page_number)(first + n_pages));
     }

@@ -47,6 +47,22 @@ int pagetable_commit(struct pagetable *table, size_t n_pages)
     return error;
 }
 
+int pagetable_commit_far(struct pagetable *table, page_number first, page_number end)
+{
+    size_t from = max_size(table->far_end, first);
+    size_t to = min_size(round_up(end, COMMIT_STEP_PAGES), round_up(table->n_pages, PAGETABLE_GROUP_PAGES));
+    int error;
+
+    if (end <= from)
+        return 0;
+    error = os_mem_commit(&table->pages[from], (to - from) * sizeof(struct page));
+    if (error == 0) {
+        table->far_first = first;
+        table->far_end = to;
+    }
+    return error;
+}
+
 /* The arrows of the diagram in pagetable.h, as a set of targets for each state. */
 static bool arrow_exists(enum page_state from, enum page_state to)
 {
@@ -222,8 +238,13 @@ int pagetable_move_groups(struct pagetable *table, page_number to, page_number f
 
 page_number pagetable_next_busy(const struct pagetable *table, page_number number, page_number end)
 {
-    while (number < end && table->n_busy[number / PAGETABLE_GROUP_PAGES] == 0)
+    page_number far_first = (page_number)(table->far_end != 0 ? table->far_first : PAGE_NONE);
+
+    while (number < end && table->n_busy[number / PAGETABLE_GROUP_PAGES] == 0) {
         number = (page_number)((number / PAGETABLE_GROUP_PAGES + 1) * PAGETABLE_GROUP_PAGES);
+        if (number >= table->committed_pages && number < far_first)
+            number = far_first;
+    }
     return number < end ? number : end;
 }
 

@@ -1,5 +1,5 @@
 /*
- * pagetable.h - twelve bytes for each page of the ghost range, and the life of a page.
+ * pagetable.h - twelve bytes for each managed page, and the life of a page.
  *
  *                       first touch                      move out                compress
  *        EMPTY ------> THAWING ------> RESIDENT ------> COOLING ------> COOLED ------> FREEZING ----+
@@ -33,7 +33,7 @@
 #ifndef GHOSTMEM_CORE_PAGETABLE_H
 #define GHOSTMEM_CORE_PAGETABLE_H
 
-#include "core/base.h"
+#include "core/space.h"
 #include "core/store.h"
 
 enum page_state {
@@ -51,11 +51,6 @@ enum page_state {
     PAGE_FREEZING,
     PAGE_MOVING,
 };
-
-/* Page numbers count from the start of the ghost range. 2^28 - 1 of them: 1 TiB less a page. */
-typedef uint32_t page_number;
-#define PAGE_NUMBER_BITS 28
-#define PAGE_NONE (((page_number)1 << PAGE_NUMBER_BITS) - 1)
 
 /* How far read-ahead may go: it stops after the last page of a block. Kept through every state, EMPTY too. */
 #define PAGE_FLAG_LAST 1u
@@ -92,7 +87,9 @@ struct pagetable {
     size_t n_pages;
 
     /* Guarded by pager.lock. */
-    size_t committed_pages;
+    size_t committed_pages; /* near ones, from the start */
+    size_t far_first; /* of the far ones, a group's first */
+    size_t far_end;   /* 0: there are none */
     size_t n_busy_groups; /* that hold table memory */
     size_t n_frozen;      /* pages in PAGE_FROZEN */
     size_t n_same;        /* pages in PAGE_SAME */
@@ -106,6 +103,15 @@ int pagetable_init(struct pagetable *table, size_t n_pages);
 
 /* Make entries [0, @n_pages) usable. 0 or -ENOMEM. */
 int pagetable_commit(struct pagetable *table, size_t n_pages);
+
+/* The same for far pages (space.h): entries [@first, @end), where @first is that of the first chunk, always. */
+int pagetable_commit_far(struct pagetable *table, page_number first, page_number end);
+
+/* The end of all entries that can be used; between the near ones and the far ones are some that cannot, and none of them is busy. */
+static inline page_number pagetable_end(const struct pagetable *table)
+{
+    return (page_number)(table->far_end != 0 ? table->far_end : table->committed_pages);
+}
 
 static inline struct page *page_at(const struct pagetable *table, page_number number)
 {
@@ -147,6 +153,14 @@ int pagetable_move_groups(struct pagetable *table, page_number to, page_number f
 
 /* Skip groups without a busy entry: the first page from @number on, below @end, that may be busy; @end if none. */
 page_number pagetable_next_busy(const struct pagetable *table, page_number number, page_number end);
+
+/* Of the entries from @number on, below @end, those that can be used and looked at in one go: at most @most, within a group. Where they end. */
+static inline page_number pagetable_stop(page_number number, page_number end, size_t most)
+{
+    size_t group_end = (number / PAGETABLE_GROUP_PAGES + 1) * PAGETABLE_GROUP_PAGES;
+
+    return (page_number)min_size(min_size(end, group_end), (size_t)number + most);
+}
 
 /* Set or clear PAGE_FLAG_LAST. */
 void page_set_last(struct pagetable *table, page_number number, bool last);

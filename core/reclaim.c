@@ -23,7 +23,7 @@
 /* How long the background thread sleeps when nothing can be evicted. */
 #define NOTHING_TO_EVICT_MS 10
 
-int reclaim_init(struct reclaim *r, uintptr_t base, struct pagetable *table, struct store *store,
+int reclaim_init(struct reclaim *r, struct space *space, struct pagetable *table, struct store *store,
                  struct fault_backend *backend, struct holds *holds, size_t limit)
 {
     bool reserve = limit >= MIN_LIMIT_FOR_RESERVE;
@@ -31,7 +31,7 @@ int reclaim_init(struct reclaim *r, uintptr_t base, struct pagetable *table, str
     int error;
 
     *r = (struct reclaim){
-        .base = base,
+        .space = space,
         .table = table,
         .store = store,
         .backend = backend,
@@ -284,7 +284,7 @@ static bool may_be_opened(const struct page *page)
 void reclaim_open_around_locked(struct reclaim *r, page_number number)
 {
     page_number low = number - number % RECLAIM_OPENED_PAGES;
-    page_number high = (page_number)min_size(r->table->committed_pages, (size_t)low + RECLAIM_OPENED_PAGES);
+    page_number high = (page_number)min_size(pagetable_end(r->table), (size_t)low + RECLAIM_OPENED_PAGES);
     page_number first = number;
     page_number end = number + 1;
     bool any = false;

@@ -91,7 +91,7 @@ struct reclaim_counters {
 
 struct reclaim {
     /* Set by reclaim_init(), constant afterwards. */
-    uintptr_t base; /* of the ghost range */
+    struct space *space;
     struct pagetable *table;
     struct store *store;
     struct fault_backend *backend;
@@ -133,12 +133,12 @@ struct reclaim {
 };
 
 /* Workers and limbo for @limit pages. 0 or -ENOMEM, -EINVAL. */
-int reclaim_init(struct reclaim *r, uintptr_t base, struct pagetable *table, struct store *store,
+int reclaim_init(struct reclaim *r, struct space *space, struct pagetable *table, struct store *store,
                  struct fault_backend *backend, struct holds *holds, size_t limit);
 
 static inline uintptr_t reclaim_address(const struct reclaim *r, page_number number)
 {
-    return r->base + ((uintptr_t)number << PAGE_SHIFT);
+    return space_address(r->space, number);
 }
 
 /*

@@ -7,7 +7,7 @@
 /* @waits: for a fork that is being prepared. Not for those who have pages in transit, for whom it waits. */
 static void sweep(struct reclaim *r, bool waits, void (*visit_locked)(struct reclaim *r, struct page *page))
 {
-    page_number end = (page_number)r->table->committed_pages;
+    page_number end = pagetable_end(r->table);
 
     for (page_number number = 0; number < end;) {
         page_number stop;
@@ -16,7 +16,7 @@ static void sweep(struct reclaim *r, bool waits, void (*visit_locked)(struct rec
         if (waits)
             reclaim_admit_locked(r);
         number = pagetable_next_busy(r->table, number, end);
-        stop = (page_number)min_size(end, (size_t)number + SWEEP_PAGES);
+        stop = pagetable_stop(number, end, SWEEP_PAGES);
         for (; number < stop; number++)
             visit_locked(r, page_at(r->table, number));
         os_lock_release(&r->lock);

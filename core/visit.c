@@ -9,10 +9,9 @@
 #define PAGES_ABOVE 2u
 #define RETRY_MS 1
 
-void visits_init(struct visits *visits, uintptr_t base, size_t bytes, const struct pagetable *table, struct holds *holds)
+void visits_init(struct visits *visits, const struct space *space, const struct pagetable *table, struct holds *holds)
 {
-    visits->base = base;
-    visits->bytes = bytes;
+    visits->space = space;
     visits->table = table;
     visits->holds = holds;
 }
@@ -46,7 +45,7 @@ static page_number lowest_page(const struct visits *visits, page_number here)
 
 void visit_stack_pages(const struct visits *visits, uintptr_t pointer, page_number *first, page_number *end)
 {
-    page_number here = (page_number)((pointer - visits->base) >> PAGE_SHIFT);
+    page_number here = space_number(visits->space, pointer);
 
     *first = lowest_page(visits, here);
     *end = (page_number)min_size(here + 1 + PAGES_ABOVE, visits->table->committed_pages);
@@ -64,7 +63,7 @@ static struct visit_stack *hold_stack(struct visits *visits, uintptr_t pointer)
     hold_start(visits->holds, &stack->hold);
     /* Written, not read: a page may be leaving, and still be readable. Nothing changes. */
     for (page_number i = first; i < end; i++) {
-        _Atomic unsigned char *byte = (_Atomic unsigned char *)(visits->base + ((uintptr_t)i << PAGE_SHIFT));
+        _Atomic unsigned char *byte = (_Atomic unsigned char *)space_address(visits->space, i);
 
         atomic_fetch_or_explicit(byte, 0, memory_order_relaxed);
         if ((page_at(visits->table, i)->flags & PAGE_FLAG_LAST) != 0)
@@ -73,13 +72,13 @@ static struct visit_stack *hold_stack(struct visits *visits, uintptr_t pointer)
     return stack;
 }
 
-void visit_touch_stack(uintptr_t base, size_t bytes)
+void visit_touch_stack(const struct space *space)
 {
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
 
-    if (here - base >= bytes)
+    if (!space_has_near(space, here))
         return;
-    for (size_t i = 0; i <= PAGES_BELOW && here - base >= i * PAGE_BYTES; i++)
+    for (size_t i = 0; i <= PAGES_BELOW && space_has_near(space, here - i * PAGE_BYTES); i++)
         atomic_fetch_or_explicit((_Atomic unsigned char *)(here - i * PAGE_BYTES), 0, memory_order_relaxed);
 }
 
@@ -87,7 +86,7 @@ void visit_begin(struct visits *visits, struct visit *visit)
 {
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
 
-    visit->stack = here - visits->base < visits->bytes ? hold_stack(visits, here) : NULL;
+    visit->stack = space_has_near(visits->space, here) ? hold_stack(visits, here) : NULL;
     visit->mask = os_signals_block();
 }
 

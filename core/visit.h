@@ -24,8 +24,7 @@ struct visit_stack {
 
 struct visits {
     /* Set by visits_init(), constant afterwards. */
-    uintptr_t base; /* of the ghost range */
-    size_t bytes;
+    const struct space *space;
     const struct pagetable *table;
     struct holds *holds;
 
@@ -37,10 +36,10 @@ struct visit {
     struct visit_stack *stack; /* NULL: it is not in ghost memory */
 };
 
-void visits_init(struct visits *visits, uintptr_t base, size_t bytes, const struct pagetable *table, struct holds *holds);
+void visits_init(struct visits *visits, const struct space *space, const struct pagetable *table, struct holds *holds);
 
 /* Before paging starts: what our code needs of a stack in ghost memory is in RAM. */
-void visit_touch_stack(uintptr_t base, size_t bytes);
+void visit_touch_stack(const struct space *space);
 
 /* What our code may need of the stack in ghost memory that @pointer points into: [*@first, *@end). */
 void visit_stack_pages(const struct visits *visits, uintptr_t pointer, page_number *first, page_number *end);

@@ -26,7 +26,7 @@ static void drop_if_in_victim_locked(struct writeback *wb, struct page *page)
 static void list_live(struct writeback *wb)
 {
     struct writeback_buffer *buffer = wb->buffer;
-    size_t n_pages = wb->table->committed_pages;
+    page_number end = pagetable_end(wb->table);
     page_number number = 0;
 
     buffer->n_records = 0;
@@ -34,8 +34,8 @@ static void list_live(struct writeback *wb)
         page_number stop;
 
         os_lock_take(wb->lock);
-        number = pagetable_next_busy(wb->table, number, (page_number)n_pages);
-        stop = (page_number)min_size(n_pages, (size_t)number + SWEEP_CHUNK);
+        number = pagetable_next_busy(wb->table, number, end);
+        stop = pagetable_stop(number, end, SWEEP_CHUNK);
         for (; number < stop && buffer->n_records < SWAP_SEGMENT_UNITS; number++) {
             struct page *page = page_at(wb->table, number);
 
@@ -46,7 +46,7 @@ static void list_live(struct writeback *wb)
                     (struct record){.number = number, .n_units = (uint16_t)page->next, .from = page->value};
         }
         os_lock_release(wb->lock);
-        if (number >= n_pages || buffer->n_records == SWAP_SEGMENT_UNITS)
+        if (number >= end || buffer->n_records == SWAP_SEGMENT_UNITS)
             return;
     }
 }

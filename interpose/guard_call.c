@@ -162,7 +162,7 @@ static page_number end_of_blocks(page_number first, page_number end)
 static void hold_up_to(struct hold *hold, uintptr_t start, size_t bytes, page_number (*end_of)(page_number first, page_number end))
 {
     const struct heap *heap = &ghost.heap;
-    uintptr_t base = heap->base;
+    uintptr_t base = ghost.pager.space.near_base;
     page_number first;
     uintptr_t end;
 
@@ -376,7 +376,7 @@ static void hold_stack(struct hold *hold, uintptr_t pointer)
     if (!heap_owns(&ghost.heap, (const void *)pointer) || !pager_is_engaged(&ghost.pager))
         return;
     visit_stack_pages(&ghost.pager.visits, pointer, &first, &end);
-    guard_hold_range(hold, ghost.heap.base + ((uintptr_t)first << PAGE_SHIFT), (size_t)(end - first) * PAGE_BYTES);
+    guard_hold_range(hold, ghost.pager.space.near_base + ((uintptr_t)first << PAGE_SHIFT), (size_t)(end - first) * PAGE_BYTES);
 }
 
 static void collect(struct hold *hold, const struct guard_call *call)

@@ -320,8 +320,7 @@ static void start_locked(void)
         atomic_store(&ghost_threshold_bytes, SIZE_MAX);
         return;
     }
-    pager_init(&ghost.pager, ghost.heap.base, ghost.heap.n_pages, limit, config_pool_bytes(&ghost.config, limit),
-               choose_backend());
+    pager_init(&ghost.pager, limit, config_pool_bytes(&ghost.config, limit), choose_backend());
     pager_use_swap(&ghost.pager, &(struct pager_swap){
         .path = ghost.config.swap != NULL ? swap_path : NULL,
         .max_bytes = ghost.config.swap_max_bytes,

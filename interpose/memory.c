@@ -28,7 +28,7 @@ bool memory_is_ghost(uintptr_t addr, size_t bytes, page_number *first, size_t *n
     if (addr % PAGE_BYTES != 0 || bytes == 0 || bytes > ghost.heap.bytes || !heap_owns(&ghost.heap, (const void *)addr) ||
         !heap_owns(&ghost.heap, (const void *)(addr + round_up(bytes, PAGE_BYTES) - 1)))
         return false;
-    *first = (page_number)((addr - ghost.heap.base) >> PAGE_SHIFT);
+    *first = (page_number)((addr - ghost.pager.space.near_base) >> PAGE_SHIFT);
     *n_pages = round_up(bytes, PAGE_BYTES) / PAGE_BYTES;
     return true;
 }
@@ -105,7 +105,7 @@ static void unmark_locked(page_number first, page_number end)
 
 static page_number number_of(const void *p)
 {
-    return (page_number)(((uintptr_t)p - ghost.heap.base) >> PAGE_SHIFT);
+    return (page_number)(((uintptr_t)p - ghost.pager.space.near_base) >> PAGE_SHIFT);
 }
 
 static bool any_marks(void)
@@ -194,7 +194,7 @@ bool memory_protect(const unsigned long *args, long *result)
 
         INVARIANT(n > 0 && n <= n_pages);
 
-        *result = ceded ? sys_call3(SYS_mprotect, ghost.heap.base + first * PAGE_BYTES, n * PAGE_BYTES, protection)
+        *result = ceded ? sys_call3(SYS_mprotect, ghost.pager.space.near_base + first * PAGE_BYTES, n * PAGE_BYTES, protection)
                         : pager_protect(&ghost.pager, first, n, protection);
         first += (page_number)n;
         n_pages -= n;

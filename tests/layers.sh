@@ -8,6 +8,8 @@ layer() {
     platform/*) echo 0 ;;
     core/base.h) echo 1 ;;
     core/lock.h) echo 2 ;;
+    core/rangeset.*) echo 2 ;;
+    core/space.*) echo 3 ;;
     core/log.* | core/duel.* | core/trace.h | core/bitset.*) echo 2 ;;
     core/config.* | core/stats.*) echo 3 ;;
     core/codec.* | core/pool.* | core/seal.*) echo 4 ;;

@@ -196,7 +196,7 @@ struct world *world_new(size_t range_bytes, size_t limit, bool can_move)
     if (world == NULL || heap_init(&world->heap, range_bytes, limit, &world->pager) != 0)
         abort();
     fake_init(&world->fake, can_move);
-    pager_init(&world->pager, world->heap.base, world->heap.n_pages, limit, UINT64_MAX, &world->fake.contract);
+    pager_init(&world->pager, limit, UINT64_MAX, &world->fake.contract);
     heap_open(&world->heap);
     return world;
 }

@@ -14,7 +14,7 @@ static void discard_leaves_ceded_pages_as_they_are(bool by_protection)
     enum { FROM = 10, CEDED = 14, CEDED_END = 16, END = 20 };
     struct world *w = world_new(RANGE, LIMIT, true);
     uint64_t *p = pages(w);
-    page_number first = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES);
+    page_number first = (page_number)(((uintptr_t)p - w->pager.space.near_base) / PAGE_BYTES);
 
     for (size_t i = FROM; i < END; i++)
         fake_add(w, p + i * WORDS, 0, 1);

@@ -59,7 +59,7 @@ static void fail_each_call(size_t limit, bool can_move)
         atomic_store(&os_inject_countdown, n);
         if (heap_init(&w->heap, 64 * MIB, limit, &w->pager) == 0) {
             fake_init(&w->fake, can_move);
-            pager_init(&w->pager, w->heap.base, w->heap.n_pages, limit, UINT64_MAX, &w->fake.contract);
+            pager_init(&w->pager, limit, UINT64_MAX, &w->fake.contract);
             heap_open(&w->heap);
             use_memory(w);
         }

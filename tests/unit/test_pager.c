@@ -302,7 +302,7 @@ static void *touch_first_page(void *arg)
 {
     struct world *w = arg;
 
-    fake_store(w, (uint64_t *)w->pager.base, 1, 1);
+    fake_store(w, (uint64_t *)w->pager.space.near_base, 1, 1);
     return NULL;
 }
 

@@ -14,7 +14,7 @@ Test(protect, protection_returns_soon_after_a_time_of_writing)
     enum { READS = 800 };
     struct world *w = world_new(RANGE, LARGE_LIMIT, true);
     uint64_t *p = heap_allocate(&w->heap, MANY * PAGE_BYTES, 0);
-    page_number first = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES);
+    page_number first = (page_number)(((uintptr_t)p - w->pager.space.near_base) / PAGE_BYTES);
     size_t n_protected = 0;
     uint64_t n_thawed;
 
@@ -95,7 +95,7 @@ static uint64_t *many_pages(struct world *w)
 /* Every fourth of the pages in RAM is written. Returns how many of them were closed to that; *@n_there: of how many. */
 static size_t write_some_that_are_closed(struct world *w, uint64_t *p, size_t *n_there)
 {
-    page_number first = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES);
+    page_number first = (page_number)(((uintptr_t)p - w->pager.space.near_base) / PAGE_BYTES);
     size_t n_closed = 0;
 
     *n_there = 0;
@@ -123,7 +123,7 @@ static uint32_t handles[MANY];
 
 static void note_handles(struct world *w, const uint64_t *p)
 {
-    page_number first = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES);
+    page_number first = (page_number)(((uintptr_t)p - w->pager.space.near_base) / PAGE_BYTES);
 
     for (size_t i = 0; i < MANY; i++) {
         const struct page *page = page_at(&w->pager.table, first + (page_number)i);
@@ -136,7 +136,7 @@ static void note_handles(struct world *w, const uint64_t *p)
 /* Read here and there. Returns how many of those that have left meanwhile have the image that they had, and so no new one. */
 static size_t read_and_count_kept(struct world *w, uint64_t *p, enum page_state left)
 {
-    page_number first = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES);
+    page_number first = (page_number)(((uintptr_t)p - w->pager.space.near_base) / PAGE_BYTES);
     uint64_t random = 1;
     size_t n_kept = 0;
 
@@ -240,7 +240,7 @@ Test(protect, ceded_page_is_not_opened_with_others)
 {
     struct world *w = world_new(RANGE, LARGE_LIMIT, true);
     uint64_t *p = many_pages(w);
-    page_number first = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES);
+    page_number first = (page_number)(((uintptr_t)p - w->pager.space.near_base) / PAGE_BYTES);
     page_number ceded = first - first % RECLAIM_OPENED_PAGES + RECLAIM_OPENED_PAGES + 200;
     size_t n_there;
 
@@ -328,7 +328,7 @@ Test(protect, what_a_system_call_may_write_is_opened)
     uint64_t *p = pages(w);
 
     read_pages(w, p, 1);
-    first = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES) + N - 12;
+    first = (page_number)(((uintptr_t)p - w->pager.space.near_base) / PAGE_BYTES) + N - 12;
     for (size_t i = 0; i < 4; i++)
         cr_assert_eq(w->fake.protected_pages[first + 4 + i], FAKE_READ_ONLY);
     hold_add(&hold, first, first + 8); /* some are frozen */

@@ -158,7 +158,7 @@ Test(replace, only_pages_that_left_for_good_are_counted_as_forgotten)
 
     atomic_store(&w->fake.contract.can_extract, false); /* so pages are cooled */
     p = heap_allocate(&w->heap, N * PAGE_BYTES, 0);
-    first = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES);
+    first = (page_number)(((uintptr_t)p - w->pager.space.near_base) / PAGE_BYTES);
     for (size_t i = 0; i < N; i++)
         write_page(w, p, i, 1);
     n_soft = w->pager.reclaim.counters.soft_faults;

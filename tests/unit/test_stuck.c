@@ -16,7 +16,7 @@ static void page_that_will_not_go_stays_closed(bool has_image)
     struct world *w = world_new(RANGE, LIMIT, true);
     const struct reclaim_counters *counters = &w->pager.reclaim.counters;
     uint64_t *p = pages(w);
-    page_number number = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES) + 7;
+    page_number number = (page_number)(((uintptr_t)p - w->pager.space.near_base) / PAGE_BYTES) + 7;
     uint64_t n_busy;
 
     read_pages(w, p, 1);
@@ -98,7 +98,7 @@ Test(stuck, page_that_would_not_go_is_open_in_a_forked_child)
     struct world *w = world_new(RANGE, LIMIT, true);
     struct reclaim *r = &w->pager.reclaim;
     uint64_t *p = pages(w);
-    page_number number = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES) + 7;
+    page_number number = (page_number)(((uintptr_t)p - w->pager.space.near_base) / PAGE_BYTES) + 7;
 
     read_pages(w, p, 1);
     read_page(w, p, 7, 1);
@@ -127,7 +127,7 @@ Test(stuck, hold_larger_than_the_limit_looks_for_others_now_and_then)
     struct reclaim *r = &w->pager.reclaim;
     const size_t n_pages = 8000;
     uint64_t *p = heap_allocate(&w->heap, n_pages * PAGE_BYTES, 0);
-    page_number first = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES);
+    page_number first = (page_number)(((uintptr_t)p - w->pager.space.near_base) / PAGE_BYTES);
     static struct hold hold;
     unsigned n_refills;
 

@@ -180,6 +180,20 @@ static enum outcome parse_reclaim(struct config *config, const char *value)
     return TAKEN;
 }
 
+static enum outcome parse_scope(struct config *config, const char *value)
+{
+    static const char *const names[] = {
+        [CONFIG_SCOPE_BLOCKS] = "blocks",
+        [CONFIG_SCOPE_PROCESS] = "process",
+    };
+    size_t i = find_name(names, sizeof names / sizeof names[0], value);
+
+    if (i == sizeof names / sizeof names[0])
+        return BAD;
+    config->scope = (enum config_scope)i;
+    return TAKEN;
+}
+
 static enum outcome parse_bool(const char *value, bool *flag)
 {
     if ((value[0] != '0' && value[0] != '1') || value[1] != '\0')
@@ -242,6 +256,7 @@ static const struct setting settings[] = {
      "the default, or 5 for a smaller number"},
     {"MAX_MEMORY", parse_max_memory, "a size of at least 20K such as 512M or 2G, or a share from 1% to 100%",
      "the default, or 20K for a smaller size"},
+    {"SCOPE", parse_scope, "process or blocks", "blocks"},
     {"THRESHOLD", parse_threshold, "a size such as 128K",
      "128K; below 4096, one page: smaller blocks are not ghost memory yet"},
     {"SWAP", parse_swap, "a path", "RAM alone"},

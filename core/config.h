@@ -18,6 +18,11 @@ enum config_faults {
     CONFIG_FAULTS_SEGV,
 };
 
+enum config_scope {
+    CONFIG_SCOPE_BLOCKS,  /* large blocks of malloc alone */
+    CONFIG_SCOPE_PROCESS, /* all private memory of the process */
+};
+
 enum config_reclaim {
     CONFIG_RECLAIM_AUTO,
     CONFIG_RECLAIM_DIRECT,
@@ -39,6 +44,7 @@ struct config {
     unsigned verbose;         /* 0 .. 2 */
     enum config_faults faults;
     enum config_reclaim reclaim;
+    enum config_scope scope;
     bool disable;
     bool strict;
     unsigned n_errors;        /* bad or unknown settings seen */

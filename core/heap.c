@@ -158,14 +158,13 @@ static void close_heap_locked(struct heap *heap, int error)
         log_line(LOG_ERROR, "cannot start paging: %e; the limit cannot be kept and memory comes from libc", -error);
 }
 
-/* May @n_pages more be handed out? Engages the pager when the sum of all blocks passes the limit for the first time. */
-static bool admit_locked(struct heap *heap, size_t n_pages)
+static bool engage_locked(struct heap *heap)
 {
     int error;
 
     if (heap->closed)
         return false;
-    if (heap->live_pages + n_pages <= heap->limit || pager_is_engaged(heap->pager))
+    if (pager_is_engaged(heap->pager))
         return true;
     error = pager_engage(heap->pager, heap->committed);
     if (error != 0) {
@@ -175,6 +174,22 @@ static bool admit_locked(struct heap *heap, size_t n_pages)
     mark_all_blocks_locked(heap);
     pager_allow_read_ahead(heap->pager);
     return true;
+}
+
+/* May @n_pages more be handed out? Engages the pager when the sum of all blocks passes the limit for the first time. */
+static bool admit_locked(struct heap *heap, size_t n_pages)
+{
+    return heap->live_pages + n_pages <= heap->limit && !heap->closed ? true : engage_locked(heap);
+}
+
+bool heap_start_paging(struct heap *heap)
+{
+    bool started;
+
+    os_lock_take(&heap->lock);
+    started = engage_locked(heap);
+    os_lock_release(&heap->lock);
+    return started;
 }
 
 static void grew_locked(struct heap *heap, size_t n_pages)

@@ -83,6 +83,9 @@ void *heap_resize(struct heap *heap, void *p, size_t bytes, const char *caller);
  */
 long heap_cede(struct heap *heap, uintptr_t addr, size_t bytes, bool keep, pager_call *call, void *arg);
 
+/* The process has reached the limit, wherever its memory lies: paging starts, if it has not. False: it cannot. */
+bool heap_start_paging(struct heap *heap);
+
 void heap_fork_prepare(struct heap *heap);
 void heap_fork_parent(struct heap *heap);
 void heap_fork_child(struct heap *heap);

@@ -1,5 +1,5 @@
 /* pager.c - see pager.h. */
-#include "core/pager.h"
+#include "core/pager_far.h"
 
 #include "core/log.h"
 #include "platform/signal.h"
@@ -19,6 +19,17 @@ void pager_init(struct pager *pager, size_t limit, uint64_t pool_bound_bytes, st
 void pager_use_swap(struct pager *pager, const struct pager_swap *swap)
 {
     pager->swap = *swap;
+}
+
+int pager_use_far(struct pager *pager, void (*survey_locked)(void *arg), void *arg)
+{
+    int error = space_init_far(&pager->space);
+
+    if (error != 0)
+        return error;
+    pager->survey_locked = survey_locked;
+    pager->survey_arg = arg;
+    return 0;
 }
 
 void pager_fix_reclaim(struct pager *pager, enum reclaim_way way)
@@ -208,6 +219,31 @@ static void engaging_end(struct pager *pager)
     os_event_signal(&pager->engaging_ended);
 }
 
+/* What was in RAM without us, and is more than the limit, leaves. */
+static void shrink_job(void *arg, unsigned worker)
+{
+    struct reclaim *r = arg;
+    size_t n_left;
+
+    do {
+        os_lock_take(&r->lock);
+        n_left = r->charged > r->limit ? r->charged - r->limit : 0;
+        os_lock_release(&r->lock);
+    } while (n_left > 0 && reclaim_evict(r, worker, min_size(n_left, RECLAIM_BATCH)) > 0);
+}
+
+static void shrink(struct pager *pager)
+{
+    struct reclaim *r = &pager->reclaim;
+
+    if (pager->survey_locked == NULL)
+        return;
+    pager->backend->run(pager->backend, shrink_job, r, false);
+    os_lock_take(&r->lock);
+    r->charged_peak = r->charged;
+    os_lock_release(&r->lock);
+}
+
 int pager_engage(struct pager *pager, size_t committed)
 {
     struct reclaim *r = &pager->reclaim;
@@ -235,11 +271,16 @@ int pager_engage(struct pager *pager, size_t committed)
             log_line(LOG_ERROR, "cannot see which pages are in RAM: %e; they stay there", -unseen);
         corefile_fill(&pager->corefile, pager->space.near_base, &pager->table, &pager->store.pool, &r->limbo,
                       pager->backend->by_protection);
+        if (pager->survey_locked != NULL)
+            pager->survey_locked(pager->survey_arg);
         atomic_store_explicit(&pager->engaged, true, memory_order_release);
+        pager_far_start_locked(pager);
     }
     /* Nobody has said yet where the blocks end. */
     r->streams.paused = true;
     os_lock_release(&r->lock);
+    if (error == 0)
+        shrink(pager);
     if (error == 0)
         log_line(LOG_CHOICE, "engaged: backend %s, pages %s, %z pages resident", pager->backend->name,
                  pager->backend->can_move ? "are moved (UFFDIO_MOVE)" : "are frozen in place", r->charged);

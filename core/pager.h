@@ -51,6 +51,11 @@ struct pager {
 
     _Atomic unsigned n_remaps; /* moves by mremap(2): each costs mappings */
 
+    /* What there is outside of the ghost range, to be learnt with the lock when paging starts; NULL: nothing is managed there. */
+    void (*survey_locked)(void *arg);
+    void *survey_arg;
+    size_t n_unwatched; /* areas that could not be watched */
+
     struct holds holds;
     struct hold sealed;       /* with by_protection: what the program protects in a way of its own */
     _Atomic bool reprotected; /* there was such a call */
@@ -72,6 +77,12 @@ void pager_init(struct pager *pager, size_t limit, uint64_t pool_bound_bytes, st
 
 /* Before engaging: images leave RAM when they pass the pool's bound. */
 void pager_use_swap(struct pager *pager, const struct pager_swap *swap);
+
+/*
+ * Before engaging: all private memory is to be managed. @survey_locked(@arg): learns what there is (pager_far.h), once no call of the
+ * program can change that any more. 0 or -ENOMEM.
+ */
+int pager_use_far(struct pager *pager, void (*survey_locked)(void *arg), void *arg);
 
 /* Before engaging: who evicts. */
 void pager_fix_reclaim(struct pager *pager, enum reclaim_way way);

@@ -172,6 +172,21 @@ int pager_discard(struct pager *pager, page_number first, size_t n_pages)
     return error;
 }
 
+void pager_settle_relock(struct pager *pager, page_number first, page_number end)
+{
+    page_number number = first;
+
+    while (number < end && pager->table.n_transit > 0) {
+        number = pagetable_next_busy(&pager->table, number, end);
+        if (number < end && page_is_in_transit(page_at(&pager->table, number))) {
+            reclaim_wait_locked(&pager->reclaim);
+            number = first;
+        } else {
+            number++;
+        }
+    }
+}
+
 /* ---- move ---- */
 
 struct move_job {
@@ -251,7 +266,7 @@ static void unplace_resident_locked(struct pager *pager, page_number to, page_nu
     page_at(&pager->table, to)->value = kept;
 }
 
-static size_t move_run_locked(struct pager *pager, page_number to, page_number from, size_t most)
+size_t pager_move_run_locked(struct pager *pager, page_number to, page_number from, size_t most)
 {
     size_t n;
 
@@ -285,7 +300,7 @@ static size_t move_entries_locked(struct pager *pager, page_number to, page_numb
             n_resident++;
             i++;
         } else {
-            i += (page_number)move_run_locked(pager, (page_number)(to + i), (page_number)(from + i), n_pages - i);
+            i += (page_number)pager_move_run_locked(pager, (page_number)(to + i), (page_number)(from + i), n_pages - i);
         }
     }
     return n_resident;
@@ -295,21 +310,6 @@ static size_t move_entries_locked(struct pager *pager, page_number to, page_numb
 static bool may_remap(struct pager *pager)
 {
     return atomic_load(&pager->n_remaps) < MAX_REMAPS && atomic_fetch_add(&pager->n_remaps, 1) < MAX_REMAPS;
-}
-
-/* Wait until none of the pages is in transit. */
-static void settle_locked(struct pager *pager, page_number first, size_t n_pages)
-{
-    size_t i = 0;
-
-    while (i < n_pages) {
-        if (page_is_in_transit(page_at(&pager->table, (page_number)(first + i)))) {
-            reclaim_wait_locked(&pager->reclaim);
-            i = 0;
-        } else {
-            i++;
-        }
-    }
 }
 
 /*
@@ -325,7 +325,7 @@ static size_t move_groups_locked(struct pager *pager, page_number to, page_numbe
 
     if (n_pages < PAGER_MOVE_GROUPS_FROM || (to - from) % PAGETABLE_GROUP_PAGES != 0 || !may_remap(pager))
         return 0;
-    settle_locked(pager, first, end - first);
+    pager_settle_relock(pager, first, end);
     writeback_recall_locked(&pager->reclaim.writeback, first, end - first);
     for (page_number i = first; i < end; i++)
         if (page_is_resident(page_at(&pager->table, i))) {

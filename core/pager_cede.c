@@ -129,20 +129,7 @@ static void set_range(struct pager *pager, size_t at, uint64_t range)
         atomic_fetch_sub(&pager->n_ceded, 1);
 }
 
-static void wait_for_transits_locked(struct pager *pager, page_number first, page_number end)
-{
-    for (page_number number = first; number < end;) {
-        if (page_is_in_transit(page_at(&pager->table, number))) {
-            reclaim_wait_locked(&pager->reclaim);
-            number = first;
-        } else {
-            number++;
-        }
-    }
-}
-
-/* What the page was, its frame in the program's range apart, is returned. */
-static void forget_locked(struct pager *pager, page_number number)
+void pager_forget_locked(struct pager *pager, page_number number)
 {
     struct reclaim *r = &pager->reclaim;
     const struct page *page = page_at(&pager->table, number);
@@ -165,14 +152,11 @@ static void forget_locked(struct pager *pager, page_number number)
     case PAGE_SWAPPED:
         pager_forget_image_locked(pager, number);
         break;
-    case PAGE_CEDED:
-        return;
     default:
         break;
     }
     if (page_state(page) != PAGE_EMPTY)
         page_set_state(&pager->table, number, PAGE_EMPTY);
-    page_set_state(&pager->table, number, PAGE_CEDED);
 }
 
 static long cede_locked(struct pager *pager, page_number first, page_number end, pager_call *call, void *arg)
@@ -181,7 +165,7 @@ static long cede_locked(struct pager *pager, page_number first, page_number end,
     size_t at;
     long result;
 
-    wait_for_transits_locked(pager, first, end);
+    pager_settle_relock(pager, first, end);
     if (!note_range(pager, first, end, &at, &before))
         return -ENOMEM;
     result = call(arg);
@@ -189,8 +173,12 @@ static long cede_locked(struct pager *pager, page_number first, page_number end,
         set_range(pager, at, before);
         return result;
     }
-    for (page_number number = first; number < end; number++)
-        forget_locked(pager, number);
+    for (page_number number = first; number < end; number++) {
+        if (page_state(page_at(&pager->table, number)) == PAGE_CEDED)
+            continue;
+        pager_forget_locked(pager, number);
+        page_set_state(&pager->table, number, PAGE_CEDED);
+    }
     return result;
 }
 

@@ -11,6 +11,21 @@
 /* The page of a FROZEN or SWAPPED entry is not wanted any more, or there in another form: its image goes. */
 void pager_forget_image_locked(struct pager *pager, page_number number);
 
+/* What the page was is returned, its frame in the program's range apart, which is not there any more: it is EMPTY. Not in transit. */
+void pager_forget_locked(struct pager *pager, page_number number);
+
+/* Returns when none of the pages [@first, @end) is in transit. The lock is dropped meanwhile. */
+void pager_settle_relock(struct pager *pager, page_number first, page_number end);
+
+/* Up to @most entries from @from on that can be moved as they are to @to on, with all that names their pages. Returns how many. */
+size_t pager_move_run_locked(struct pager *pager, page_number to, page_number from, size_t most);
+
+/* What the page is, which is not in its place, is written to @target, memory that nobody watches. */
+void pager_thaw_into(struct pager *pager, page_number number, unsigned char *target);
+
+/* Bring in the pages of @hold that have ever been touched. Context: as pager_hold(). */
+void pager_bring_in_used(struct pager *pager, const struct hold *hold);
+
 /* The page @step from @number on, if it is one of the same block, and not an untouched one below; or PAGE_NONE. */
 page_number pager_step_in_block(struct pager *pager, page_number number, int32_t step);
 

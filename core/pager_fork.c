@@ -3,7 +3,8 @@
  *
  * See pager.h. All of it runs in the forking thread.
  */
-#include "core/pager.h"
+#include "core/pager_far.h"
+#include "core/pager_fault.h"
 
 #include "core/log.h"
 #include "platform/file.h"
@@ -11,6 +12,7 @@
 #include "platform/thread.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 
 struct bring_home {
     struct pager *pager;
@@ -154,6 +156,16 @@ static const void *contents_of(struct pager *pager, const struct page *page, uns
     }
 }
 
+void pager_thaw_into(struct pager *pager, page_number number, unsigned char *target)
+{
+    const void *contents = contents_of(pager, page_at(&pager->table, number), target);
+
+    if (contents == NULL)
+        return;
+    (void)os_mem_protect(target, PAGE_BYTES, PROT_READ | PROT_WRITE);
+    __builtin_memcpy(target, contents, PAGE_BYTES);
+}
+
 /* @watched: the page may be one that the program has protected, and is still ours to fill. */
 static void put_back(struct pager *pager, unsigned char *target, const void *contents, bool watched)
 {
@@ -257,6 +269,8 @@ void pager_fork_child(struct pager *pager)
         pool_compact_end(&pager->store.pool);
     n_files = list_copies(&pager->fork_copies, files);
     error = pager->backend->restart(pager->backend, files, n_files);
+    if (error == 0)
+        pager_far_fork_child(pager);
     if (error != 0) {
         log_line(LOG_ERROR, "a forked child cannot watch its memory: %e; it runs on without a limit", -error);
         thaw_everything(pager, false);
@@ -285,6 +299,7 @@ void pager_give_up(struct pager *pager)
     thaw_everything(pager, watched);
     while (pager->backend->watch != NULL && pager_next_part(pager, &part))
         INVARIANT(pager->backend->watch(pager->backend, part.start, part.bytes / PAGE_BYTES, false) == 0);
+    pager_far_end(pager);
     log_line(LOG_CHOICE, "process %d is going to be traced: it runs on without a limit", os_process_id());
     disengage(pager);
     os_lock_release(&pager->store.pool.lock);

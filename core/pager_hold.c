@@ -38,6 +38,8 @@ static void hold_page(struct pager *pager, const struct fault *fault, page_numbe
     os_lock_take(&r->lock);
     while (!settled) {
         reclaim_admit_locked(r);
+        if (!space_is_watched_locked(&pager->space, number))
+            break;
         switch (page_state(page_at(&pager->table, number))) {
         case PAGE_RESIDENT:
         case PAGE_FRESH:
@@ -71,7 +73,18 @@ static void hold_page(struct pager *pager, const struct fault *fault, page_numbe
 struct hold_job {
     struct pager *pager;
     const struct hold *hold;
+    bool used; /* pages that were never touched stay so */
 };
+
+static bool is_untouched(struct pager *pager, page_number number)
+{
+    bool untouched;
+
+    os_lock_take(&pager->reclaim.lock);
+    untouched = page_state(page_at(&pager->table, number)) == PAGE_EMPTY;
+    os_lock_release(&pager->reclaim.lock);
+    return untouched;
+}
 
 static void hold_all(void *arg, unsigned worker)
 {
@@ -82,14 +95,25 @@ static void hold_all(void *arg, unsigned worker)
     for (uint32_t i = 0; i < job->hold->n; i++) {
         page_number end = (page_number)min_size(job->hold->ranges[i].end, pagetable_end(&job->pager->table));
 
-        for (page_number number = job->hold->ranges[i].first; number < end; number++)
-            hold_page(job->pager, &fault, number, end, &yielding);
+        for (page_number number = job->hold->ranges[i].first; number < end; number++) {
+            if (job->used)
+                number = pagetable_next_busy(&job->pager->table, number, end);
+            if (number < end && !(job->used && is_untouched(job->pager, number)))
+                hold_page(job->pager, &fault, number, job->used ? number + 1 : end, &yielding);
+        }
     }
 }
 
 void pager_bring_in(struct pager *pager, const struct hold *hold)
 {
     struct hold_job job = {.pager = pager, .hold = hold};
+
+    pager->backend->run(pager->backend, hold_all, &job, false);
+}
+
+void pager_bring_in_used(struct pager *pager, const struct hold *hold)
+{
+    struct hold_job job = {.pager = pager, .hold = hold, .used = true};
 
     pager->backend->run(pager->backend, hold_all, &job, false);
 }

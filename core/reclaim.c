@@ -107,6 +107,11 @@ void reclaim_uncharge_locked(struct reclaim *r, size_t n_pages)
     r->charged -= n_pages;
 }
 
+void reclaim_adopt_locked(struct reclaim *r)
+{
+    r->charged++;
+}
+
 void reclaim_charge(struct reclaim *r, size_t n_pages)
 {
     os_lock_take(&r->lock);

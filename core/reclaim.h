@@ -167,6 +167,9 @@ void reclaim_note_change(struct reclaim *r, page_number number, const char *what
 /* A page has become resident: the youngest of its queue. Its entry's `value` is the number of its kept image, or 0. */
 void reclaim_enter_locked(struct reclaim *r, page_number number);
 
+/* That page has been in RAM without us: its frame counts from now on, whatever the limit says. */
+void reclaim_adopt_locked(struct reclaim *r);
+
 /* The same for one that was missed before it had gone for good. */
 void reclaim_enter_proven_locked(struct reclaim *r, page_number number);
 

@@ -88,6 +88,7 @@ bool space_run(const struct space *space, uintptr_t *at, uintptr_t end, page_num
     page_number number = PAGE_NONE;
     uintptr_t stop;
 
+    end = end <= *at ? here : end; /* the last page of the run before need not have been whole */
     for (; here < end; here = stop) {
         number = space_number(space, here);
         stop = end_of_kind(space, here, end);

@@ -3,10 +3,6 @@
 
 #include "platform/thread.h"
 
-/* What lies below the caller's frame: twice what the deepest way, freezing in place of a fault, needs. */
-#define PAGES_BELOW 8u
-/* libc's frames around fork() go on without a fault handler in the child. */
-#define PAGES_ABOVE 2u
 #define RETRY_MS 1
 
 void visits_init(struct visits *visits, const struct space *space, const struct pagetable *table, struct holds *holds)
@@ -38,7 +34,7 @@ static page_number lowest_page(const struct visits *visits, page_number here)
 {
     page_number lowest = here;
 
-    while (lowest > 0 && here - lowest < PAGES_BELOW && (page_at(visits->table, lowest - 1)->flags & PAGE_FLAG_LAST) == 0)
+    while (lowest > 0 && here - lowest < VISIT_PAGES_BELOW && (page_at(visits->table, lowest - 1)->flags & PAGE_FLAG_LAST) == 0)
         lowest--;
     return lowest;
 }
@@ -48,7 +44,7 @@ void visit_stack_pages(const struct visits *visits, uintptr_t pointer, page_numb
     page_number here = space_number(visits->space, pointer);
 
     *first = lowest_page(visits, here);
-    *end = (page_number)min_size(here + 1 + PAGES_ABOVE, visits->table->committed_pages);
+    *end = (page_number)min_size(here + 1 + VISIT_PAGES_ABOVE, visits->table->committed_pages);
 }
 
 static struct visit_stack *hold_stack(struct visits *visits, uintptr_t pointer)
@@ -78,7 +74,7 @@ void visit_touch_stack(const struct space *space)
 
     if (!space_has_near(space, here))
         return;
-    for (size_t i = 0; i <= PAGES_BELOW && space_has_near(space, here - i * PAGE_BYTES); i++)
+    for (size_t i = 0; i <= VISIT_PAGES_BELOW && space_has_near(space, here - i * PAGE_BYTES); i++)
         atomic_fetch_or_explicit((_Atomic unsigned char *)(here - i * PAGE_BYTES), 0, memory_order_relaxed);
 }
 

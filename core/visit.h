@@ -14,6 +14,11 @@
 #include "core/hold.h"
 #include "platform/signal.h"
 
+/* What our code needs of a stack: twice what the deepest way, freezing in place of a fault, needs ... */
+#define VISIT_PAGES_BELOW 8u
+/* ... and libc's frames around fork(), which go on without a fault handler in the child. */
+#define VISIT_PAGES_ABOVE 2u
+
 /* Threads that are in here at the same time on stacks of ghost memory; more than that wait. */
 #define VISIT_STACKS 64u
 

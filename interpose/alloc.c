@@ -9,6 +9,7 @@
 #include "interpose/ghost.h"
 #include "interpose/libc.h"
 #include "interpose/memory.h"
+#include "interpose/pressure.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -110,7 +111,10 @@ EXPORT void *malloc(size_t bytes)
     if (__builtin_expect(libc == NULL, 0))
         return arena_allocate(bytes);
     p = ghost_allocate(bytes, 0);
-    return p != NULL ? p : libc->malloc(bytes);
+    if (p != NULL)
+        return p;
+    pressure_note(bytes);
+    return libc->malloc(bytes);
 }
 
 EXPORT void free(void *p)
@@ -139,7 +143,10 @@ EXPORT void *calloc(size_t n, size_t bytes)
     if (__builtin_expect(libc == NULL, 0))
         return arena_allocate(total);
     p = ghost_allocate(total, 0); /* fresh ghost pages read as zeros */
-    return p != NULL ? p : libc->calloc(n, bytes);
+    if (p != NULL)
+        return p;
+    pressure_note(total);
+    return libc->calloc(n, bytes);
 }
 
 /* From one allocator into another: the only resize that copies bytes. */
@@ -179,6 +186,7 @@ EXPORT void *realloc(void *p, size_t bytes)
         return resize_ghost(libc, p, bytes);
     if (__builtin_expect(libc == NULL, 0))
         return out_of_memory();
+    pressure_note(bytes);
     if (bytes < threshold())
         return libc->realloc(p, bytes);
     fresh = ghost_allocate(bytes, 0);
@@ -209,6 +217,7 @@ EXPORT void *aligned_alloc(size_t alignment, size_t bytes)
 
     if (p != NULL)
         return p;
+    pressure_note(bytes);
     return libc != NULL ? libc->aligned_alloc(alignment, bytes) : out_of_memory();
 }
 
@@ -219,6 +228,7 @@ EXPORT void *memalign(size_t alignment, size_t bytes)
 
     if (p != NULL)
         return p;
+    pressure_note(bytes);
     return libc != NULL ? libc->memalign(alignment, bytes) : out_of_memory();
 }
 
@@ -232,8 +242,10 @@ EXPORT int posix_memalign(void **result, size_t alignment, size_t bytes)
     if (libc == NULL)
         return ENOMEM;
     p = ghost_allocate(bytes, alignment);
-    if (p == NULL)
+    if (p == NULL) {
+        pressure_note(bytes);
         return libc->posix_memalign(result, alignment, bytes);
+    }
     *result = p;
     return 0;
 }

@@ -32,6 +32,16 @@ extern _Atomic size_t ghost_threshold_bytes;
 /* Read the settings if that has not happened. Any context in which malloc may be called. */
 void ghost_configure(void);
 
+/* Is the memory at @p managed, in the ghost range or elsewhere, or as near to such memory as 2 MiB? Any context. */
+static inline bool ghost_manages(const void *p)
+{
+    return heap_owns(&ghost.heap, p) ||
+           (ghost.pager.space.n_leaves > 0 && space_far_number(&ghost.pager.space, (uintptr_t)p) != PAGE_NONE);
+}
+
+/* The process has as much memory as the limit allows, wherever that lies. Context: as malloc. */
+void ghost_start_paging(void);
+
 /* The heap, brought to life by the first call; NULL: there is none, use libc. */
 struct heap *ghost_heap(void);
 

@@ -4,6 +4,7 @@
 #include "interpose/libc.h"
 #include "interpose/memory.h"
 
+#include "platform/abi.h"
 #include "platform/file.h"
 #include "platform/sys.h"
 #include "platform/thread.h"
@@ -131,7 +132,7 @@ static uint32_t thread_of(const struct guard_thread *self)
 /* Also while paging is about to start: the pager lets it wait. */
 static bool is_ghost_fault(int number, const siginfo_t *info)
 {
-    if (!heap_owns(&ghost.heap, info->si_addr))
+    if (!ghost_manages(info->si_addr))
         return false;
     if (!ghost.pager.backend->by_protection)
         return number == SIGBUS && info->si_code == BUS_ADRERR;
@@ -269,6 +270,15 @@ static bool needs_one_table(void)
     return ghost.config.swap != NULL && os_process_id() == ghost.process;
 }
 
+/* A range can be watched by one userfaultfd alone. */
+static void leave_to_program(uintptr_t at)
+{
+    struct uffdio_register watch;
+
+    if (guard_copy(&watch, (const void *)at, sizeof watch) == 0)
+        memory_far_leave(watch.range.start, watch.range.len);
+}
+
 /* True: the call is over, or on its way by other means. */
 static bool see_to(struct guard_thread *self, struct guard_call *call)
 {
@@ -340,6 +350,8 @@ static bool see_to(struct guard_thread *self, struct guard_call *call)
             return true;
         }
         guard_note_device((int)call->args[0]);
+        if (call->args[1] == UFFDIO_REGISTER)
+            leave_to_program(call->args[2]);
         break;
     case SYS_dup2:
     case SYS_dup3:
@@ -388,6 +400,17 @@ static bool see_to(struct guard_thread *self, struct guard_call *call)
         return answer_if(call, memory_remap(call->args, &result), &result);
     case SYS_pkey_mprotect:
         return answer_if(call, memory_protect_by_key(call->args, &result), &result);
+    case SYS_brk:
+        if (!memory_has_far())
+            break;
+        guard_return(call, memory_far_break(call->args));
+        return true;
+    case SYS_mlock:
+    case SYS_mlock2:
+        if (!memory_has_far() || heap_owns(&ghost.heap, (const void *)call->args[0]))
+            break;
+        guard_return(call, memory_far_lock(call->number, call->args));
+        return true;
     case SYS_seccomp:
         guard_forbid_extracting();
         break;

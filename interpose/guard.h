@@ -39,6 +39,8 @@ struct guard_thread {
     os_sigset blocked;    /* of the hidden signals, what the program has blocked */
     os_sigset pending;    /* and what was sent meanwhile */
     struct guard_thread *child; /* that is being made */
+    uintptr_t control;   /* its thread pointer, and where its stack was when it came in */
+    uintptr_t stack_pointer;
     uintptr_t idle_addr; /* faults at this address found nothing to do, so often in a row */
     unsigned n_idle;
     bool returning; /* from a handler: `hold` was for its frame, and nobody has ended it */
@@ -179,6 +181,9 @@ int guard_arm_others(void);
 
 /* A SIGSYS that was sent: is it the one by which a thread is brought in? */
 bool guard_is_summons(const siginfo_t *info, ucontext_t *context);
+
+/* Call @visit(@arg, thread pointer, a stack pointer of it) for each thread that is in. */
+void guard_each_thread(void (*visit)(void *arg, uintptr_t control, uintptr_t stack), void *arg);
 
 /* Is it the only thread of the program? */
 bool guard_is_alone(const struct guard_thread *self);

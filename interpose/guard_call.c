@@ -159,21 +159,29 @@ static page_number end_of_blocks(page_number first, page_number end)
     return at;
 }
 
+static void hold_near(struct hold *hold, page_number first, size_t n_pages, page_number (*end_of)(page_number first, page_number end))
+{
+    page_number end = (page_number)min_size(first + n_pages, ghost.heap.committed);
+
+    if (first < end)
+        hold_add(hold, first, end_of(first, end));
+}
+
 static void hold_up_to(struct hold *hold, uintptr_t start, size_t bytes, page_number (*end_of)(page_number first, page_number end))
 {
-    const struct heap *heap = &ghost.heap;
-    uintptr_t base = ghost.pager.space.near_base;
+    const struct space *space = &ghost.pager.space;
     page_number first;
     uintptr_t end;
+    size_t n;
 
-    if (bytes == 0 || __builtin_add_overflow(start, bytes, &end))
+    if (bytes == 0 || __builtin_add_overflow(start, bytes, &end) || ghost.heap.bytes == 0)
         return;
-    if (end <= base || start >= base + heap->committed * PAGE_BYTES)
-        return;
-    start = start > base ? start - base : 0;
-    end = min_size(end - base, heap->committed * PAGE_BYTES);
-    first = (page_number)(start >> PAGE_SHIFT);
-    hold_add(hold, first, end_of(first, (page_number)(round_up(end, PAGE_BYTES) >> PAGE_SHIFT)));
+    while (space_run(space, &start, end, &first, &n)) {
+        if (space_is_near(space, first))
+            hold_near(hold, first, n, end_of);
+        else
+            hold_add(hold, first, (page_number)(first + n));
+    }
 }
 
 void guard_hold_range(struct hold *hold, uintptr_t start, size_t bytes)
@@ -229,7 +237,7 @@ static void hold_strings(struct hold *hold, uintptr_t at)
         guard_hold_range(hold, at, sizeof string);
         if (guard_copy(&string, (const void *)at, sizeof string) != 0 || string == 0)
             return;
-        if (!heap_owns(&ghost.heap, (const void *)string))
+        if (!ghost_manages((const void *)string))
             continue;
         for (end = string; c != 0 && guard_copy(&c, (const void *)end, 1) == 0; end++)
             continue;
@@ -270,7 +278,7 @@ static void hold_pointers(struct hold *hold, uintptr_t at, size_t bytes)
     if (at % sizeof word != 0)
         return;
     for (uintptr_t end = at + bytes; at < end && guard_copy(&word, (const void *)at, sizeof word) == 0; at += sizeof word)
-        if (heap_owns(&ghost.heap, (const void *)word))
+        if (ghost_manages((const void *)word))
             hold_room(hold, word, LARGE);
 }
 
@@ -373,16 +381,20 @@ static void hold_stack(struct hold *hold, uintptr_t pointer)
     page_number first;
     page_number end;
 
-    if (!heap_owns(&ghost.heap, (const void *)pointer) || !pager_is_engaged(&ghost.pager))
+    if (!ghost_manages((const void *)pointer) || !pager_is_engaged(&ghost.pager))
         return;
+    if (!heap_owns(&ghost.heap, (const void *)pointer)) {
+        guard_hold_range(hold, pointer - VISIT_PAGES_BELOW * PAGE_BYTES, (VISIT_PAGES_BELOW + 1 + VISIT_PAGES_ABOVE) * PAGE_BYTES);
+        return;
+    }
     visit_stack_pages(&ghost.pager.visits, pointer, &first, &end);
-    guard_hold_range(hold, ghost.pager.space.near_base + ((uintptr_t)first << PAGE_SHIFT), (size_t)(end - first) * PAGE_BYTES);
+    guard_hold_range(hold, space_address(&ghost.pager.space, first), (size_t)(end - first) * PAGE_BYTES);
 }
 
 static void collect(struct hold *hold, const struct guard_call *call)
 {
     for (unsigned i = 0; i < 6; i++)
-        if (heap_owns(&ghost.heap, (const void *)call->args[i]))
+        if (ghost_manages((const void *)call->args[i]))
             hold_room(hold, call->args[i] & ~(PAGE_BYTES - 1), 2 * PAGE_BYTES);
     if (call->number == SYS_exit)
         hold_robust_list(hold);

@@ -15,7 +15,7 @@ static bool enter(uintptr_t buffer, size_t bytes)
     struct visit visit;
     bool may;
 
-    if (!heap_owns(&ghost.heap, (const void *)buffer)) {
+    if (!ghost_manages((const void *)buffer)) {
         os_dispatch_selector = 0;
         return true;
     }

@@ -8,6 +8,7 @@
 #include "interpose/guard.h"
 
 #include "platform/file.h"
+#include "platform/maps.h"
 #include "platform/sys.h"
 
 #include <errno.h>
@@ -94,34 +95,23 @@ static void look_at_descriptor(void *arg, const char *name)
         *found = *found || is_device(fd) || is_ring(name);
 }
 
-/* A line of /proc/self/maps. Source: proc_pid_maps(5); rings of AIO and io_uring are mapped. */
-static bool maps_device(const char *line)
+/* Rings of AIO and io_uring are mapped. */
+static bool maps_no_device(void *arg, const struct os_mapping *mapping)
 {
-    const char *name = strchr(line, '/');
+    const char *name = mapping->name;
+    bool *found = arg;
 
-    if (strstr(line, "[aio]") != NULL || strstr(line, "[io_uring]") != NULL)
-        return true;
-    return name != NULL && strncmp(name, "/dev/", 5) == 0 && strncmp(name, "/dev/shm/", 9) != 0 && strncmp(name, "/dev/zero", 9) != 0;
+    *found = strstr(name, "[aio]") != NULL || strstr(name, "[io_uring]") != NULL ||
+             (strncmp(name, "/dev/", 5) == 0 && strncmp(name, "/dev/shm/", 9) != 0 && strncmp(name, "/dev/zero", 9) != 0);
+    return !*found;
 }
 
-/* Whole lines come with each read. */
 static bool any_mapped(void)
 {
-    static char lines[8192 + 1]; /* under the heap's lock, as all that is done when paging starts */
-    int fd = (int)sys_call4(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
+    static char buffer[OS_MAPS_BUFFER_BYTES]; /* under the heap's lock, as all that is done when paging starts */
     bool found = false;
-    long bytes = fd;
 
-    while (fd >= 0 && !found && (bytes = sys_call3(SYS_read, fd, lines, sizeof lines - 1)) > 0) {
-        lines[bytes] = '\0';
-        for (char *line = lines, *end; !found && (end = strchr(line, '\n')) != NULL; line = end + 1) {
-            *end = '\0';
-            found = maps_device(line);
-        }
-    }
-    if (fd >= 0)
-        os_file_close(fd);
-    return found || bytes < 0;
+    return os_maps_each(buffer, maps_no_device, &found) != 0 || found;
 }
 
 void guard_look_for_pins(void)

@@ -130,7 +130,7 @@ static uintptr_t block_hidden(struct guard_thread *self, int number, const struc
 
 static bool is_in_ghost(uintptr_t at)
 {
-    return heap_owns(&ghost.heap, (const void *)at);
+    return ghost_manages((const void *)at);
 }
 
 static void deliver(int number, const siginfo_t *info, ucontext_t *context, const struct os_sigaction *action);

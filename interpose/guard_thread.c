@@ -98,6 +98,18 @@ static bool is_known(uint32_t id)
     return false;
 }
 
+void guard_each_thread(void (*visit)(void *arg, uintptr_t control, uintptr_t stack), void *arg)
+{
+    for (size_t i = 0; i < MAX_THREADS; i++) {
+        const struct guard_thread *t = atomic_load(&threads[i]);
+
+        if (t == NULL)
+            return;
+        if (atomic_load(&t->id) != 0 && atomic_load(&t->id) != CLAIMED)
+            visit(arg, t->control, t->stack_pointer);
+    }
+}
+
 bool guard_is_alone(const struct guard_thread *self)
 {
     for (size_t i = 0; i < MAX_THREADS; i++) {
@@ -150,8 +162,10 @@ static int adopt(struct guard_thread *t, ucontext_t *context)
         context->uc_stack = ours;
     }
     t->own_stack.ss_flags &= ~SS_ONSTACK;
+    t->control = control_block();
+    t->stack_pointer = (uintptr_t)__builtin_frame_address(0);
     if (t->lasting.n == 0)
-        hold_control_block(t, control_block());
+        hold_control_block(t, t->control);
     error = os_dispatch_arm();
     if (error != 0) {
         os_stub_self = NULL;

@@ -4,13 +4,16 @@
 #include "interpose/guard.h"
 #include "interpose/libc.h"
 #include "interpose/memory.h"
+#include "interpose/pressure.h"
 #include "interpose/report.h"
+#include "interpose/survey.h"
 
 #include "core/log.h"
 #include "platform/file.h"
 #include "platform/host.h"
 #include "platform/thread.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -256,6 +259,10 @@ __attribute__((constructor)) static void init_library(void)
     (void)libc_next();
     if (atomic_load(&ghost_threshold_bytes) == 0)
         ghost_configure();
+    if (atomic_load(&ghost_threshold_bytes) != SIZE_MAX && ghost.config.scope == CONFIG_SCOPE_PROCESS) {
+        pressure_start((size_t)config_limit_pages(&ghost.config) * PAGE_BYTES);
+        pressure_note_mapping(survey_static_bytes());
+    }
 }
 
 /* ---- the heap ---- */
@@ -308,11 +315,40 @@ static struct fault_backend *choose_backend(void)
     return wish == CONFIG_FAULTS_SIGNAL ? fault_backend_signal(&guard) : fault_backend_segv(&guard);
 }
 
+/* Only where the program's memory calls are seen, and pages can be missing in place. */
+static void use_far(void)
+{
+    const char *name = ghost.pager.backend->name;
+    int error = -ENOSYS;
+
+    if (strcmp(name, "signal") == 0)
+        error = pager_use_far(&ghost.pager, survey_locked, NULL);
+    if (error == 0)
+        return;
+    pressure_end();
+    log_line(LOG_CHOICE, "GHOSTMEM_SCOPE=process: not with backend %s: %e; the limit is on large blocks alone", name, -error);
+}
+
+void ghost_start_paging(void)
+{
+    struct ghost_quiet quiet = ghost_quiet_begin();
+    struct heap *heap = ghost_heap();
+
+    if (heap != NULL && ghost.pager.survey_locked != NULL)
+        (void)heap_start_paging(heap);
+    ghost_quiet_end(quiet);
+}
+
 static void start_locked(void)
 {
     size_t limit = (size_t)config_limit_pages(&ghost.config);
     size_t space = (size_t)min_size(RANGE_BYTES, os_address_space_bytes() / 4);
-    int error = heap_init(&ghost.heap, space, limit, &ghost.pager);
+    bool whole = ghost.config.scope == CONFIG_SCOPE_PROCESS;
+    int error;
+
+    if (whole) /* half of the page numbers are for memory outside */
+        space = min_size(space, RANGE_BYTES / 2);
+    error = heap_init(&ghost.heap, space, limit, &ghost.pager);
 
     started = true;
     if (error != 0) {
@@ -321,6 +357,8 @@ static void start_locked(void)
         return;
     }
     pager_init(&ghost.pager, limit, config_pool_bytes(&ghost.config, limit), choose_backend());
+    if (whole)
+        use_far();
     pager_use_swap(&ghost.pager, &(struct pager_swap){
         .path = ghost.config.swap != NULL ? swap_path : NULL,
         .max_bytes = ghost.config.swap_max_bytes,

@@ -64,8 +64,12 @@ bool memory_advise(const unsigned long *args, long *result)
     size_t n_pages;
 
     *result = 0;
-    if (!memory_is_ghost(args[0], args[1], &first, &n_pages))
-        return false;
+    if (!memory_is_ghost(args[0], args[1], &first, &n_pages)) {
+        if (!memory_has_far())
+            return false;
+        *result = memory_far_advise(args);
+        return true;
+    }
     switch (advice) {
     case MADV_WIPEONFORK:
     case MADV_KEEPONFORK:
@@ -184,6 +188,10 @@ bool memory_protect(const unsigned long *args, long *result)
     page_number first;
     size_t n_pages;
 
+    if (!memory_is_ghost(args[0], args[1], &first, &n_pages) && memory_has_far()) {
+        *result = memory_far_protect(args, false);
+        return true;
+    }
     if (!memory_is_ghost(args[0], args[1], &first, &n_pages) || first + n_pages > ghost.heap.top ||
         (protection & ~(PROT_READ | PROT_WRITE | PROT_EXEC)) != 0)
         return false;
@@ -217,7 +225,7 @@ bool memory_quietly(memory_call *call, const unsigned long *args, long *result)
     struct ghost_quiet quiet;
     bool done;
 
-    if (!heap_owns(&ghost.heap, (const void *)args[0]) && call != memory_remap)
+    if (!heap_owns(&ghost.heap, (const void *)args[0]) && call != memory_remap && !memory_has_far())
         return false;
     quiet = ghost_quiet_begin();
     done = call(args, result);

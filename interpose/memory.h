@@ -4,7 +4,7 @@
  * What a fork's child is not to have (MADV_WIPEONFORK, MADV_DONTFORK) is kept here and not told to the kernel, which would
  * go on with it when the block is freed, and knows nothing of frozen pages.
  *
- * Calls: ghost, heap, pager, marks.  Locks: one of its own, taken before the heap's.  Memory: static.
+ * Calls: ghost, heap, pager, pager_far, marks, pressure.  Locks: one of its own, taken before the heap's.  Memory: static.
  */
 #ifndef GHOSTMEM_INTERPOSE_MEMORY_H
 #define GHOSTMEM_INTERPOSE_MEMORY_H
@@ -27,6 +27,24 @@ bool memory_map(const unsigned long *args, long *result);
 bool memory_unmap(const unsigned long *args, long *result);
 bool memory_remap(const unsigned long *args, long *result);
 bool memory_protect_by_key(const unsigned long *args, long *result);
+
+/* ---- memory_far.c: outside of the ghost range; the calls' arguments, and their results or -errno ---- */
+
+/* Is such memory managed? */
+bool memory_has_far(void);
+
+long memory_far_map(const unsigned long *args);
+long memory_far_unmap(const unsigned long *args);
+long memory_far_break(const unsigned long *args);
+long memory_far_remap(const unsigned long *args);
+long memory_far_protect(const unsigned long *args, bool by_key);
+long memory_far_advise(const unsigned long *args);
+
+/* mlock(2), mlock2(2): call @number. */
+long memory_far_lock(long number, const unsigned long *args);
+
+/* Somebody else is to watch the range, or to write to it at any time: it is not managed any more. */
+void memory_far_leave(uintptr_t start, size_t bytes);
 
 /* Whole pages of ghost memory, at least one? Then which. */
 bool memory_is_ghost(uintptr_t addr, size_t bytes, page_number *first, size_t *n_pages);

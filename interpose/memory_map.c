@@ -3,6 +3,8 @@
 
 #include "interpose/ghost.h"
 #include "interpose/guard.h"
+#include "interpose/pressure.h"
+#include "interpose/survey.h"
 
 #include "platform/sys.h"
 
@@ -28,8 +30,12 @@ bool memory_protect_by_key(const unsigned long *args, long *result)
 
     if ((int)args[3] == -1) /* Source: pkey_mprotect(2): as mprotect(2) */
         return memory_protect(args, result);
-    if (!memory_is_ghost(args[0], args[1], &first, &n_pages))
-        return false;
+    if (!memory_is_ghost(args[0], args[1], &first, &n_pages)) {
+        if (!memory_has_far())
+            return false;
+        *result = memory_far_protect(args, true);
+        return true;
+    }
     *result = heap_cede(&ghost.heap, args[0], args[1], true, change_key, (void *)(uintptr_t)args);
     if (*result == 0)
         pager_unwatch(&ghost.pager, first, n_pages);
@@ -56,8 +62,12 @@ bool memory_map(const unsigned long *args, long *result)
     page_number first;
     size_t n_pages;
 
-    if (((int)args[3] & MAP_FIXED) == 0 || !memory_is_ghost(args[0], args[1], &first, &n_pages))
-        return false;
+    if (((int)args[3] & MAP_FIXED) == 0 || !memory_is_ghost(args[0], args[1], &first, &n_pages)) {
+        if (!memory_has_far())
+            return false;
+        *result = memory_far_map(args);
+        return true;
+    }
     *result = (long)args[0];
     if (is_fresh_memory(args) && first + n_pages <= ghost.heap.committed && !pager_has_ceded(&ghost.pager, first, n_pages) &&
         pager_discard(&ghost.pager, first, n_pages) == 0 && pager_unprotect(&ghost.pager, first, n_pages) == 0)
@@ -81,8 +91,12 @@ bool memory_unmap(const unsigned long *args, long *result)
     page_number first;
     size_t n_pages;
 
-    if (!memory_is_ghost(args[0], args[1], &first, &n_pages))
-        return false;
+    if (!memory_is_ghost(args[0], args[1], &first, &n_pages)) {
+        if (!memory_has_far())
+            return false;
+        *result = memory_far_unmap(args);
+        return true;
+    }
     *result = heap_cede(&ghost.heap, args[0], args[1], false, unmap, (void *)(uintptr_t)args);
     return true;
 }
@@ -146,12 +160,38 @@ bool memory_remap(const unsigned long *args, long *result)
         *result = to_ghost ? -EINVAL : remap(whole);
     else if (to_ghost)
         *result = heap_cede(&ghost.heap, args[4], args[2], false, remap_over, (void *)(uintptr_t)whole);
+    else if (memory_has_far())
+        *result = memory_far_remap(args);
     else
         return false;
     return true;
 }
 
 /* ---- the program's libc ---- */
+
+static long unmap_plain(void *arg)
+{
+    const unsigned long *args = arg;
+
+    return sys_call2(SYS_munmap, args[0], args[1]);
+}
+
+/*
+ * A call on memory that is not managed. Where all of the process's is to be, paging must not begin between here and the kernel: what
+ * the call did would be missed.
+ */
+static long by_kernel(memory_call *call, const unsigned long *args, pager_call *plain)
+{
+    long result;
+
+    if (ghost.pager.survey_locked == NULL)
+        return plain((void *)(uintptr_t)args);
+    if (!pager_dormant_begin(&ghost.pager))
+        return memory_quietly(call, args, &result) ? result : plain((void *)(uintptr_t)args);
+    result = plain((void *)(uintptr_t)args);
+    pager_dormant_end(&ghost.pager);
+    return result;
+}
 
 EXPORT void *mmap(void *addr, size_t bytes, int protection, int flags, int fd, off_t offset)
 {
@@ -160,7 +200,9 @@ EXPORT void *mmap(void *addr, size_t bytes, int protection, int flags, int fd, o
     long result;
 
     if (!memory_quietly(memory_map, args, &result))
-        result = map_over((void *)(uintptr_t)args);
+        result = by_kernel(memory_map, args, map_over);
+    if ((flags & MAP_ANONYMOUS) != 0 && (protection & PROT_WRITE) != 0 && !sys_failed(result) && bytes >= SURVEY_LEAST_BYTES)
+        pressure_note_mapping(bytes);
     if ((flags & MAP_ANONYMOUS) == 0)
         guard_note_device(fd);
     return (void *)memory_answer(result);
@@ -177,7 +219,7 @@ EXPORT int munmap(void *addr, size_t bytes)
     long result;
 
     if (!memory_quietly(memory_unmap, args, &result))
-        result = sys_call2(SYS_munmap, addr, bytes);
+        result = by_kernel(memory_unmap, args, unmap_plain);
     return (int)memory_answer(result);
 }
 
@@ -194,7 +236,7 @@ EXPORT void *mremap(void *addr, size_t bytes, size_t new_bytes, int flags, ...)
         va_end(more);
     }
     if (!memory_quietly(memory_remap, args, &result))
-        result = remap_over(args);
+        result = by_kernel(memory_remap, args, remap_over);
     return (void *)memory_answer(result);
 }
 
@@ -204,6 +246,6 @@ EXPORT int pkey_mprotect(void *addr, size_t bytes, int protection, int key)
     long result;
 
     if (!memory_quietly(memory_protect_by_key, args, &result))
-        result = change_key((void *)(uintptr_t)args);
+        result = by_kernel(memory_protect_by_key, args, change_key);
     return (int)memory_answer(result);
 }

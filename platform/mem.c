@@ -13,12 +13,94 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 
+/* ---- what is mapped by us ---- */
+
+#define OWN_EACH 255u
+
+/* Ranges are added and taken away without a lock; a block of them never goes. */
+struct own_block {
+    struct own_block *_Atomic next;
+    _Atomic uint32_t n;
+    struct {
+        _Atomic uintptr_t start; /* 0: gone, or not there yet */
+        size_t bytes;
+    } ranges[OWN_EACH];
+};
+
+static struct own_block own_first;
+
+static long map_raw(size_t bytes, int protection, int flags)
+{
+    return sys_call6(SYS_mmap, 0, (long)bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+}
+
+static void own_in(struct own_block *block, uint32_t i, uintptr_t start, size_t bytes)
+{
+    block->ranges[i].bytes = bytes;
+    atomic_store(&block->ranges[i].start, start);
+}
+
+/* Who finds no memory for another block leaves the range out: it may be taken for the program's, and no harm but delay is done to it. */
+static struct own_block *next_block(struct own_block *block)
+{
+    struct own_block *none = NULL;
+    long fresh = map_raw(sizeof *block, PROT_READ | PROT_WRITE, 0);
+
+    if (sys_failed(fresh))
+        return atomic_load(&block->next);
+    if (!atomic_compare_exchange_strong(&block->next, &none, (struct own_block *)fresh)) {
+        sys_call2(SYS_munmap, fresh, sizeof *block);
+        return none;
+    }
+    block = (struct own_block *)fresh;
+    own_in(block, 0, (uintptr_t)fresh, (sizeof *block + OS_PAGE_BYTES - 1) & ~(OS_PAGE_BYTES - 1));
+    atomic_store(&block->n, 1);
+    return block;
+}
+
+static void own(uintptr_t start, size_t bytes)
+{
+    for (struct own_block *block = &own_first; block != NULL;) {
+        uint32_t i = atomic_load(&block->n);
+
+        if (i < OWN_EACH && !atomic_compare_exchange_strong(&block->n, &i, i + 1))
+            continue;
+        if (i < OWN_EACH) {
+            own_in(block, i, start, bytes);
+            return;
+        }
+        block = atomic_load(&block->next) != NULL ? atomic_load(&block->next) : next_block(block);
+    }
+}
+
+static void disown(uintptr_t start, size_t bytes)
+{
+    for (struct own_block *block = &own_first; block != NULL; block = atomic_load(&block->next))
+        for (uint32_t i = 0; i < OWN_EACH; i++)
+            if (atomic_load_explicit(&block->ranges[i].start, memory_order_relaxed) == start && block->ranges[i].bytes == bytes) {
+                atomic_store(&block->ranges[i].start, 0);
+                return;
+            }
+}
+
+void os_mem_visit_own(os_mem_visit *visit, void *arg)
+{
+    for (struct own_block *block = &own_first; block != NULL; block = atomic_load(&block->next))
+        for (uint32_t i = 0; i < OWN_EACH; i++) {
+            uintptr_t start = atomic_load(&block->ranges[i].start);
+
+            if (start != 0)
+                visit(arg, start, (block->ranges[i].bytes + OS_PAGE_BYTES - 1) / OS_PAGE_BYTES);
+        }
+}
+
 static int map_anonymous(size_t bytes, int protection, int flags, void **addr)
 {
-    long result = sys_call6(SYS_mmap, 0, (long)bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    long result = map_raw(bytes, protection, flags);
 
     if (sys_failed(result))
         return (int)result;
+    own((uintptr_t)result, bytes);
     *addr = (void *)result;
     return 0;
 }
@@ -96,6 +178,7 @@ int os_mem_renew(void *addr, size_t bytes)
 
 void os_mem_unmap(void *addr, size_t bytes)
 {
+    disown((uintptr_t)addr, bytes);
     sys_call2(SYS_munmap, addr, bytes);
 }
 

@@ -31,6 +31,13 @@ int os_mem_protect(void *addr, size_t bytes, int protection);
 /* Map @bytes of ordinary zeroed memory outside any reservation. 0 and *@addr, or -ENOMEM. */
 int os_mem_map(size_t bytes, void **addr);
 
+/*
+ * Call @visit(@arg, start, n_pages) for each range that os_mem_reserve() and os_mem_map() have mapped and that is still there. The kernel
+ * may show neighbours of ours and of the program's as one mapping. Context: any; a range that is mapped meanwhile may be left out.
+ */
+typedef void os_mem_visit(void *arg, uintptr_t start, size_t n_pages);
+void os_mem_visit_own(os_mem_visit *visit, void *arg);
+
 /* Neither huge pages nor pages merged with their equals, as reserved: the program may have asked for them meanwhile. */
 void os_mem_keep_single(void *addr, size_t bytes);
 
@@ -94,7 +101,6 @@ bool os_mem_is_present(const void *addr);
  * Call @visit(@arg, start, n_pages) for each run of pages of [@addr, @addr + @bytes) that are in RAM or in the
  * system's swap, in ascending order. Returns 0; -errno when neither PAGEMAP_SCAN nor /proc/self/pagemap can be had.
  */
-typedef void os_mem_visit(void *arg, uintptr_t start, size_t n_pages);
 int os_mem_scan_present(void *addr, size_t bytes, os_mem_visit *visit, void *arg);
 
 #endif

@@ -1,0 +1,32 @@
+/*
+ * maps.h - what is mapped in this process, as the kernel tells it.
+ *
+ * Calls: the kernel.  Locks: none.  Memory: a buffer of the caller's.
+ * Source: proc_pid_maps(5).
+ */
+#ifndef GHOSTMEM_PLATFORM_MAPS_H
+#define GHOSTMEM_PLATFORM_MAPS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Whole lines come with each read; the kernel gives no more than a page at a time. */
+#define OS_MAPS_BUFFER_BYTES ((size_t)8192)
+
+struct os_mapping {
+    uintptr_t start;
+    uintptr_t end;
+    int protection; /* of mprotect(2) */
+    bool shared;
+    bool of_file; /* or of something else with an inode: shared memory, huge pages */
+    const char *name; /* "": none; valid during the call */
+};
+
+/* False: that was enough. */
+typedef bool os_maps_visit(void *arg, const struct os_mapping *mapping);
+
+/* Call @visit(@arg, mapping) for each mapping, in ascending order. 0; -errno: the list cannot be read, or not to its end. */
+int os_maps_each(char *buffer, os_maps_visit *visit, void *arg);
+
+#endif

@@ -76,7 +76,7 @@ build/trace/libghostmem.so: $(SOURCES) bench/trace/record.c $(wildcard platform/
 
 TEST_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) -g -O1
 ALLOCATORS = $(addprefix build/tests/helper_with_,jemalloc mimalloc tcmalloc its_own)
-HELPERS = build/tests/probe build/tests/helper_fill build/tests/helper_atomics build/tests/helper_redis build/tests/helper_memcached build/tests/helper_refuse \
+HELPERS = build/tests/probe build/tests/helper_fill build/tests/helper_atomics build/tests/helper_speed build/tests/helper_redis build/tests/helper_memcached build/tests/helper_refuse \
           build/tests/blocks build/tests/ballast.so $(ALLOCATORS)
 
 # The compiler must neither see through the misuse nor drop the calls that are under test.
@@ -112,8 +112,8 @@ build/tests/ballast.so: tests/soak/ballast.c
 	@mkdir -p $(@D)
 	$(CC) $(TEST_CFLAGS) -fPIC -shared -o $@ $<
 
-PRELOAD_SOURCES = $(wildcard tests/preload/test_*.c) tests/preload/outcome.c tests/programs/run.c tests/programs/results.c
-build/tests/preload: $(PRELOAD_SOURCES) tests/preload/outcome.h tests/preload/crash.h core/corefile.h tests/programs/run.h tests/programs/results.h
+PRELOAD_SOURCES = $(wildcard tests/preload/test_*.c) tests/preload/outcome.c tests/programs/run.c tests/programs/results.c tests/programs/plain.c
+build/tests/preload: $(PRELOAD_SOURCES) tests/preload/outcome.h tests/preload/crash.h core/corefile.h tests/programs/run.h tests/programs/results.h tests/programs/plain.h
 	@mkdir -p $(@D)
 	$(CC) $(TEST_CFLAGS) -o $@ $(PRELOAD_SOURCES) -lcriterion
 
@@ -155,28 +155,32 @@ BRIEFLY = --filter !(python)/*@(_64|1024)_pages
 # What takes minutes is left to `make check-all`.
 SHORT = --filter */!(test_io*|test_socket*|test_subprocess*|of_400_kb_at_22*)
 
+# Two lanes, whose suites run at the same time: while one waits, the other works.
 check: deps-test
 	@$(MAKE) --no-print-directory -j2 check-build
 	@$(MAKE) --no-print-directory layers
-	@$(CHECK) "unit=build/unit/plain -j2 --verbose" "unit, ASan and UBSan=build/unit/asan -j2 --verbose" \
-	    "unit, TSan=build/unit/tsan" \
-	    "preload=env GHOSTMEM_TEST_FAULTS=thread $(PRELOAD)" \
-	    "probes, signal, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=signal $(PROBES)" \
-	    "probes, segv, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=segv $(PROBES)" \
-	    "programs, thread=env GHOSTMEM_TEST_FAULTS=thread $(PROGRAMS) $(FOR_ROOT)" \
+	@$(CHECK) "unit, TSan=build/unit/tsan" \
 	    "programs, signal, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=signal $(PROGRAMS) $(SHORT)" \
 	    "programs, segv, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=segv $(PROGRAMS) $(BRIEFLY)" \
+	    "programs, thread=env GHOSTMEM_TEST_FAULTS=thread $(PROGRAMS) $(FOR_ROOT)" \
 	    "programs, swap file=env GHOSTMEM_TEST_SWAP=/var/tmp $(PROGRAMS) $(FOR_ROOT)" \
-	    "stress programs=tests/soak.sh --brief"
+	    "stress programs=tests/soak.sh --brief" \
+	    -- "unit=build/unit/plain -j2 --verbose" "unit, ASan and UBSan=build/unit/asan -j2 --verbose" \
+	    "preload=env GHOSTMEM_TEST_FAULTS=thread $(PRELOAD)" \
+	    "probes, signal, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=signal $(PROBES)" \
+	    "probes, segv, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=segv $(PROBES)"
 
-# Everything with every backend: an hour and more.
+# Everything with every backend, and all sizes: an hour and more.
+ALL = env GHOSTMEM_TEST_WAYS=all
 check-all: deps-test
 	@$(MAKE) --no-print-directory -j2 check-build
-	@$(CHECK) "preload, signal=env GHOSTMEM_TEST_FAULTS=signal $(PRELOAD)" "preload, segv=env GHOSTMEM_TEST_FAULTS=segv $(PRELOAD)" \
-	    "programs, thread=env GHOSTMEM_TEST_FAULTS=thread $(PROGRAMS) --filter !(postgres)/*" \
+	@$(CHECK) "programs, thread=env GHOSTMEM_TEST_FAULTS=thread $(PROGRAMS) --filter !(postgres)/*" \
 	    "programs, signal, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=signal $(PROGRAMS)" \
 	    "programs, segv, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=segv $(PROGRAMS)" \
-	    "programs, swap file=$(NOBODY) GHOSTMEM_TEST_SWAP=/var/tmp $(PROGRAMS)"
+	    "programs, swap file=$(NOBODY) GHOSTMEM_TEST_SWAP=/var/tmp $(PROGRAMS)" \
+	    -- "preload, thread=$(ALL) GHOSTMEM_TEST_FAULTS=thread $(PRELOAD)" \
+	    "preload, signal=$(ALL) GHOSTMEM_TEST_FAULTS=signal $(PRELOAD)" \
+	    "preload, segv=$(ALL) GHOSTMEM_TEST_FAULTS=segv $(PRELOAD)"
 
 # Other people's stress programs with every backend: a quarter of an hour.
 soak: deps-soak

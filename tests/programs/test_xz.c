@@ -69,14 +69,14 @@ Test(xz, d_of_400_kb_gives_the_same_output_at_5_pages)
     compare_xz_d(5, 400 * KIB);
 }
 
-Test(xz, d_of_4_mb_gives_the_same_output_at_64_pages)
+Test(xz, d_of_2_mb_gives_the_same_output_at_64_pages)
 {
-    compare_xz_d(64, 4 * MIB);
+    compare_xz_d(64, 2 * MIB);
 }
 
-Test(xz, d_of_30_mb_gives_the_same_output_at_1024_pages)
+Test(xz, d_of_12_mb_gives_the_same_output_at_1024_pages)
 {
-    compare_xz_d(1024, 30 * MIB);
+    compare_xz_d(1024, 12 * MIB);
 }
 
 Test(xz, d_of_110_mb_gives_the_same_output_at_16384_pages)

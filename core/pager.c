@@ -57,6 +57,13 @@ static void fault_entry(void *arg, struct fault *fault)
     pager_fault(arg, fault);
 }
 
+static size_t number_entry(void *arg, uintptr_t addr)
+{
+    const struct pager *pager = arg;
+
+    return space_number(&pager->space, addr);
+}
+
 static void evict_entry(void *arg, unsigned worker)
 {
     struct pager *pager = arg;
@@ -170,6 +177,8 @@ static void describe(const struct pager *pager, struct fault_setup *setup)
         .ranges = {{pager->space.near_base, pager->space.near_pages * PAGE_BYTES},
                    {(uintptr_t)limbo->space, (size_t)limbo->n_slots * PAGE_BYTES}},
         .next_part = pager_next_part,
+        .number = number_entry,
+        .n_numbers = pager->table.n_pages,
         .on_fault = fault_entry,
         .background = {{evict_entry, "ghostmem/evict"}},
         .arg = (void *)(uintptr_t)pager,

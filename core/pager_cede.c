@@ -257,7 +257,7 @@ static int run_watch(struct pager *pager, page_number first, page_number end, bo
 {
     struct watch_job job = {.pager = pager, .first = first, .end = end, .on = on};
 
-    if (pager->backend->watch == NULL)
+    if (pager->backend->by_protection || pager->backend->watch == NULL)
         return 0;
     pager->backend->run(pager->backend, watch, &job, true);
     return job.error;

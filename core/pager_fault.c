@@ -92,6 +92,17 @@ void pager_release_and_refill(struct reclaim *r, unsigned worker)
         (void)reclaim_refill(r, worker);
 }
 
+/* Where protections are ours, a fault may be what the program's own protection brings about. */
+static bool may_access_locked(struct pager *pager, const struct fault *fault, page_number number)
+{
+    uint32_t value;
+
+    if (!pager->backend->by_protection || space_is_near(&pager->space, number))
+        return true;
+    value = rangeset_value(&pager->space.areas, fault->addr);
+    return (value & (fault->write ? AREA_WRITE : AREA_READ)) != 0;
+}
+
 void pager_fault(struct pager *pager, struct fault *fault)
 {
     struct reclaim *r = &pager->reclaim;
@@ -108,6 +119,11 @@ void pager_fault(struct pager *pager, struct fault *fault)
     r->counters.faults++;
     number = space_number(&pager->space, fault->addr);
     if (number == PAGE_NONE || !space_is_watched_locked(&pager->space, number)) { /* not any more */
+        os_lock_release(&r->lock);
+        fault->answer = FAULT_WAS_THERE;
+        return;
+    }
+    if (!may_access_locked(pager, fault, number)) {
         os_lock_release(&r->lock);
         fault->answer = FAULT_WAS_THERE;
         return;

@@ -261,12 +261,12 @@ static size_t pick_victims_locked(struct reclaim *r, struct reclaim_worker *w, s
     return n;
 }
 
-static size_t run_length(const struct reclaim_worker *w, size_t from, size_t n)
+static size_t run_length(const struct reclaim *r, const struct reclaim_worker *w, size_t from, size_t n)
 {
     size_t length = 1;
 
     while (from + length < n && w->outcomes[from + length] == w->outcomes[from] &&
-           w->batch[from + length] == w->batch[from] + length && w->slots[from + length] == w->slots[from] + length)
+           space_adjoins(r->space, w->batch[from + length - 1], w->batch[from + length]) && w->slots[from + length] == w->slots[from] + length)
         length++;
     return length;
 }
@@ -289,7 +289,7 @@ static enum outcome outcome_of(struct reclaim *r, page_number number, int error)
 static void move_victims(struct reclaim *r, struct reclaim_worker *w, size_t n)
 {
     for (size_t i = 0; i < n;) {
-        size_t length = run_length(w, i, n);
+        size_t length = run_length(r, w, i, n);
         size_t n_moved;
         int error;
 

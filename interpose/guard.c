@@ -137,7 +137,8 @@ static bool is_ghost_fault(int number, const siginfo_t *info)
     if (!ghost.pager.backend->by_protection)
         return number == SIGBUS && info->si_code == BUS_ADRERR;
     return number == SIGSEGV && info->si_code == SEGV_ACCERR &&
-           (uintptr_t)info->si_addr - ghost.pager.space.near_base < ghost.pager.table.committed_pages * PAGE_BYTES;
+           (!heap_owns(&ghost.heap, info->si_addr) ||
+            (uintptr_t)info->si_addr - ghost.pager.space.near_base < ghost.pager.table.committed_pages * PAGE_BYTES);
 }
 
 /* Another thread may have opened the page before we looked; but not at each of so many faults: the program has protected it. */

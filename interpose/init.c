@@ -321,7 +321,7 @@ static void use_far(void)
     const char *name = ghost.pager.backend->name;
     int error = -ENOSYS;
 
-    if (strcmp(name, "signal") == 0)
+    if (strcmp(name, "thread") != 0)
         error = pager_use_far(&ghost.pager, survey_locked, NULL);
     if (error == 0)
         return;

@@ -80,9 +80,10 @@ static void hold_all(void *arg, unsigned worker)
     struct yielding yielding = {.n_next = YIELDING_FIRST};
 
     for (uint32_t i = 0; i < job->hold->n; i++) {
-        page_number end = (page_number)min_size(job->hold->ranges[i].end, job->pager->table.committed_pages);
+        const struct hold_range range = hold_range(job->hold, i);
+        page_number end = (page_number)min_size(range.end, job->pager->table.committed_pages);
 
-        for (page_number number = job->hold->ranges[i].first; number < end; number++)
+        for (page_number number = range.first; number < end; number++)
             hold_page(job->pager, &fault, number, end, &yielding);
     }
 }

@@ -98,7 +98,7 @@ static size_t hold_part(struct guard_thread *self, uintptr_t buffer, size_t byte
     size_t n_others = hold_claim(&ghost.pager.holds, &self->hold, min_size(bytes / PAGE_BYTES, hold_share(limit, 0)));
     size_t part = min_size(bytes, hold_share(limit, n_others) * PAGE_BYTES);
 
-    self->hold.n = 0;
+    hold_clear(&self->hold);
     guard_hold_range(&self->hold, buffer, part);
     return part;
 }

@@ -114,3 +114,16 @@ void pager_hold(struct pager *pager, struct hold *hold)
     if (pager_is_engaged(pager))
         pager_bring_in(pager, hold);
 }
+
+void pager_hold_more(struct pager *pager, struct hold *hold, page_number first, page_number end)
+{
+    const struct hold added = {.n = 1, .own = {{first, end}}};
+
+    os_lock_take(&pager->reclaim.lock);
+    hold_add(hold, first, end);
+    hold_start(&pager->holds, hold);
+    os_lock_release(&pager->reclaim.lock);
+    wait_for_engaging(pager);
+    if (pager_is_engaged(pager))
+        pager_bring_in(pager, &added);
+}

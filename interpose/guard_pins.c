@@ -7,6 +7,7 @@
  */
 #include "interpose/guard.h"
 
+#include "platform/abi.h"
 #include "platform/file.h"
 #include "platform/sys.h"
 
@@ -17,10 +18,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-
-#ifndef AF_XDP
-#define AF_XDP 44
-#endif
 
 /* /dev/null and its like, terminals. Source: Documentation/admin-guide/devices.txt. */
 static bool only_copies(unsigned device_major)
@@ -104,24 +101,30 @@ static bool maps_device(const char *line)
     return name != NULL && strncmp(name, "/dev/", 5) == 0 && strncmp(name, "/dev/shm/", 9) != 0 && strncmp(name, "/dev/zero", 9) != 0;
 }
 
+static bool device_mapped;
+
+static void note_device_mapped(const char *line)
+{
+    device_mapped = device_mapped || maps_device(line);
+}
+
 /* Whole lines come with each read. */
-static bool any_mapped(void)
+bool guard_visit_maps(void (*visit)(const char *line))
 {
     static char lines[8192 + 1]; /* under the heap's lock, as all that is done when paging starts */
     int fd = (int)sys_call4(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
-    bool found = false;
     long bytes = fd;
 
-    while (fd >= 0 && !found && (bytes = sys_call3(SYS_read, fd, lines, sizeof lines - 1)) > 0) {
+    while (fd >= 0 && (bytes = sys_call3(SYS_read, fd, lines, sizeof lines - 1)) > 0) {
         lines[bytes] = '\0';
-        for (char *line = lines, *end; !found && (end = strchr(line, '\n')) != NULL; line = end + 1) {
+        for (char *line = lines, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
             *end = '\0';
-            found = maps_device(line);
+            visit(line);
         }
     }
     if (fd >= 0)
         os_file_close(fd);
-    return found || bytes < 0;
+    return bytes >= 0;
 }
 
 void guard_look_for_pins(void)
@@ -131,6 +134,7 @@ void guard_look_for_pins(void)
     if (!ghost.pager.backend->can_extract)
         return;
     atomic_store(&watching, true);
-    if (os_directory_visit("/proc/self/fd", look_at_descriptor, &found) < 0 || found || any_mapped())
+    if (os_directory_visit("/proc/self/fd", look_at_descriptor, &found) < 0 || found || !guard_visit_maps(note_device_mapped) ||
+        device_mapped)
         atomic_store(&ghost.pager.backend->can_extract, false);
 }

@@ -123,7 +123,7 @@ static int adopt_all_locked(struct pager *pager, size_t committed)
 
     pager_mark_ceded_locked(pager);
     for (uint32_t i = 0; i < pager->sealed.n && error == 0; i++)
-        error = scan(pager, pager->sealed.ranges[i].first, pager->sealed.ranges[i].end, adopt_sealed_run);
+        error = scan(pager, hold_range(&pager->sealed, i).first, hold_range(&pager->sealed, i).end, adopt_sealed_run);
     while (error == 0 && pager_next_part(pager, &part)) {
         size_t first = space_number(&pager->space, part.start);
 

@@ -126,6 +126,9 @@ void pager_allow_read_ahead(struct pager *pager);
  */
 void pager_hold(struct pager *pager, struct hold *hold);
 
+/* These pages too are held by @hold, which may be active. Context: as above, with signals blocked; takes pager.lock. */
+void pager_hold_more(struct pager *pager, struct hold *hold, page_number first, page_number end);
+
 /* Bring in all pages of @hold, which another one keeps. Context: as pager_hold(). */
 void pager_bring_in(struct pager *pager, const struct hold *hold);
 

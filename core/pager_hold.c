@@ -105,9 +105,10 @@ static void hold_all(void *arg, unsigned worker)
     struct yielding yielding = {.n_next = YIELDING_FIRST};
 
     for (uint32_t i = 0; i < job->hold->n; i++) {
-        page_number end = (page_number)min_size(job->hold->ranges[i].end, pagetable_end(&job->pager->table));
+        const struct hold_range range = hold_range(job->hold, i);
+        page_number end = (page_number)min_size(range.end, pagetable_end(&job->pager->table));
 
-        for (page_number number = job->hold->ranges[i].first; number < end; number++) {
+        for (page_number number = range.first; number < end; number++) {
             if (job->used)
                 number = pagetable_next_busy(&job->pager->table, number, end);
             if (number < end && !(job->used && is_untouched(job->pager, number)))
@@ -148,4 +149,17 @@ void pager_hold(struct pager *pager, struct hold *hold)
     wait_for_engaging(pager);
     if (pager_is_engaged(pager))
         pager_bring_in(pager, hold);
+}
+
+void pager_hold_more(struct pager *pager, struct hold *hold, page_number first, page_number end)
+{
+    const struct hold added = {.n = 1, .own = {{first, end}}};
+
+    os_lock_take(&pager->reclaim.lock);
+    hold_add(hold, first, end);
+    hold_start(&pager->holds, hold);
+    os_lock_release(&pager->reclaim.lock);
+    wait_for_engaging(pager);
+    if (pager_is_engaged(pager))
+        pager_bring_in(pager, &added);
 }

@@ -9,8 +9,9 @@
  *   - System calls trap (dispatch.h). Those that concern signals, threads, forks and our descriptors are seen to here;
  *     of all others the memory that the kernel will touch is brought in and held until the call is over.
  *
- * guard.c has the trap and the wrappers for signals, guard_often.c those of the usual calls, guard_call.c what the kernel touches,
- * guard_large.c calls with more of it than the limit has, guard_signal.c the signals, guard_thread.c the threads, guard_pins.c who else
+ * guard.c has the trap and the wrappers for signals, guard_often.c those of the usual calls, guard_table.c what is known of each call.
+ * guard_call.c, guard_ioctl.c and guard_rings.c find what the kernel touches, guard_hold.c what of it is managed memory.
+ * guard_large.c has calls with more of it than the limit has, guard_signal.c the signals, guard_thread.c the threads, guard_pins.c who else
  * may have its memory, guard_trace.c those that ask to be traced.
  *
  * Calls: ghost, pager, dispatch, signal.  Locks: guard_signal.c has one, a leaf, taken with signals blocked.
@@ -23,6 +24,7 @@
 
 #include "core/hold.h"
 #include "platform/dispatch.h"
+#include "platform/maps.h"
 #include "platform/signal.h"
 
 #include <ucontext.h>
@@ -92,6 +94,9 @@ void guard_return(const struct guard_call *call, long result);
 /* Let a trapped call go on with its registers as they are now. */
 void guard_go_on(struct guard_thread *self, const struct guard_call *call);
 
+/* Of the program, where it was interrupted. */
+uintptr_t guard_stack_pointer(const ucontext_t *context);
+
 /* ---- guard_call.c ---- */
 
 /* The thread is back from a handler: its frame may go. */
@@ -106,8 +111,53 @@ static inline void guard_end_return(struct guard_thread *self)
 /* Bring in what the call touches, and hold it. True: the call has been made already. */
 bool guard_hold_memory(struct guard_thread *self, const struct guard_call *call);
 
-/* Range by range; a hold that is not active. */
+/* ---- guard_hold.c: of a hold that is not active, what of these bytes is managed memory ---- */
+
+bool guard_is_managed(uintptr_t addr);
+
+/* All of them; the program may take blocks that follow one another for one. */
 void guard_hold_range(struct hold *hold, uintptr_t start, size_t bytes);
+
+/* The length may say more than there is: no structure reaches beyond its block. */
+void guard_hold_room(struct hold *hold, uintptr_t start, size_t bytes);
+
+/* Up to and with the zero, and so many at the most. */
+void guard_hold_string(struct hold *hold, uintptr_t start, size_t bytes);
+
+/* What our code needs of the stack that @pointer points into. */
+void guard_hold_stack(struct hold *hold, uintptr_t pointer);
+
+/* From now on, for the rest of the process: brings them in too. In a trap's handler. */
+void guard_hold_for_good(uintptr_t start, size_t bytes);
+
+/* The same while paging starts, when all of it is in RAM. The caller holds pager.lock. */
+void guard_hold_at_start(uintptr_t start, size_t bytes);
+
+/* ---- guard_ioctl.c: what a structure leads to whose form depends on a request ---- */
+
+void guard_hold_request(struct hold *hold, unsigned request, uintptr_t at);
+void guard_hold_bpf(struct hold *hold, unsigned command, uintptr_t at, size_t bytes);
+
+/* Whatever any word of these bytes leads to, as far as its block goes, GUARD_INNER_BYTES at the most. */
+#define GUARD_INNER_BYTES MIB
+void guard_hold_pointers(struct hold *hold, uintptr_t at, size_t bytes);
+
+/* ---- guard_call.c: structures that lead to others ---- */
+
+void guard_hold_vector(struct hold *hold, uintptr_t at, size_t n);
+void guard_hold_message(struct hold *hold, uintptr_t at);
+
+/* ---- guard_rings.c: io_uring and AIO that the program made before paging started ---- */
+
+void guard_hold_aio(struct hold *hold, uintptr_t at, size_t n);
+void guard_hold_ring_call(struct hold *hold, const unsigned long *args);
+void guard_hold_registration(struct hold *hold, const unsigned long *args);
+
+/* Is there a ring with which paging must not start? Then a line has been said. Context: paging starts. */
+bool guard_is_polled(void);
+
+/* Once all threads are in: what is named in rings is held. False: it cannot be told which there are. Context: paging starts. */
+bool guard_look_for_rings(void);
 
 /* ---- guard_large.c ---- */
 
@@ -150,6 +200,9 @@ long guard_sigaltstack(struct guard_thread *self, const unsigned long *args, uin
 
 /* Once all threads are in: may the program's memory be pinned already? Then it is moved (fault.h). Context: paging starts. */
 void guard_look_for_pins(void);
+
+/* os_maps_each() with a buffer of ours. Context: paging starts. */
+int guard_visit_maps(os_maps_visit *visit, void *arg);
 
 /* The program uses this descriptor for what may pin memory: if it is a device, memory is moved from now on. */
 void guard_note_device(int fd);

@@ -1,6 +1,7 @@
 /* file.c - see file.h. */
 #include "platform/file.h"
 
+#include "platform/abi.h"
 #include "platform/inject.h"
 #include "platform/sys.h"
 #include "platform/thread.h"
@@ -17,9 +18,6 @@
 /* High in the table: programs that close or reuse descriptors do so from the bottom upwards. */
 #define DUPLICATE_MIN_FD 500
 
-#ifndef SYS_close_range
-#define SYS_close_range 436 /* Source: arch/x86/entry/syscalls/syscall_64.tbl, the same number everywhere */
-#endif
 
 long os_file_read(const char *path, char *buffer, size_t bytes)
 {

@@ -188,10 +188,6 @@ int os_mem_discard(void *addr, size_t bytes)
     return (int)sys_call3(SYS_madvise, addr, bytes, MADV_DONTNEED);
 }
 
-#ifndef SYS_process_madvise
-#define SYS_process_madvise 440
-#endif
-#define PIDFD_SELF_THREAD_GROUP -10001 /* Source: include/uapi/linux/fcntl.h; Linux 6.14 */
 #define MAX_EACH 32
 
 /* Of @n single pages, with as few system calls as the kernel lets it be. Returns how many were done so. */

@@ -105,6 +105,14 @@ void pager_fault(struct pager *pager, struct fault *fault)
         os_lock_release(&r->lock);
         return;
     }
+    if (fault->addr - pager->base >= pager->n_pages * PAGE_BYTES) { /* in limbo: the kernel fills all that the process has */
+        size_t n_done;
+
+        os_lock_release(&r->lock);
+        (void)pager->backend->fill(pager->backend, fault->addr, NULL, 1, false, &n_done);
+        pager->backend->wake(pager->backend, fault->addr, 1);
+        return;
+    }
     r->counters.faults++;
     number = space_number(&pager->space, fault->addr);
     if (number == PAGE_NONE || !space_is_watched_locked(&pager->space, number)) { /* not any more */

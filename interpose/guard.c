@@ -21,6 +21,9 @@
 #ifndef SYS_close_range
 #define SYS_close_range 436
 #endif
+#ifndef SYS_mlock2
+#define SYS_mlock2 325
+#endif
 #ifndef SYS_epoll_pwait2
 #define SYS_epoll_pwait2 441
 #endif
@@ -374,6 +377,17 @@ static bool see_to(struct guard_thread *self, struct guard_call *call)
         return answer_if(call, memory_advise(call->args, &result), &result);
     case SYS_mprotect:
         return answer_if(call, memory_protect(call->args, &result), &result);
+    case SYS_mlock:
+        call->args[2] = 0;
+        return answer_if(call, memory_lock(call->args, &result), &result);
+    case SYS_mlock2:
+        return answer_if(call, memory_lock(call->args, &result), &result);
+    case SYS_munlock:
+        return answer_if(call, memory_unlock(call->args, &result), &result);
+    case SYS_mlockall:
+        return answer_if(call, memory_lock_all(call->args, &result), &result);
+    case SYS_munlockall:
+        return answer_if(call, memory_unlock_all(call->args, &result), &result);
     case SYS_setsockopt:
         if (call->args[1] == SOL_XDP)
             guard_forbid_extracting();

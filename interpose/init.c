@@ -99,6 +99,7 @@ void ghost_fork_parent(void)
 void ghost_fork_child(void)
 {
     ghost.process = os_process_id();
+    memory_fork_child_begin();
     if (ghost.heap.bytes != 0)
         heap_fork_child(&ghost.heap);
     report_fork_child();

@@ -59,6 +59,7 @@ bool memory_map(const unsigned long *args, long *result)
     if (((int)args[3] & MAP_FIXED) == 0 || !memory_is_ghost(args[0], args[1], &first, &n_pages))
         return false;
     *result = (long)args[0];
+    memory_forget_locks(first, n_pages);
     if (is_fresh_memory(args) && first + n_pages <= ghost.heap.committed && !pager_has_ceded(&ghost.pager, first, n_pages) &&
         pager_discard(&ghost.pager, first, n_pages) == 0 && pager_unprotect(&ghost.pager, first, n_pages) == 0)
         return true;
@@ -84,6 +85,8 @@ bool memory_unmap(const unsigned long *args, long *result)
     if (!memory_is_ghost(args[0], args[1], &first, &n_pages))
         return false;
     *result = heap_cede(&ghost.heap, args[0], args[1], false, unmap, (void *)(uintptr_t)args);
+    if (*result == 0)
+        memory_forget_locks(first, n_pages);
     return true;
 }
 

@@ -13,12 +13,110 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 
+/*
+ * What is ours: ranges, in pieces of memory of their own that are never given back. A place is taken by its end, and may be read once
+ * it has a start.
+ */
+#define OWN_RANGES (OS_PAGE_BYTES / sizeof(struct own_range) - 1)
+struct own_range {
+    _Atomic uintptr_t start; /* 0: not yet, or not any more */
+    _Atomic uintptr_t end;   /* 0: the place is free */
+};
+struct own_ranges {
+    struct own_range ranges[OWN_RANGES];
+    _Atomic(struct own_ranges *) next;
+};
+static struct own_ranges own;
+static _Atomic bool unlocks_own;
+
+static bool enter_own(struct own_ranges *list, uintptr_t start, uintptr_t end)
+{
+    for (size_t i = 0; i < OWN_RANGES; i++) {
+        uintptr_t none = 0;
+
+        if (!atomic_compare_exchange_strong(&list->ranges[i].end, &none, end))
+            continue;
+        atomic_store(&list->ranges[i].start, start);
+        return true;
+    }
+    return false;
+}
+
+static struct own_ranges *next_list(struct own_ranges *list)
+{
+    struct own_ranges *next = atomic_load(&list->next);
+    long fresh;
+
+    if (next != NULL)
+        return next;
+    fresh = sys_call6(SYS_mmap, 0, sizeof *list, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (sys_failed(fresh))
+        return NULL;
+    if (atomic_compare_exchange_strong(&list->next, &next, (struct own_ranges *)fresh))
+        return (struct own_ranges *)fresh;
+    sys_call2(SYS_munmap, fresh, sizeof *list);
+    return next;
+}
+
+/* Without memory for it, it is taken for the program's. */
+static void note_own(uintptr_t start, size_t bytes)
+{
+    struct own_ranges *list = &own;
+
+    while (list != NULL && !enter_own(list, start, start + bytes))
+        list = next_list(list);
+}
+
+static void forget_own(uintptr_t start)
+{
+    for (struct own_ranges *list = &own; list != NULL; list = atomic_load(&list->next))
+        for (size_t i = 0; i < OWN_RANGES; i++)
+            if (atomic_load(&list->ranges[i].start) == start) {
+                atomic_store(&list->ranges[i].start, 0);
+                atomic_store(&list->ranges[i].end, 0);
+                return;
+            }
+}
+
+bool os_mem_next_own(uintptr_t addr, uintptr_t *start, uintptr_t *end)
+{
+    *start = UINTPTR_MAX;
+    for (struct own_ranges *list = &own; list != NULL; list = atomic_load(&list->next))
+        for (size_t i = 0; i < OWN_RANGES; i++) {
+            uintptr_t from = atomic_load(&list->ranges[i].start);
+            uintptr_t to = atomic_load(&list->ranges[i].end);
+
+            if (from == 0 || to <= addr || from >= *start)
+                continue;
+            *start = from;
+            *end = to;
+        }
+    return *start != UINTPTR_MAX;
+}
+
+void os_mem_unlock_own(bool on)
+{
+    atomic_store(&unlocks_own, on);
+}
+
+/* With mlockall(MCL_FUTURE) what is mapped is locked, and filled if it may be accessed. */
 static int map_anonymous(size_t bytes, int protection, int flags, void **addr)
 {
-    long result = sys_call6(SYS_mmap, 0, (long)bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    bool unlocks = atomic_load(&unlocks_own);
+    long result = sys_call6(SYS_mmap, 0, (long)bytes, unlocks ? PROT_NONE : protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    int error = 0;
 
     if (sys_failed(result))
         return (int)result;
+    if (unlocks)
+        sys_call2(SYS_munlock, result, bytes);
+    if (unlocks && protection != PROT_NONE)
+        error = (int)sys_call3(SYS_mprotect, result, bytes, protection);
+    if (error != 0) {
+        sys_call2(SYS_munmap, result, bytes);
+        return error;
+    }
+    note_own((uintptr_t)result, bytes);
     *addr = (void *)result;
     return 0;
 }
@@ -94,8 +192,24 @@ int os_mem_renew(void *addr, size_t bytes)
     return 0;
 }
 
+#ifndef SYS_mlock2
+#define SYS_mlock2 325
+#endif
+
+int os_mem_lock(void *addr, size_t bytes, bool on_fault)
+{
+    OS_MAY_FAIL(ENOMEM);
+    return (int)sys_call3(SYS_mlock2, addr, bytes, on_fault ? 1 : 0); /* MLOCK_ONFAULT */
+}
+
+int os_mem_unlock(void *addr, size_t bytes)
+{
+    return (int)sys_call2(SYS_munlock, addr, bytes);
+}
+
 void os_mem_unmap(void *addr, size_t bytes)
 {
+    forget_own((uintptr_t)addr);
     sys_call2(SYS_munmap, addr, bytes);
 }
 

@@ -292,6 +292,34 @@ Test(swap, encrypted_file_shows_nothing)
 }
 
 /* Which proves that the test above would find it. */
+/* Whichever way it is locked; the probe looks into its own file. */
+static void locked_pages_stay_out(const char *faults)
+{
+    char swap[PATH_BYTES];
+    const char *settings[6] = {"GHOSTMEM_MAX_PAGES=64", "GHOSTMEM_POOL=1M", "GHOSTMEM_COMPRESS=0", swap, faults};
+    struct outcome outcome;
+
+    snprintf(swap, sizeof swap, "GHOSTMEM_SWAP=%s", dir);
+    run_probe("locked_pages_stay_out_of_the_swap_file", "8", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert_str_eq(outcome.errors, "");
+    cr_assert_str_eq(outcome.output, "ok\n");
+}
+
+Test(swap, locked_pages_stay_out_with_signal)
+{
+    locked_pages_stay_out("GHOSTMEM_FAULTS=signal");
+}
+
+Test(swap, locked_pages_stay_out_with_segv)
+{
+    locked_pages_stay_out("GHOSTMEM_FAULTS=segv");
+}
+
+Test(swap, locked_pages_stay_out_with_thread)
+{
+    locked_pages_stay_out("GHOSTMEM_FAULTS=thread");
+}
+
 Test(swap, plain_file_shows_what_is_in_it)
 {
     look_for_secret("GHOSTMEM_COMPRESS=0", true);

@@ -1,0 +1,22 @@
+/*
+ * memlock.h - what mlockall(2) goes by: how much a process may lock, and which mappings the program has.
+ *
+ * Calls: file, mem, the kernel.  Locks: none.  Memory: the stack.
+ */
+#ifndef GHOSTMEM_PLATFORM_MEMLOCK_H
+#define GHOSTMEM_PLATFORM_MEMLOCK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Bytes that may be locked in all; UINT64_MAX: no limit holds (RLIMIT_MEMLOCK, CAP_IPC_LOCK). Source: mlock(2). */
+uint64_t os_lock_limit_bytes(void);
+
+/*
+ * Call @visit(@arg, start, bytes) for each mapping of the process, but for what is ours (mem.h). 0 or -errno: /proc/self/maps cannot
+ * be read.
+ */
+typedef void os_mapping_visit(void *arg, uintptr_t start, size_t bytes);
+int os_mappings_visit(os_mapping_visit *visit, void *arg);
+
+#endif

@@ -25,7 +25,7 @@ static inline bool marks_any(const struct marks *marks)
 
 static inline bool marks_has(const struct marks *marks, page_number number)
 {
-    return marks_any(marks) && (marks->words[number / 64] >> number % 64 & 1) != 0;
+    return marks_any(marks) && number < marks->n_pages && (marks->words[number / 64] >> number % 64 & 1) != 0;
 }
 
 /* Room for numbers below @n_pages, the same at each call. 0 or -ENOMEM. To be called before marks_add(). */

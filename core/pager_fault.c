@@ -92,6 +92,11 @@ void pager_release_and_refill(struct reclaim *r, unsigned worker)
         (void)reclaim_refill(r, worker);
 }
 
+static bool is_limbo(const struct reclaim *r, uintptr_t addr)
+{
+    return addr - limbo_address(&r->limbo, 0) < (size_t)r->limbo.n_slots * PAGE_BYTES;
+}
+
 void pager_fault(struct pager *pager, struct fault *fault)
 {
     struct reclaim *r = &pager->reclaim;
@@ -105,7 +110,7 @@ void pager_fault(struct pager *pager, struct fault *fault)
         os_lock_release(&r->lock);
         return;
     }
-    if (fault->addr - pager->base >= pager->n_pages * PAGE_BYTES) { /* in limbo: the kernel fills all that the process has */
+    if (is_limbo(r, fault->addr)) { /* in limbo: the kernel fills all that the process has */
         size_t n_done;
 
         os_lock_release(&r->lock);

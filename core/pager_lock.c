@@ -11,7 +11,7 @@
 
 static void *address_of(const struct pager *pager, page_number number)
 {
-    return (void *)(pager->base + ((uintptr_t)number << PAGE_SHIFT));
+    return (void *)space_address(&pager->space, number);
 }
 
 static void note(struct pager *pager, page_number first, page_number end, bool on)
@@ -55,7 +55,7 @@ int pager_lock(struct pager *pager, page_number first, size_t n_pages, bool on_f
     page_number end = (page_number)(first + n_pages);
     const struct hold all = {.n = 1, .ranges = {{first, end}}};
     bool dormant;
-    int error = marks_reserve(&pager->locked, pager->n_pages);
+    int error = marks_reserve(&pager->locked, pager->space.near_pages);
 
     if (error != 0)
         return error;
@@ -85,5 +85,5 @@ void pager_forget_locks(struct pager *pager)
 {
     pager_lock_future(pager, false);
     if (marks_any(&pager->locked))
-        note(pager, 0, (page_number)pager->n_pages, false);
+        note(pager, 0, (page_number)pager->space.near_pages, false);
 }

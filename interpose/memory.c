@@ -57,7 +57,7 @@ int memory_reserve_marks(void)
 
 static long tell(page_number first, page_number end, int advice)
 {
-    return sys_call3(SYS_madvise, ghost.heap.base + (uintptr_t)first * PAGE_BYTES, (size_t)(end - first) * PAGE_BYTES, advice);
+    return sys_call3(SYS_madvise, space_near_address(&ghost.pager.space, first), (size_t)(end - first) * PAGE_BYTES, advice);
 }
 
 /* The kernel's mark is for children that are made without us. */
@@ -95,7 +95,7 @@ static long discard(page_number first, size_t n_pages, bool also_locked)
     os_lock_take(&lock);
     result = pager_discard(&ghost.pager, first, n_pages) == 0 ? 0 : -EINVAL;
     for (; result == 0 && marks_next(&ghost.pager.locked, first, end, &range); first = range.end)
-        (void)os_mem_lock((void *)(ghost.heap.base + (uintptr_t)range.first * PAGE_BYTES),
+        (void)os_mem_lock((void *)(space_near_address(&ghost.pager.space, range.first)),
                           (size_t)(range.end - range.first) * PAGE_BYTES, true);
     os_lock_release(&lock);
     return result;
@@ -214,7 +214,7 @@ static void move_marks(struct marks *marks, page_number first, page_number end, 
 /* Contents that are locked must be locked at the new place before they are there. */
 static void *move_locked(page_number first, page_number end, size_t bytes, const char *caller)
 {
-    void *p = (void *)(ghost.heap.base + (uintptr_t)first * PAGE_BYTES);
+    void *p = (void *)(space_near_address(&ghost.pager.space, first));
     void *fresh = heap_allocate(&ghost.heap, bytes, 0);
     struct marks_range range = {.end = first};
     int error = 0;
@@ -281,7 +281,7 @@ void memory_fork_child_begin(void)
     struct marks_range range = {.end = 0};
 
     while (marks_next(&unforked, range.end, (page_number)ghost.heap.top, &range)) {
-        uintptr_t addr = ghost.heap.base + (uintptr_t)range.first * PAGE_BYTES;
+        uintptr_t addr = space_near_address(&ghost.pager.space, range.first);
 
         INVARIANT(os_mem_renew((void *)addr, (size_t)(range.end - range.first) * PAGE_BYTES) == 0);
         if (pager_is_engaged(&ghost.pager) && ghost.pager.backend->by_protection) /* what is missing is shut there */

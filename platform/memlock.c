@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <stdbool.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 static bool may_lock_any(void)
@@ -98,4 +99,18 @@ int os_mappings_visit(os_mapping_visit *visit, void *arg)
             take_char(&lines, buffer[i], visit, arg);
     sys_call1(SYS_close, fd);
     return (int)got;
+}
+
+int os_mem_map_secret(size_t bytes, void **addr)
+{
+    int error = os_mem_reserve(bytes, addr); /* without os_mem_commit(), which has it dumped */
+
+    if (error != 0)
+        return error;
+    error = os_mem_protect(*addr, bytes, PROT_READ | PROT_WRITE);
+    if (error != 0)
+        os_mem_unmap(*addr, bytes);
+    else if (os_lock_limit_bytes() == UINT64_MAX)
+        (void)os_mem_lock(*addr, bytes, false);
+    return error;
 }

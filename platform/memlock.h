@@ -1,5 +1,5 @@
 /*
- * memlock.h - what mlockall(2) goes by: how much a process may lock, and which mappings the program has.
+ * memlock.h - memory that is to go nowhere: what mlockall(2) goes by, and memory of ours for secrets.
  *
  * Calls: file, mem, the kernel.  Locks: none.  Memory: the stack.
  */
@@ -18,5 +18,11 @@ uint64_t os_lock_limit_bytes(void);
  */
 typedef void os_mapping_visit(void *arg, uintptr_t start, size_t bytes);
 int os_mappings_visit(os_mapping_visit *visit, void *arg);
+
+/*
+ * Zeroed memory that core files leave out, and that is locked in RAM where that takes nothing from what the program may lock. 0 and
+ * *@addr, or -ENOMEM. os_mem_unmap() ends it.
+ */
+int os_mem_map_secret(size_t bytes, void **addr);
 
 #endif

@@ -151,7 +151,7 @@ Test(stuck, locked_pages_have_no_images)
     struct world *w = world_new(RANGE, LIMIT, true);
     const struct reclaim_counters *counters = &w->pager.reclaim.counters;
     uint64_t *p = pages(w);
-    page_number number = (page_number)(((uintptr_t)p - w->heap.base) / PAGE_BYTES);
+    page_number number = (page_number)(((uintptr_t)p - w->pager.space.near_base) / PAGE_BYTES);
 
     read_pages(w, p, 1);
     cr_assert_eq(pager_lock(&w->pager, number, LOCKED_PAGES, false), 0);

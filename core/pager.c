@@ -161,6 +161,7 @@ static int build(struct pager *pager, size_t committed)
     if (error == 0)
         error = reclaim_init(&pager->reclaim, &pager->space, &pager->table, &pager->store, pager->backend, &pager->holds,
                              pager->limit);
+    pager->reclaim.locked = &pager->locked;
     if (error == 0 && pager->reclaim_fixed)
         duel_fix(&pager->reclaim.duel, pager->reclaim_way);
     if (error == 0)

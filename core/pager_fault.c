@@ -103,6 +103,11 @@ static bool may_access_locked(struct pager *pager, const struct fault *fault, pa
     return (value & (fault->write ? AREA_WRITE : AREA_READ)) != 0;
 }
 
+static bool is_limbo(const struct reclaim *r, uintptr_t addr)
+{
+    return addr - limbo_address(&r->limbo, 0) < (size_t)r->limbo.n_slots * PAGE_BYTES;
+}
+
 void pager_fault(struct pager *pager, struct fault *fault)
 {
     struct reclaim *r = &pager->reclaim;
@@ -114,6 +119,14 @@ void pager_fault(struct pager *pager, struct fault *fault)
     os_lock_take(&r->lock);
     if (!pager_is_engaged(pager)) { /* engaging failed after all, and nothing is watched any more */
         os_lock_release(&r->lock);
+        return;
+    }
+    if (is_limbo(r, fault->addr)) { /* in limbo: the kernel fills all that the process has */
+        size_t n_done;
+
+        os_lock_release(&r->lock);
+        (void)pager->backend->fill(pager->backend, fault->addr, NULL, 1, false, &n_done);
+        pager->backend->wake(pager->backend, fault->addr, 1);
         return;
     }
     r->counters.faults++;

@@ -375,8 +375,15 @@ static bool see_to(struct guard_thread *self, struct guard_call *call)
     case GUARD_BY_BRK:
         return memory_has_far() && answer(call, memory_far_break(call->args));
     case GUARD_BY_MLOCK:
-        return memory_has_far() && !heap_owns(&ghost.heap, (const void *)call->args[0]) &&
-               answer(call, memory_far_lock(call->number, call->args));
+        if (call->number == SYS_mlock)
+            call->args[2] = 0;
+        return memory_lock(call->args, &result) && answer(call, result);
+    case GUARD_BY_MUNLOCK:
+        return memory_unlock(call->args, &result) && answer(call, result);
+    case GUARD_BY_MLOCKALL:
+        return memory_lock_all(call->args, &result) && answer(call, result);
+    case GUARD_BY_MUNLOCKALL:
+        return memory_unlock_all(call->args, &result) && answer(call, result);
     case GUARD_BY_MPROTECT:
         return memory_protect(call->args, &result) && answer(call, result);
     case GUARD_BY_MMAP:

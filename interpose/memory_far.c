@@ -83,7 +83,7 @@ static bool may_be_managed(const unsigned long *args)
     const int others = MAP_GROWSDOWN | MAP_HUGETLB | MAP_STACK | MAP_LOCKED;
     int flags = (int)args[3];
 
-    return (flags & MAP_TYPE) == MAP_PRIVATE && (flags & MAP_ANONYMOUS) != 0 && (flags & others) == 0 && ((int)args[2] & PROT_EXEC) == 0 &&
+    return !pager_locks_future(pager()) && (flags & MAP_TYPE) == MAP_PRIVATE && (flags & MAP_ANONYMOUS) != 0 && (flags & others) == 0 && ((int)args[2] & PROT_EXEC) == 0 &&
            args[1] >= SURVEY_LEAST_BYTES;
 }
 
@@ -142,7 +142,7 @@ long memory_far_break(const unsigned long *args)
     after = round_up((uintptr_t)result, PAGE_BYTES);
     if (after < before)
         pager_far_unlearn_locked(pager(), after, before);
-    else if (after > before)
+    else if (after > before && !pager_locks_future(pager()))
         (void)pager_far_learn_locked(pager(), before, after, AREA_HEAP | AREA_READ | AREA_WRITE, true);
     pager_change_end(pager(), &visit);
     return result;
@@ -258,7 +258,7 @@ long memory_far_remap(const unsigned long *args)
     return result;
 }
 
-/* ---- mprotect(2), pkey_mprotect(2), mlock(2) ---- */
+/* ---- mprotect(2), pkey_mprotect(2) ---- */
 
 long memory_far_protect(const unsigned long *args, bool by_key)
 {
@@ -280,16 +280,10 @@ long memory_far_protect(const unsigned long *args, bool by_key)
     return result;
 }
 
-long memory_far_lock(long number, const unsigned long *args)
-{
-    leave(args[0] & ~(PAGE_BYTES - 1), end_of(args[0] & ~(PAGE_BYTES - 1), args[1] + args[0] % PAGE_BYTES));
-    return sys_call3(number, args[0], args[1], args[2]);
-}
-
 void memory_far_leave(uintptr_t start, size_t bytes)
 {
     if (memory_has_far())
-        leave(start & ~(PAGE_BYTES - 1), end_of(start, bytes));
+        leave(start & ~(PAGE_BYTES - 1), end_of(start & ~(PAGE_BYTES - 1), bytes + start % PAGE_BYTES));
 }
 
 /* ---- madvise(2) ---- */

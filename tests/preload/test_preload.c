@@ -140,6 +140,10 @@ static const char *const probes[] = {
     "lives_in_256_mib_of_data",
     "runs_itself_again",
     "threads_walk_in_all_directions",
+    "all_is_locked",
+    "all_is_locked_without_libc",
+    "children_made_in_any_way_find_wiped_pages_empty",
+    "many_ranges_are_wiped",
     "process_shares_less",
     "traces_an_exec",
     "traces_an_exec_after_vfork",
@@ -442,6 +446,87 @@ Test(settings, messages_go_to_the_log_file)
     cr_assert_str_eq(outcome.errors, "");
     read_file("log", log, sizeof log);
     cr_assert_not_null(strstr(log, "GHOSTMEM_MAX_PAGES=x: not understood"));
+}
+
+/* A name in a directory where others may put links, FIFOs and files of theirs. */
+static void leaves_alone(const char *variable, const char *name, int error, const char *error_name)
+{
+    char setting[PATH_BYTES];
+    char line[2 * PATH_BYTES];
+    const char *settings[6] = {setting};
+    struct outcome outcome;
+    char text[64];
+
+    snprintf(setting, sizeof setting, "GHOSTMEM_%s=%s/%s", variable, dir, name);
+    run_probe("small_blocks_are_libcs", "1", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    snprintf(line, sizeof line, "ghostmem: %s: cannot be %s: %s (%d)", setting, strcmp(variable, "LOG") == 0 ? "opened" : "written",
+             error_name, error);
+    cr_assert_eq(outcome.status, 0);
+    cr_assert_str_eq(outcome.output, "ok\n");
+    cr_assert_eq(strncmp(outcome.errors, line, strlen(line)), 0, "%s", outcome.errors);
+    read_file("victim", text, sizeof text);
+    cr_assert_str_eq(text, "precious");
+}
+
+Test(settings, only_files_of_ours_are_written)
+{
+    static const char *const variables[] = {"STATS", "LOG"};
+    char victim[PATH_BYTES];
+    char path[PATH_BYTES];
+    FILE *file;
+
+    snprintf(victim, sizeof victim, "%s/victim", dir);
+    file = fopen(victim, "w");
+    cr_assert_not_null(file);
+    fputs("precious", file);
+    fclose(file);
+    snprintf(path, sizeof path, "%s/soft", dir);
+    cr_assert_eq(symlink(victim, path), 0);
+    snprintf(path, sizeof path, "%s/fifo", dir);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    for (size_t i = 0; i < 2; i++) {
+        leaves_alone(variables[i], "soft", ELOOP, "ELOOP");
+        leaves_alone(variables[i], "fifo", ENXIO, "ENXIO");
+        snprintf(path, sizeof path, "%s/hard", dir);
+        cr_assert_eq(link(victim, path), 0);
+        leaves_alone(variables[i], "hard", EPERM, "EPERM");
+        cr_assert_eq(unlink(path), 0);
+    }
+    for (const char *const *name = (const char *const[]){"soft", "fifo", NULL}; *name != NULL; name++) {
+        snprintf(path, sizeof path, "%s/%s", dir, *name);
+        cr_assert_eq(unlink(path), 0);
+    }
+}
+
+Test(settings, file_of_another_user_is_left_alone_where_everybody_may_write)
+{
+    char path[PATH_BYTES];
+    FILE *file;
+
+    if (geteuid() != 0)
+        cr_skip_test("needs root to make a file of another user's");
+    snprintf(path, sizeof path, "%s/victim", dir);
+    file = fopen(path, "w");
+    cr_assert_not_null(file);
+    fputs("precious", file);
+    fclose(file);
+    cr_assert(chown(path, 65534, 65534) == 0 && chmod(dir, 0777) == 0);
+    leaves_alone("STATS", "victim", EPERM, "EPERM");
+    leaves_alone("LOG", "victim", EPERM, "EPERM");
+}
+
+/* Of the start, wherever the program goes. */
+Test(settings, paths_count_from_the_directory_of_the_start)
+{
+    const char *settings[6] = {"GHOSTMEM_STATS=here.json", "GHOSTMEM_MAX_PAGES=64"};
+    struct outcome outcome;
+    char text[256];
+
+    run_probe("goes_elsewhere", "1", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert_str_eq(outcome.output, "ok\n");
+    cr_assert_str_eq(outcome.errors, "");
+    read_file("here.json", text, sizeof text);
+    cr_assert_not_null(strstr(text, "\"version\""));
 }
 
 Test(settings, verbose_says_what_was_chosen)

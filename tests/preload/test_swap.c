@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
@@ -292,6 +293,34 @@ Test(swap, encrypted_file_shows_nothing)
 }
 
 /* Which proves that the test above would find it. */
+/* Whichever way it is locked; the probe looks into its own file. */
+static void locked_pages_stay_out(const char *faults)
+{
+    char swap[PATH_BYTES];
+    const char *settings[6] = {"GHOSTMEM_MAX_PAGES=64", "GHOSTMEM_POOL=1M", "GHOSTMEM_COMPRESS=0", swap, faults};
+    struct outcome outcome;
+
+    snprintf(swap, sizeof swap, "GHOSTMEM_SWAP=%s", dir);
+    run_probe("locked_pages_stay_out_of_the_swap_file", "8", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert_str_eq(outcome.errors, "");
+    cr_assert_str_eq(outcome.output, "ok\n");
+}
+
+Test(swap, locked_pages_stay_out_with_signal)
+{
+    locked_pages_stay_out("GHOSTMEM_FAULTS=signal");
+}
+
+Test(swap, locked_pages_stay_out_with_segv)
+{
+    locked_pages_stay_out("GHOSTMEM_FAULTS=segv");
+}
+
+Test(swap, locked_pages_stay_out_with_thread)
+{
+    locked_pages_stay_out("GHOSTMEM_FAULTS=thread");
+}
+
 Test(swap, plain_file_shows_what_is_in_it)
 {
     look_for_secret("GHOSTMEM_COMPRESS=0", true);
@@ -370,6 +399,64 @@ Test(swap, path_that_will_not_do_is_one_line_and_images_stay_in_ram)
     refuses("/nonexistent/swap", "ghostmem: swap file /nonexistent/swap: cannot be created: ENOENT (2); images stay in RAM\n");
     refuses("/dev/null", "ghostmem: swap file /dev/null: cannot be created: EINVAL (22); images stay in RAM\n");
     refuses("/etc/passwd/swap", "ghostmem: swap file /etc/passwd/swap: cannot be created: ENOTDIR (20); images stay in RAM\n");
+}
+
+/* Before anything is to be written. */
+Test(swap, path_that_will_not_do_is_told_at_once)
+{
+    const char *settings[6] = {"GHOSTMEM_MAX_PAGES=100000", "GHOSTMEM_SWAP=/nonexistent/swap"};
+    struct outcome outcome;
+
+    run_probe("small_blocks_are_libcs", "1", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert_eq(outcome.status, 0);
+    cr_assert_str_eq(outcome.errors, "ghostmem: swap file /nonexistent/swap: cannot be created: ENOENT (2); images stay in RAM\n");
+}
+
+/* ---- messages of our own threads ---- */
+
+/* Which cannot open a socket again. */
+static void socket_gets_their_lines(const char *faults)
+{
+    int ends[2];
+    char text[1024];
+    size_t n = 0;
+    ssize_t got;
+    pid_t child;
+
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    child = fork();
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+        char probe[PATH_BYTES];
+
+        snprintf(probe, sizeof probe, "%s/probe", required("GHOSTMEM_TEST_BIN"));
+        dup2(ends[1], STDERR_FILENO);
+        dup2(open("/dev/null", O_WRONLY), STDOUT_FILENO);
+        setenv("GHOSTMEM_MAX_PAGES", "64", 1);
+        setenv("GHOSTMEM_SWAP", dir, 1);
+        setenv("GHOSTMEM_SWAP_MAX", "256K", 1);
+        setenv("GHOSTMEM_POOL", "1M", 1);
+        setenv("GHOSTMEM_FAULTS", faults, 1);
+        setenv("GHOSTMEM_RECLAIM", "background", 1);
+        setenv("LD_PRELOAD", required("GHOSTMEM_LIB"), 1);
+        execl(probe, probe, "calloc_is_zero_also_after_use", "8", NULL);
+        _exit(127);
+    }
+    close(ends[1]);
+    while ((got = read(ends[0], text + n, sizeof text - 1 - n)) > 0)
+        n += (size_t)got;
+    text[n] = '\0';
+    close(ends[0]);
+    cr_assert_eq(waitpid(child, NULL, 0), child);
+    cr_assert_not_null(strstr(text, "is as large as GHOSTMEM_SWAP_MAX lets it be: ENOSPC (28)"), "%s: %s", faults, text);
+}
+
+Test(swap, lines_of_our_threads_reach_a_socket)
+{
+    socket_gets_their_lines("signal");
+    socket_gets_their_lines("segv");
+    if (geteuid() == 0)
+        socket_gets_their_lines("thread");
 }
 
 /* ---- a disk that fills up ---- */

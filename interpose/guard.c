@@ -278,7 +278,7 @@ static bool see_to(struct guard_thread *self, struct guard_call *call)
 
     switch (call->number) {
     case SYS_rt_sigaction:
-        guard_return(call, guard_sigaction(call->args));
+        guard_return(call, guard_sigaction(self, call->args));
         return true;
     case SYS_rt_sigprocmask:
         memcpy(&mask, &context->uc_sigmask, sizeof mask);

@@ -337,7 +337,7 @@ static bool see_to(struct guard_thread *self, struct guard_call *call)
 
     switch (row->handler) {
     case GUARD_BY_SIGACTION:
-        return answer(call, guard_sigaction(call->args));
+        return answer(call, guard_sigaction(self, call->args));
     case GUARD_BY_SIGPROCMASK:
         return see_to_mask(self, call);
     case GUARD_BY_SIGPENDING:

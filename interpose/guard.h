@@ -47,9 +47,12 @@ struct guard_thread {
     unsigned n_idle;
     bool returning; /* from a handler: `hold` was for its frame, and nobody has ended it */
     bool forking;
+    bool clearing;           /* a child that is being made has none of the program's handlers: CLONE_CLEAR_SIGHAND */
     bool vforking;           /* what the child changes in this record is put right when it is gone */
     stack_t vfork_stack;
     os_sigset vfork_blocked;
+    bool was_apart;
+    struct guard_thread *vfork_child; /* holds its stack */
     os_sigset fork_mask;
     uint32_t tracee;      /* who has asked to be traced and is not yet: kernel's id */
     bool passing;         /* its calls do not trap any more */
@@ -58,6 +61,8 @@ struct guard_thread {
         const os_sigset *mask;
         size_t bytes;
     } masked;             /* the same for pselect(2) */
+    bool apart;           /* its process shares the program's memory, but has signal handlers of its own: these */
+    struct os_sigaction apart_actions[OS_SIGNALS + 1];
 };
 
 /* The signals that are ours alone. */
@@ -173,7 +178,13 @@ bool guard_make_in_parts(struct guard_thread *self, const struct guard_call *cal
 void guard_take_signals(void (*trap)(int, siginfo_t *, void *), void (*fault)(int, siginfo_t *, void *));
 
 /* In the child of a fork. */
-void guard_signals_fork_child(void);
+void guard_signals_fork_child(struct guard_thread *self);
+
+/* The process of @t, which @maker is about to make, will share memory and not handlers. A vfork child has its maker's record. */
+void guard_signals_part(struct guard_thread *t, struct guard_thread *maker);
+
+/* In a child whose handlers the kernel has cleared, ours among them. Before it can fault. */
+void guard_signals_clear(struct guard_thread *self);
 
 /* A hidden signal that is not ours to deal with. */
 void guard_pass_on(int number, siginfo_t *info, ucontext_t *context);
@@ -191,7 +202,7 @@ void guard_send_all_pending(struct guard_thread *self);
 void guard_give_signals_back(void);
 
 /* rt_sigaction(2), rt_sigprocmask(2), rt_sigpending(2), sigaltstack(2) of the program. Results or -errno. */
-long guard_sigaction(const unsigned long *args);
+long guard_sigaction(struct guard_thread *self, const unsigned long *args);
 long guard_sigprocmask(struct guard_thread *self, const unsigned long *args, os_sigset *mask);
 long guard_sigpending(struct guard_thread *self, const unsigned long *args, os_sigset mask);
 long guard_sigaltstack(struct guard_thread *self, const unsigned long *args, uintptr_t stack_pointer);

@@ -233,7 +233,7 @@ bool hold_next(const struct hold *hold, page_number first, page_number end, stru
 
     if (i < n)
         found = hold_range(hold, i);
-    if (i == n || found.first >= end)
+    if (i == n || first >= end || found.first >= end)
         return false;
     *range = (struct hold_range){found.first > first ? found.first : first, found.end < end ? found.end : end};
     return true;

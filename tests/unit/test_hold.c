@@ -140,6 +140,9 @@ Test(hold, next_range_is_found_from_any_page)
     cr_assert(hold_next(&hold, 597, 600, &range) && range.first == 597 && range.end == 598);
     cr_assert(!hold_next(&hold, 598, 600, &range));
     cr_assert(!hold_next(&hold, 1, 3, &range));
+    hold_add(&hold, 600, 700);
+    cr_assert(hold_next(&hold, 650, 660, &range) && range.first == 650 && range.end == 660);
+    cr_assert(!hold_next(&hold, 660, 660, &range), "a range that goes on behind the end");
 }
 
 Test(hold, without_memory_more_is_held_and_never_less)

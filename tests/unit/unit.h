@@ -49,6 +49,7 @@ extern struct unit_test *unit_tests;
 #define cr_assert_lt(a, b, ...) cr_assert((a) < (b))
 #define cr_assert_gt(a, b, ...) cr_assert((a) > (b))
 #define cr_assert_geq(a, b, ...) cr_assert((a) >= (b))
+#define cr_assert_not(a, ...) cr_assert(!(a))
 #define cr_assert_null(a, ...) cr_assert((a) == NULL)
 #define cr_assert_not_null(a, ...) cr_assert((a) != NULL)
 #define cr_assert_str_eq(a, b, ...) cr_assert(strcmp((a), (b)) == 0)

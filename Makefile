@@ -103,7 +103,7 @@ build/unit/tsan: $(call objects,tsan,$(UNIT_SOURCES) tests/unit/unit_main.c)
 # ---- programs under LD_PRELOAD: ours, and real ones ----
 
 ALLOCATORS = $(addprefix build/tests/helper_with_,jemalloc mimalloc tcmalloc its_own)
-HELPERS = $(addprefix build/tests/,probe helper_fill helper_atomics helper_speed helper_redis helper_memcached helper_refuse \
+HELPERS = $(addprefix build/tests/,probe helper_fill helper_static helper_atomics helper_speed helper_redis helper_memcached helper_refuse \
           blocks ballast.so) $(ALLOCATORS)
 
 PROBE_SOURCES = $(wildcard tests/preload/probe*.c)
@@ -170,7 +170,7 @@ BUILD_PACKAGES = gcc libc6-dev liblz4-dev libsodium-dev libxxhash-dev
 TEST_PACKAGES = $(BUILD_PACKAGES) libcriterion-dev libasan8 libubsan1 libtsan2 util-linux python3 python3-numpy \
                 xz-utils zstd sqlite3 git perl gawk coreutils procps redis-tools libpython3.11-testsuite \
                 memcached postgresql-15 stress-ng gdb strace libjemalloc2 libmimalloc2.0 \
-                libtcmalloc-minimal4
+                libtcmalloc-minimal4 jq php-cli ruby nodejs
 SOAK_PACKAGES = $(TEST_PACKAGES) memtester stressapptest glibc-source
 BENCH_PACKAGES = $(BUILD_PACKAGES) python3 python3-numpy xz-utils util-linux redis-tools sqlite3 coreutils gnuplot-nox
 
@@ -209,6 +209,7 @@ check: deps-test
 	@$(CHECK) $(UNIT_TSAN) \
 	    "programs, signal, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=signal $(PROGRAMS) --filter !(python)/*" \
 	    "programs, segv, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=segv $(PROGRAMS) $(BRIEFLY)" \
+	    "whole process, segv, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=segv $(PROGRAMS) --filter process/*" \
 	    "programs, thread=env GHOSTMEM_TEST_FAULTS=thread $(PROGRAMS) $(FOR_ROOT)" \
 	    "programs, swap file=env GHOSTMEM_TEST_SWAP=/var/tmp $(PROGRAMS) $(FOR_ROOT)" \
 	    -- $(UNIT) \

@@ -219,7 +219,10 @@ static void env_fill(struct environment *env, const struct trial *trial, bool wi
     (void)snprintf(limit, sizeof(limit), "%zu", trial->limit_pages);
     env_add(env, "LD_PRELOAD", trial->library);
     env_add(env, "GHOSTMEM_MAX_PAGES", limit);
-    env_add(env, "GHOSTMEM_THRESHOLD", "4096");
+    if (trial->is_whole)
+        env_add(env, "GHOSTMEM_SCOPE", "process");
+    else
+        env_add(env, "GHOSTMEM_THRESHOLD", "4096");
     env_add(env, "GHOSTMEM_STATS", trial_path(trial, "stats/%p.json"));
     if (swap != NULL)
         env_add(env, "GHOSTMEM_SWAP", swap);

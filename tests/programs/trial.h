@@ -50,6 +50,7 @@ struct trial {
     char dir[PATH_MAX / 2];
     const char *library; /* NULL: GHOSTMEM_LIB=none */
     size_t limit_pages;
+    bool is_whole; /* the limit is on the whole process: the test says so */
     bool is_known; /* what each of the test's comparisons has to give is known from a suite before */
 };
 

@@ -170,7 +170,7 @@ BUILD_PACKAGES = gcc libc6-dev liblz4-dev libsodium-dev libxxhash-dev
 TEST_PACKAGES = $(BUILD_PACKAGES) libcriterion-dev libasan8 libubsan1 libtsan2 util-linux python3 python3-numpy \
                 xz-utils zstd sqlite3 git perl gawk coreutils procps redis-tools libpython3.11-testsuite \
                 memcached postgresql-15 stress-ng gdb strace libjemalloc2 libmimalloc2.0 \
-                libtcmalloc-minimal4 jq php-cli ruby nodejs
+                libtcmalloc-minimal4 jq php-cli ruby nodejs clang cppcheck
 SOAK_PACKAGES = $(TEST_PACKAGES) memtester stressapptest glibc-source
 BENCH_PACKAGES = $(BUILD_PACKAGES) python3 python3-numpy xz-utils util-linux redis-tools sqlite3 coreutils gnuplot-nox
 
@@ -206,6 +206,7 @@ QUICKLY = @(settings|report|misuse)/*
 check: deps-test
 	@$(MAKE) --no-print-directory -j2 check-build
 	@$(MAKE) --no-print-directory layers
+	@tests/lint.sh --quick $(FLAGS_lib)
 	@$(CHECK) $(UNIT_TSAN) \
 	    "programs, signal, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=signal $(PROGRAMS) --filter !(python)/*" \
 	    "programs, segv, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=segv $(PROGRAMS) $(BRIEFLY)" \
@@ -253,6 +254,9 @@ quick: libghostmem.so ghostmem-core build/inject/libghostmem.so build/unit/plain
 layers:
 	@tests/layers.sh
 	@tests/docs.sh
+
+lint:
+	@tests/lint.sh $(FLAGS_lib)
 
 PREFIX ?= /usr/local
 INSTALLED = lib/libghostmem.so bin/ghostmem-core share/man/man1/ghostmem-core.1 share/man/man7/libghostmem.7 \

@@ -181,7 +181,8 @@ int main(int argc, char **argv)
 {
     static const struct option options[] = {
         {"bytes", required_argument, NULL, 'b'}, {"data", required_argument, NULL, 'd'}, {"ops", required_argument, NULL, 'o'},
-        {"blocks", required_argument, NULL, 'n'}, {"threads", required_argument, NULL, 't'}, {"seed", required_argument, NULL, 's'}, {"emit", required_argument, NULL, 'e'},
+        {"blocks", required_argument, NULL, 'n'}, {"threads", required_argument, NULL, 't'},
+        {"seed", required_argument, NULL, 's'}, {"emit", required_argument, NULL, 'e'},
         {NULL, 0, NULL, 0}};
     static struct run r;
     enum pattern_kind kind = PATTERN_TEXT;

@@ -74,7 +74,10 @@ struct hold_range hold_range(const struct hold *hold, uint32_t i);
  */
 bool hold_next(const struct hold *hold, page_number first, page_number end, struct hold_range *range);
 
-/* These pages go. Where a range would become two and there is no memory for that, it stays. In order as above; under pager.lock if active. */
+/*
+ * These pages go. Where a range would become two and there is no memory for that, it stays. In order as above; under pager.lock
+ * if active.
+ */
 void hold_remove(struct hold *hold, page_number first, page_number end);
 
 /* Pages in all its ranges, which are put in order. */

@@ -111,7 +111,8 @@ static void adopt_sealed_run(void *arg, uintptr_t start, size_t n_pages)
 
 static int scan(struct pager *pager, size_t first, size_t end, os_mem_visit *visit)
 {
-    return first < end ? os_mem_scan_present((void *)space_address(&pager->space, (page_number)first), (end - first) * PAGE_BYTES, visit, pager)
+    return first < end ? os_mem_scan_present((void *)space_address(&pager->space, (page_number)first), (end - first) * PAGE_BYTES,
+                                             visit, pager)
                        : 0;
 }
 

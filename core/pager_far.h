@@ -50,7 +50,10 @@ int pager_far_shut_locked(struct pager *pager, uintptr_t start, uintptr_t end);
 /* What is known in [@start, @end) has the AREA_ marks @set, and has the marks @clear no longer. */
 void pager_far_mark_locked(struct pager *pager, uintptr_t start, uintptr_t end, uint32_t set, uint32_t clear);
 
-/* Memory of @value at [@start, @end), accessible, is watched from now on. 0 or -errno: nothing has changed. See pager_far_learn_locked(). */
+/*
+ * Memory of @value at [@start, @end), accessible, is watched from now on. 0 or -errno: nothing has changed. See
+ * pager_far_learn_locked().
+ */
 int pager_far_watch_locked(struct pager *pager, uintptr_t start, uintptr_t end, uint32_t value, bool fresh);
 
 /*
@@ -60,8 +63,8 @@ int pager_far_watch_locked(struct pager *pager, uintptr_t start, uintptr_t end, 
 int pager_far_move_locked(struct pager *pager, uintptr_t to, uintptr_t from, size_t bytes);
 
 /*
- * With by_protection, where what the program sees as one mapping is many: [@from, @from + @bytes), all of it watched, goes to @to, where there
- * is fresh private memory that is readable and writable. The old pages are EMPTY then.
+ * With by_protection, where what the program sees as one mapping is many: [@from, @from + @bytes), all of it watched, goes to @to,
+ * where there is fresh private memory that is readable and writable. The old pages are EMPTY then.
  */
 void pager_far_carry_locked(struct pager *pager, uintptr_t to, uintptr_t from, size_t bytes);
 

@@ -154,7 +154,10 @@ int pagetable_move_groups(struct pagetable *table, page_number to, page_number f
 /* Skip groups without a busy entry: the first page from @number on, below @end, that may be busy; @end if none. */
 page_number pagetable_next_busy(const struct pagetable *table, page_number number, page_number end);
 
-/* Of the entries from @number on, below @end, those that can be used and looked at in one go: at most @most, within a group. Where they end. */
+/*
+ * Of the entries from @number on, below @end, those that can be used and looked at in one go: at most @most, within a group.
+ * Returns where they end.
+ */
 static inline page_number pagetable_stop(page_number number, page_number end, size_t most)
 {
     size_t group_end = (number / PAGETABLE_GROUP_PAGES + 1) * PAGETABLE_GROUP_PAGES;

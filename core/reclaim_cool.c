@@ -272,7 +272,8 @@ static size_t run_length(const struct reclaim *r, const struct reclaim_worker *w
     size_t length = 1;
 
     while (from + length < n && w->outcomes[from + length] == w->outcomes[from] &&
-           space_adjoins(r->space, w->batch[from + length - 1], w->batch[from + length]) && w->slots[from + length] == w->slots[from] + length)
+           space_adjoins(r->space, w->batch[from + length - 1], w->batch[from + length]) &&
+           w->slots[from + length] == w->slots[from] + length)
         length++;
     return length;
 }

@@ -92,7 +92,8 @@ struct form {
 #define NVME_IOCTL_IO64_CMD_VEC _IOWR('N', 0x49, struct nvme_passthru_cmd64)
 #endif
 #define BUFFER_OF(request_, first_, end_, ...) \
-    {.request = (uint32_t)(request_), .when_at = offsetof(struct v4l2_buffer, type), .when = (first_), .when_end = (end_), .parts = {__VA_ARGS__}}
+    {.request = (uint32_t)(request_), .when_at = offsetof(struct v4l2_buffer, type), .when = (first_), \
+     .when_end = (end_), .parts = {__VA_ARGS__}}
 #define PLANES LIST(struct v4l2_buffer, m, length, struct v4l2_plane, INNER(struct v4l2_plane, m, length))
 #define PLAIN_BUFFER LEADS(struct v4l2_buffer, m, length, 1)
 #define BUFFERS(request) \
@@ -323,7 +324,7 @@ void guard_hold_request(struct hold *hold, unsigned request, uintptr_t at)
         return;
     if (says_length)
         guard_hold_range(hold, at, bytes);
-    if ((request & ANY_SIZE) == ((uint32_t)SPI_IOC_MESSAGE(0) & ANY_SIZE)) {
+    if ((request & ANY_SIZE) == ((uint32_t)SPI_IOC_MESSAGE(1) & ANY_SIZE)) {
         hold_transfers(hold, at, bytes);
         return;
     }

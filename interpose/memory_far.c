@@ -83,8 +83,8 @@ static bool may_be_managed(const unsigned long *args)
     const int others = MAP_GROWSDOWN | MAP_HUGETLB | MAP_STACK | MAP_LOCKED;
     int flags = (int)args[3];
 
-    return !pager_locks_future(pager()) && (flags & MAP_TYPE) == MAP_PRIVATE && (flags & MAP_ANONYMOUS) != 0 && (flags & others) == 0 && ((int)args[2] & PROT_EXEC) == 0 &&
-           args[1] >= SURVEY_LEAST_BYTES;
+    return !pager_locks_future(pager()) && (flags & MAP_TYPE) == MAP_PRIVATE && (flags & MAP_ANONYMOUS) != 0 && (flags & others) == 0 &&
+           ((int)args[2] & PROT_EXEC) == 0 && args[1] >= SURVEY_LEAST_BYTES;
 }
 
 long memory_far_map(const unsigned long *args)

@@ -101,7 +101,10 @@ struct fault_backend {
      */
     int (*protect)(struct fault_backend *backend, uintptr_t addr, size_t n_pages, bool on);
 
-    /* Only with can_fill_protected. The pages at @addrs, @n of them, are missing from now on. Returns how many of them, from the first on. */
+    /*
+     * Only with can_fill_protected. The pages at @addrs, @n of them, are missing from now on. Returns how many of them, from the
+     * first on.
+     */
     size_t (*drop)(struct fault_backend *backend, const uintptr_t *addrs, size_t n);
 
     /*
@@ -128,8 +131,8 @@ struct fault_backend {
     int (*watch)(struct fault_backend *backend, uintptr_t addr, size_t n_pages, bool on);
 
     /*
-     * Only with by_protection. A run of pages outside of the ghost range has this protection of the program's (mprotect(2)) from now on: those
-     * that are open at once, the others when they are opened. 0 or -errno.
+     * Only with by_protection. A run of pages outside of the ghost range has this protection of the program's (mprotect(2)) from
+     * now on: those that are open at once, the others when they are opened. 0 or -errno.
      */
     int (*reprotect)(struct fault_backend *backend, uintptr_t addr, size_t n_pages, int protection);
 

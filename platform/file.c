@@ -195,7 +195,7 @@ static bool everybody_may_write_beside(const char *path)
     struct stat status;
     size_t length = 0;
 
-    for (size_t i = 0; path[i] != '\0' && i < sizeof directory - 2; i++) {
+    for (size_t i = 0; i < sizeof directory - 2 && path[i] != '\0'; i++) {
         directory[i] = path[i];
         if (path[i] == '/')
             length = i + 1;

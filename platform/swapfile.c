@@ -176,7 +176,8 @@ int os_swapfile_create(const char *path)
         (void)append(directory, 0, path);
     else
         directory_of(path, directory);
-    fd = (int)sys_call4(SYS_openat, AT_FDCWD, directory, O_TMPFILE | O_EXCL | O_RDWR | O_CLOEXEC, 0600); /* O_EXCL: nor can it be given one */
+    /* O_EXCL: nor can it be given one. */
+    fd = (int)sys_call4(SYS_openat, AT_FDCWD, directory, O_TMPFILE | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
     if (fd == -EOPNOTSUPP || fd == -EISDIR || fd == -EINVAL)
         fd = create_with_a_name(path, in_directory);
     if (fd < 0)

@@ -182,6 +182,7 @@ int os_thread_start(os_thread_main *run, void *arg, const char *name, bool share
         return error;
     /* Low to high: stack, zeroed thread area, thread pointer, start record. */
     tls = memory + STACK_BYTES + TLS_BYTES / 2;
+    /* cppcheck-suppress pointerSize */
     memcpy(tls, &(void *){tls}, sizeof(void *)); /* x86-64: the word at the thread pointer is its own address */
     start = (struct start *)(void *)(memory + STACK_BYTES + TLS_BYTES - sizeof *start);
     start->run = run;

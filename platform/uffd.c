@@ -174,7 +174,8 @@ static int move_once(const struct uffd *uffd, uintptr_t dst, uintptr_t src, size
  * its folio was locked), it does not see that the second try succeeded, and finds its own work at the target in the third
  * (mm/userfaultfd.c, move_pages(): `err` keeps EAGAIN). Whether that is so, moving back tells: it succeeds just where the
  * target has the page and the source has none. EFAULT says no more: the kernel had no memory to fetch our stack from its swap, where
- * its answer goes to, before the move or after it. Then each page of the run is in doubt. Returns 0: the page is at @dst; -EEXIST: there was another one.
+ * its answer goes to, before the move or after it. Then each page of the run is in doubt.
+ * Returns 0: the page is at @dst; -EEXIST: there was another one.
  */
 #define DOUBTS 8
 

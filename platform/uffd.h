@@ -20,7 +20,10 @@ struct uffd {
     bool knows_threads; /* messages carry the thread's id */
 };
 
-/* Open and shake hands. @user_mode_only: kernel faults are not wanted, and those of user mode are SIGBUS. 0; -EPERM, -ENOSYS, -EMFILE ... */
+/*
+ * Open and shake hands. @user_mode_only: kernel faults are not wanted, and those of user mode are SIGBUS. 0; -EPERM, -ENOSYS,
+ * -EMFILE ...
+ */
 int uffd_open(struct uffd *uffd, bool user_mode_only);
 void uffd_close(struct uffd *uffd);
 

@@ -9,6 +9,7 @@ done
 [ ${#missing[@]} -gt 0 ] || exit 0
 as_root=()
 [ "$(id -u)" -eq 0 ] || as_root=(sudo)
-echo "installing: ${missing[*]}${as_root:+ (with sudo)}"
+echo "missing here: ${missing[*]}"
+echo "installing them with apt-get${as_root:+ (with sudo)}"
 "${as_root[@]}" apt-get update -qq
 DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

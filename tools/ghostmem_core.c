@@ -58,8 +58,8 @@ __attribute__((format(printf, 1, 2))) static _Noreturn void give_up(const char *
 static bool is_plausible(const struct corefile *state)
 {
     return state->base % PAGE_BYTES == 0 && state->n_pages > 0 && state->n_pages <= PAGE_NONE && state->near_pages <= state->n_pages &&
-           state->far_first <= state->n_pages && state->base < UINT64_MAX - state->near_pages * PAGE_BYTES && state->pool_max_slabs <= UINT32_MAX &&
-           state->limbo_slots <= UINT32_MAX;
+           state->far_first <= state->n_pages && state->base < UINT64_MAX - state->near_pages * PAGE_BYTES &&
+           state->pool_max_slabs <= UINT32_MAX && state->limbo_slots <= UINT32_MAX;
 }
 
 static _Noreturn void refuse_version(struct corefile *state, const char *path)

@@ -83,6 +83,8 @@ static const char *const probes[] = {
     "dispatch_stays_as_it_was",
     "every_call_of_the_table",
     "every_row_of_the_table",
+    "ring_of_before_paging",
+    "aio_of_before_paging",
     "vectors_and_messages",
     "large_transfers",
     "devices_give_what_is_asked_for",

@@ -114,7 +114,8 @@ PROGRAM_SOURCES = $(filter-out tests/programs/helper_%.c tests/programs/client.c
 MISUSE = -fno-builtin -Wno-unknown-warning-option -Wno-free-nonheap-object -Wno-use-after-free
 $(foreach source,$(PROBE_SOURCES),$(eval MORE_FLAGS_$(basename $(notdir $(source))) = $(MISUSE)))
 
-build/tests/probe: $(call objects,check,$(PROBE_SOURCES))
+# The table of system calls is data: the probes go through it too.
+build/tests/probe: $(call objects,check,$(PROBE_SOURCES) interpose/guard_table.c)
 	@mkdir -p $(@D)
 	@echo "  link $@"
 	@$(CC) -o $@ $^ -lpthread -ldl

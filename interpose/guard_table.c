@@ -315,7 +315,7 @@ static const struct guard_row rows[] = {
     ROW(readlinkat, TOUCHES(PATH(1), BYTES(2, 3)))
     ROW(fchmodat, TOUCHES(PATH(1)))
     ROW(faccessat, TOUCHES(PATH(1)))
-    ROW(pselect6, TOUCHES(BITS(1, 0), BITS(2, 0), BITS(3, 0), STRUCT(4, TIMESPEC)), .handler = GUARD_BY_SELECT_MASK)
+    ROW(pselect6, TOUCHES(BITS(1, 0), BITS(2, 0), BITS(3, 0), STRUCT(4, TIMESPEC), STRUCT(5, 16)), .handler = GUARD_BY_SELECT_MASK)
     ROW(ppoll, TOUCHES(ITEMS(0, 1, 8), STRUCT(2, TIMESPEC)), .handler = GUARD_BY_MASK, .handler_arg = 3)
     ROW(unshare, TOUCHES_NOTHING, .handler = GUARD_BY_UNSHARE)
     ROW(set_robust_list, TOUCHES_NOTHING) /* read when the thread ends: see exit */

@@ -72,7 +72,7 @@ struct guard_rule {
     uint16_t size;
 };
 
-#define GUARD_MAX_RULES 4
+#define GUARD_MAX_RULES 5
 
 /* Who sees to the call before its memory is brought in: guard.c, see_to(). */
 enum guard_handler {

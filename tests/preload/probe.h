@@ -32,6 +32,8 @@ extern const struct probe probes_world[];
 extern const struct probe probes_advice[];
 extern const struct probe probes_confined[];
 extern const struct probe probes_trace[];
+extern const struct probe probes_rows[];
+extern const struct probe probes_rings[];
 extern const struct probe probes_secrets[];
 extern const struct probe probes_spawn[];
 

@@ -82,6 +82,9 @@ static const char *const probes[] = {
     "calls_without_libc",
     "dispatch_stays_as_it_was",
     "every_call_of_the_table",
+    "every_row_of_the_table",
+    "ring_of_before_paging",
+    "aio_of_before_paging",
     "vectors_and_messages",
     "large_transfers",
     "devices_give_what_is_asked_for",
@@ -291,6 +294,41 @@ Test(preload, limit_that_had_to_yield_is_kept_again)
     cr_assert(!says(outcome.stats, "limit_exceeded_pages_peak", "0"), "%s", outcome.stats);
     cr_assert_not_null(strstr(outcome.stats, resident));
     cr_assert_leq(strtoul(strstr(outcome.stats, resident) + strlen(resident), NULL, 10), 64, "%s", outcome.stats);
+}
+
+Test(preload, table_of_calls_knows_every_call)
+{
+    struct outcome outcome;
+
+    run_probe("table_knows_every_call", "1", NULL, NULL, NULL, &outcome);
+    cr_assert_str_eq(outcome.output, "ok\n", "%s", outcome.errors);
+}
+
+/* 1,024 parts of a byte, 32 KiB apart: a page for each, and the vector's. */
+Test(preload, vector_brings_in_what_it_names_and_nothing_between)
+{
+    static const char *const backends[] = {"GHOSTMEM_FAULTS=signal", "GHOSTMEM_FAULTS=segv"};
+    const char *peak = "\"limit_exceeded_pages_peak\": ";
+
+    for (size_t i = 0; i < sizeof backends / sizeof backends[0]; i++) {
+        const char *settings[6] = {"GHOSTMEM_MAX_PAGES=64", backends[i]};
+        struct outcome outcome;
+
+        run_probe("scattered_vector", "32", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+        cr_assert_str_eq(outcome.output, "ok\n", "%s", outcome.errors);
+        cr_assert_not_null(strstr(outcome.stats, peak));
+        cr_assert_lt(strtoul(strstr(outcome.stats, peak) + strlen(peak), NULL, 10), 1100, "%s: %s", backends[i], outcome.stats);
+    }
+}
+
+Test(preload, unknown_calls_get_a_line)
+{
+    const char *settings[6] = {"GHOSTMEM_MAX_PAGES=64", "GHOSTMEM_FAULTS=signal", "GHOSTMEM_VERBOSE=1"};
+    struct outcome outcome;
+
+    run_probe("call_of_the_future", "4", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert_str_eq(outcome.output, "ok\n", "%s", outcome.errors);
+    cr_assert_not_null(strstr(outcome.errors, "system call 4000 is not known here"), "%s", outcome.errors);
 }
 
 Test(preload, disabled_it_does_nothing_at_all)

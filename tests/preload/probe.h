@@ -34,6 +34,7 @@ extern const struct probe probes_confined[];
 extern const struct probe probes_trace[];
 extern const struct probe probes_secrets[];
 extern const struct probe probes_spawn[];
+extern const struct probe probes_messages[];
 
 void die(const char *file, int line, const char *what);
 #define CHECK(condition) ((condition) ? (void)0 : die(__FILE__, __LINE__, #condition))

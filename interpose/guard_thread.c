@@ -275,7 +275,7 @@ static _Atomic unsigned n_summoned;
 static _Atomic bool summoning;
 
 /* Source: proc(5), /proc/PID/task/TID/syscall: number, six arguments, stack pointer, program counter. */
-static void note_call(unsigned index, uint32_t id)
+static void note_call(unsigned index, uint32_t id, uint32_t listed)
 {
     char path[64];
     char text[256];
@@ -284,7 +284,7 @@ static void note_call(unsigned index, uint32_t id)
     summoned[index].id = id;
     summoned[index].has_answered = false;
     summoned[index].number = -1;
-    (void)log_format(path, sizeof path, 0, "/proc/self/task/%d/syscall", (int)id);
+    (void)log_format(path, sizeof path, 0, "/proc/self/task/%d/syscall", (int)listed);
     if (os_file_read(path, text, sizeof text) <= 0 || text[0] < '0' || text[0] > '9')
         return;
     summoned[index].number = strtol(at, &at, 0);
@@ -292,17 +292,55 @@ static void note_call(unsigned index, uint32_t id)
         summoned[index].pc = strtoul(at, &at, 0);
 }
 
-static bool is_dead(uint32_t id)
+/* Source: include/linux/sched.h: threads of the kernel's that share the program's memory, as those of io_uring, run none of its code. */
+#define KERNEL_WORKER (0x10ul | 0x4000ul) /* PF_IO_WORKER, PF_USER_WORKER */
+
+/* Source: proc(5), /proc/PID/stat: state, five numbers, flags. False: it has ended, or is none of the program's. */
+static bool runs_program(uint32_t listed)
 {
     char path[64];
-    char text[256];
-    const char *state;
+    char text[512];
+    char *at;
 
-    (void)log_format(path, sizeof path, 0, "/proc/self/task/%d/stat", (int)id);
+    (void)log_format(path, sizeof path, 0, "/proc/self/task/%d/stat", (int)listed);
     if (os_file_read(path, text, sizeof text) <= 0)
+        return false;
+    at = strrchr(text, ')');
+    if (at == NULL || at[1] == '\0' || at[2] == '\0')
         return true;
-    state = strrchr(text, ')');
-    return state != NULL && (state[2] == 'Z' || state[2] == 'X');
+    if (at[2] == 'Z' || at[2] == 'X')
+        return false;
+    at += 3;
+    for (unsigned i = 0; i < 5; i++)
+        (void)strtol(at, &at, 10);
+    return (strtoul(at, &at, 10) & KERNEL_WORKER) == 0;
+}
+
+/* The ids that the task has, from the pid namespace of /proc to its own: the last is ours. Source: proc(5), NSpid. 0: not known. */
+static uint32_t id_here(const char *path, bool *differs)
+{
+    static const char key[] = "\nNSpid:";
+    char text[2048];
+    char *at = NULL;
+    char *end;
+    uint32_t id = 0;
+
+    if (os_file_read(path, text, sizeof text) > 0)
+        at = strstr(text, key);
+    if (at == NULL)
+        return 0;
+    at += sizeof key - 1;
+    for (unsigned n = 0;; n++, at = end) {
+        uint32_t next = (uint32_t)strtoul(at, &end, 10);
+
+        if (end == at || *at == '\n')
+            break;
+        id = next;
+        *differs |= n > 0;
+        if (*end == '\n')
+            break;
+    }
+    return id;
 }
 
 static bool was_summoned(uint32_t id)
@@ -313,47 +351,79 @@ static bool was_summoned(uint32_t id)
     return false;
 }
 
-static void summon(uint32_t id)
+static void summon(uint32_t id, uint32_t listed)
 {
     unsigned index = atomic_load(&n_summoned);
 
     if (index == MAX_THREADS || was_summoned(id))
         return;
-    note_call(index, id);
+    note_call(index, id, listed);
     atomic_store(&n_summoned, index + 1);
     (void)os_signal_thread(id, SIGSYS);
 }
 
+struct round {
+    bool ids_differ; /* /proc is of another pid namespace */
+    long n_missing;
+    uint32_t missing; /* one of them, as /proc has it */
+};
+
 static void look_at_thread(void *arg, const char *name)
 {
-    long *n_missing = arg;
-    uint32_t id = (uint32_t)strtoul(name, NULL, 10);
+    struct round *round = arg;
+    uint32_t listed = (uint32_t)strtoul(name, NULL, 10);
+    uint32_t id = listed;
+    char path[64];
 
-    if (id == 0 || is_known(id) || is_dead(id))
+    if (round->ids_differ && listed != 0) {
+        (void)log_format(path, sizeof path, 0, "/proc/self/task/%d/status", (int)listed);
+        id = id_here(path, &round->ids_differ);
+    }
+    if (id == 0 || is_known(id) || !runs_program(listed))
         return;
-    (*n_missing)++;
-    summon(id);
+    round->n_missing++;
+    round->missing = listed;
+    summon(id, listed);
 }
 
 /* Returns how many threads are not in yet; or -errno. */
-static long look_round(void)
+static long look_round(struct round *round)
 {
-    long n_missing = 0;
-    int error = os_directory_visit("/proc/self/task", look_at_thread, &n_missing);
+    int error;
 
-    return error != 0 ? error : n_missing;
+    round->n_missing = 0;
+    error = os_directory_visit("/proc/self/task", look_at_thread, round);
+    return error != 0 ? error : round->n_missing;
+}
+
+static void say_who_is_missing(uint32_t listed)
+{
+    char path[64];
+    char name[64];
+    char *end;
+
+    (void)log_format(path, sizeof path, 0, "/proc/self/task/%d/comm", (int)listed);
+    if (os_file_read(path, name, sizeof name) <= 0)
+        name[0] = '\0';
+    end = strchr(name, '\n');
+    if (end != NULL)
+        *end = '\0';
+    log_line(LOG_ERROR, "thread %d (%s) has not taken the signal by which it is to be watched for %d seconds: it waits for a child that it has "
+             "made by vfork or posix_spawn, or has SIGSYS blocked", (int)listed, name, SUMMON_MS / 1000);
 }
 
 int guard_arm_others(void)
 {
     uint64_t end_ns = os_now_ns() + (uint64_t)SUMMON_MS * 1000000;
+    struct round round = {0};
     unsigned n_clear = 0;
 
+    (void)id_here("/proc/thread-self/status", &round.ids_differ);
     atomic_store(&n_summoned, 0);
     atomic_store(&summoning, true);
     /* A thread made meanwhile by one that was not in yet shows in the second look. */
     while (n_clear < 2) {
-        long n_missing = look_round();
+        long n_missing = look_round(&round);
 
         if (n_missing < 0)
             return (int)n_missing;
@@ -362,6 +432,7 @@ int guard_arm_others(void)
             continue;
         if (os_now_ns() > end_ns) {
             atomic_store(&summoning, false);
+            say_who_is_missing(round.missing);
             return -EAGAIN;
         }
         sys_call0(SYS_sched_yield);

@@ -1,13 +1,16 @@
 /* probe_spawn.c - children made in each of the kernel's ways, while memory is frozen: which handlers they have, and which are left here. */
 #include "tests/preload/probe.h"
 
+#include <linux/io_uring.h>
 #include <linux/sched.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef CLONE_CLEAR_SIGHAND
@@ -162,7 +165,65 @@ static void children_begin_without_handlers(size_t bytes)
     }
 }
 
+/* ---- paging starts beside tasks that are not as others ---- */
+
+static double seconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static void start_paging(size_t bytes)
+{
+    double begin = seconds();
+    char *p = filled(bytes, 1);
+
+    check(p, bytes, 1);
+    CHECK(seconds() - begin < 3);
+    free(p);
+}
+
+/* A ring made before paging, whose kernel thread looks for work for ten seconds. */
+static void paging_starts_beside_a_kernel_worker(size_t bytes)
+{
+    struct io_uring_params params = {.flags = IORING_SETUP_SQPOLL, .sq_thread_idle = 10000};
+
+    (void)syscall(SYS_io_uring_setup, 8, &params); /* where it is refused there is none */
+    usleep(10000);
+    start_paging(bytes);
+}
+
+static void *sleep_long(void *arg)
+{
+    usleep(300000);
+    return arg;
+}
+
+/* /proc is that of another namespace, which has other ids for these threads. */
+static void paging_starts_in_a_pid_namespace(size_t bytes)
+{
+    pid_t child;
+
+    if (unshare(CLONE_NEWPID) == 0 || unshare(CLONE_NEWUSER | CLONE_NEWPID) == 0) {
+        child = fork();
+        if (child == 0) {
+            pthread_t thread;
+
+            CHECK(getpid() == 1 && pthread_create(&thread, NULL, sleep_long, NULL) == 0);
+            start_paging(bytes);
+            CHECK(pthread_join(thread, NULL) == 0);
+            _exit(0);
+        }
+        expect_success(child);
+    }
+    start_paging(bytes);
+}
+
 const struct probe probes_spawn[] = {
+    {"paging_starts_beside_a_kernel_worker", paging_starts_beside_a_kernel_worker},
+    {"paging_starts_in_a_pid_namespace", paging_starts_in_a_pid_namespace},
     {"children_begin_without_handlers", children_begin_without_handlers},
     {NULL, NULL},
 };

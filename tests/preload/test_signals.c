@@ -7,7 +7,7 @@
 TestSuite(signals, .init = make_dir, .fini = remove_dir);
 
 /* The probe ends as it does without, its memory paged. */
-static void ends_well(const char *probe, const char *megabytes)
+static void ends_well_at(const char *probe, const char *megabytes, const char *limit)
 {
     static const char *const guarded[] = {"GHOSTMEM_FAULTS=signal", "GHOSTMEM_FAULTS=segv"};
 
@@ -16,7 +16,7 @@ static void ends_well(const char *probe, const char *megabytes)
     run_probe(probe, megabytes, NULL, NULL, NULL, &outcome);
     cr_assert(outcome.status == 0, "without: status %#x, %s", (unsigned)outcome.status, outcome.errors);
     for (size_t i = 0; i < sizeof guarded / sizeof guarded[0]; i++) {
-        const char *settings[6] = {guarded[i], "GHOSTMEM_MAX_PAGES=64"};
+        const char *settings[6] = {guarded[i], limit};
 
         run_probe(probe, megabytes, NULL, settings, required("GHOSTMEM_LIB"), &outcome);
         cr_assert(outcome.status == 0, "%s: status %#x, %s", guarded[i], (unsigned)outcome.status, outcome.errors);
@@ -24,6 +24,17 @@ static void ends_well(const char *probe, const char *megabytes)
         cr_assert_str_eq(outcome.errors, "", "%s: %s", guarded[i], outcome.errors);
         cr_assert(says(outcome.stats, "engaged", "true"), "%s", guarded[i]);
     }
+}
+
+static void ends_well(const char *probe, const char *megabytes)
+{
+    ends_well_at(probe, megabytes, "GHOSTMEM_MAX_PAGES=64");
+}
+
+/* What the probe allocates before its main() fits. */
+static void starts_well(const char *probe)
+{
+    ends_well_at(probe, "6", "GHOSTMEM_MAX_PAGES=1024");
 }
 
 Test(signals, children_begin_without_handlers)
@@ -58,15 +69,25 @@ Test(signals, messages_come_at_any_moment)
 
 Test(signals, signals_come_before_a_thread_is_in)
 {
-    ends_well("signals_come_before_a_thread_is_in", "4");
+    starts_well("signals_come_before_a_thread_is_in");
 }
 
 Test(signals, queue_of_signals_is_full)
 {
-    ends_well("queue_of_signals_is_full", "4");
+    starts_well("queue_of_signals_is_full");
 }
 
 Test(signals, signal_stack_disarms_itself)
 {
     ends_well("signal_stack_disarms_itself", "4");
+}
+
+Test(signals, paging_starts_beside_a_kernel_worker)
+{
+    starts_well("paging_starts_beside_a_kernel_worker");
+}
+
+Test(signals, paging_starts_in_a_pid_namespace)
+{
+    starts_well("paging_starts_in_a_pid_namespace");
 }

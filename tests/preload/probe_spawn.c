@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -185,13 +186,29 @@ static void start_paging(size_t bytes)
     free(p);
 }
 
-/* A ring made before paging, whose kernel thread looks for work for ten seconds. */
+/* A ring made before paging: a thread of the kernel's waits for what comes by a pipe. */
 static void paging_starts_beside_a_kernel_worker(size_t bytes)
 {
-    struct io_uring_params params = {.flags = IORING_SETUP_SQPOLL, .sq_thread_idle = 10000};
+    struct io_uring_params params = {0};
+    static char small[16];
+    int ends[2];
+    int ring = (int)syscall(SYS_io_uring_setup, 8, &params); /* where it is refused there is no worker */
 
-    (void)syscall(SYS_io_uring_setup, 8, &params); /* where it is refused there is none */
-    usleep(10000);
+    if (ring >= 0) {
+        char *sq = mmap(NULL, params.sq_off.array + params.sq_entries * sizeof(uint32_t), PROT_READ | PROT_WRITE, MAP_SHARED, ring,
+                        IORING_OFF_SQ_RING);
+        struct io_uring_sqe *entry = mmap(NULL, params.sq_entries * sizeof *entry, PROT_READ | PROT_WRITE, MAP_SHARED, ring,
+                                          IORING_OFF_SQES);
+        const uint32_t one = 1;
+
+        CHECK(pipe(ends) == 0 && sq != MAP_FAILED && entry != MAP_FAILED);
+        *entry = (struct io_uring_sqe){.opcode = IORING_OP_READ, .flags = IOSQE_ASYNC, .fd = ends[0],
+                                       .addr = (uintptr_t)small, .len = sizeof small};
+        memset(sq + params.sq_off.array, 0, sizeof one);
+        memcpy(sq + params.sq_off.tail, &one, sizeof one);
+        CHECK(syscall(SYS_io_uring_enter, ring, 1, 0, 0, NULL, 0) == 1);
+        usleep(20000);
+    }
     start_paging(bytes);
 }
 

@@ -56,19 +56,30 @@ struct ghost_quiet {
     os_sigset mask;
 };
 
+/* Those that are ours cannot be blocked: who comes meanwhile is missed, and comes afterwards. */
+extern __thread unsigned ghost_quiet_depth;
+extern __thread volatile bool ghost_quiet_missed;
+void ghost_quiet_make_good(void);
+
 static inline struct ghost_quiet ghost_quiet_begin(void)
 {
     struct ghost_quiet quiet = {.on = atomic_load_explicit(&ghost_has_handlers, memory_order_relaxed)};
 
-    if (quiet.on)
-        quiet.mask = os_signals_defer();
+    if (!quiet.on)
+        return quiet;
+    quiet.mask = os_signals_defer();
+    ghost_quiet_depth++;
     return quiet;
 }
 
 static inline void ghost_quiet_end(struct ghost_quiet quiet)
 {
-    if (quiet.on)
-        os_signals_restore(quiet.mask);
+    if (!quiet.on)
+        return;
+    ghost_quiet_depth--;
+    os_signals_restore(quiet.mask);
+    if (ghost_quiet_missed)
+        ghost_quiet_make_good();
 }
 
 /* Around a fork, in the thread that forks; child in the child. */

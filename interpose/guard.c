@@ -70,12 +70,30 @@ static bool wants_to_write(const ucontext_t *context)
 void guard_return(const struct guard_call *call, long result)
 {
     call->context->uc_mcontext.gregs[REG_RAX] = (greg_t)result;
+    call->context->uc_mcontext.gregs[REG_RCX] = 0; /* the call has been made: redo_lost_trap() */
+}
+
+/*
+ * A trap is lost where a SIGSYS that somebody has sent is pending already: the kernel keeps one. It has put back the registers and left
+ * the return address in rcx, which no call does that has been made: neither the stub nor guard_return(). The call is made again.
+ */
+static void redo_lost_trap(ucontext_t *context)
+{
+    static const unsigned char syscall_instruction[OS_SYSCALL_BYTES] = {0x0f, 0x05};
+    greg_t *r = context->uc_mcontext.gregs;
+    unsigned char bytes[OS_SYSCALL_BYTES];
+    uintptr_t at = (uintptr_t)r[REG_RIP] - OS_SYSCALL_BYTES;
+
+    if (r[REG_RCX] == r[REG_RIP] && os_dispatch_traps_at(at) && guard_copy(bytes, (const void *)at, sizeof bytes) == 0 &&
+        memcmp(bytes, syscall_instruction, sizeof bytes) == 0)
+        r[REG_RIP] = (greg_t)at;
 }
 
 void guard_go_on(struct guard_thread *self, const struct guard_call *call)
 {
     greg_t *r = call->context->uc_mcontext.gregs;
 
+    guard_note_call(self, call->number, call->args);
     self->stub.resume = (uintptr_t)r[REG_RIP];
     r[REG_RIP] = (greg_t)os_stub_start();
 }
@@ -152,6 +170,10 @@ static void on_fault(int number, siginfo_t *info, void *context)
 {
     uintptr_t addr = (uintptr_t)info->si_addr;
 
+    if (info->si_code <= 0) { /* somebody has sent it */
+        guard_pass_on(number, info, context);
+        return;
+    }
     guard_end_return(guard_self());
     if (is_ghost_fault(number, info)) {
         enum fault_answer answer = ghost.pager.backend->handle(ghost.pager.backend, addr, thread_of(guard_self()),
@@ -166,7 +188,7 @@ static void on_fault(int number, siginfo_t *info, void *context)
             info->si_code = BUS_ADRERR;
         }
     }
-    if ((info->si_code > 0 && was_copying(context)) || guard_trace_fault(guard_self(), info, context))
+    if (was_copying(context) || guard_trace_fault(guard_self(), info, context))
         return;
     guard_pass_on(number, info, context);
 }
@@ -174,10 +196,12 @@ static void on_fault(int number, siginfo_t *info, void *context)
 /* ---- calls that are seen to here ---- */
 
 /* A mask that the kernel would take for the length of a call, without our signals. */
-static void replace_mask(struct guard_thread *self, const struct guard_call *call, unsigned index)
+static void replace_mask(struct guard_thread *self, const struct guard_call *call, unsigned index, bool suspends)
 {
     if (call->args[index] == 0 || guard_copy(&self->mask, (const void *)call->args[index], sizeof self->mask) != 0)
         return;
+    if (suspends)
+        guard_suspend(self, self->mask);
     self->mask &= ~GUARD_HIDDEN;
     set_argument(call, index, (uintptr_t)&self->mask);
 }
@@ -189,33 +213,10 @@ static void replace_select_mask(struct guard_thread *self, const struct guard_ca
         return;
     if (self->masked.mask == NULL || guard_copy(&self->mask, self->masked.mask, sizeof self->mask) != 0)
         return;
+    guard_suspend(self, self->mask);
     self->mask &= ~GUARD_HIDDEN;
     self->masked.mask = &self->mask;
     set_argument(call, 5, (uintptr_t)&self->masked);
-}
-
-/*
- * Back from a handler. Its frame says which of the hidden signals were blocked before, and which stack the program had set; the
- * kernel gets ours. A frame that has our stack has been here before, and was interrupted by a signal.
- */
-static void fix_frame(struct guard_thread *self, ucontext_t *context)
-{
-    ucontext_t *frame = (void *)guard_stack_pointer(context);
-    stack_t ours = context->uc_stack;
-    os_sigset visible;
-    os_sigset mask;
-    stack_t stack;
-
-    if (guard_copy(&stack, &frame->uc_stack, sizeof stack) != 0 || stack.ss_sp == ours.ss_sp ||
-        guard_copy(&mask, &frame->uc_sigmask, sizeof mask) != 0)
-        return;
-    visible = mask & ~GUARD_HIDDEN;
-    if (guard_copy(&frame->uc_stack, &ours, sizeof ours) != 0 || guard_copy(&frame->uc_sigmask, &visible, sizeof visible) != 0)
-        return;
-    self->own_stack = stack;
-    self->own_stack.ss_flags &= ~SS_ONSTACK;
-    self->blocked = mask & GUARD_HIDDEN;
-    guard_send_pending(self);
 }
 
 /* All but our descriptors. Source: close_range(2). */
@@ -335,6 +336,8 @@ static bool see_to(struct guard_thread *self, struct guard_call *call)
     const struct guard_row *row = guard_row_of(call->number);
     long result;
 
+    if (call->number == SYS_rt_sigtimedwait)
+        return guard_wait_for_signal(self, call);
     switch (row->handler) {
     case GUARD_BY_SIGACTION:
         return answer(call, guard_sigaction(self, call->args));
@@ -345,10 +348,9 @@ static bool see_to(struct guard_thread *self, struct guard_call *call)
     case GUARD_BY_SIGALTSTACK:
         return answer(call, guard_sigaltstack(self, call->args, guard_stack_pointer(call->context)));
     case GUARD_BY_SIGRETURN:
-        fix_frame(self, call->context);
-        return false;
+        return guard_sigreturn(self, call->context);
     case GUARD_BY_MASK:
-        replace_mask(self, call, row->handler_arg);
+        replace_mask(self, call, row->handler_arg, call->number != SYS_signalfd && call->number != SYS_signalfd4);
         return false;
     case GUARD_BY_SELECT_MASK:
         replace_select_mask(self, call);
@@ -419,20 +421,16 @@ static void on_trap(int number, siginfo_t *info, void *context)
 
     if (info->si_code == OS_DISPATCH_CODE) {
         read_call(&call, context);
+        guard_settle(self, context);
         if (guard_trace(self, &call) || see_to(self, &call))
             return;
         if (!guard_hold_memory(self, &call) && guard_trace_exec(self, &call))
             guard_go_on(self, &call);
         return;
     }
+    redo_lost_trap(context);
     if (guard_is_summons(info, context)) {
-        ucontext_t *interrupted = context;
-        os_sigset mask;
-
-        memcpy(&mask, &interrupted->uc_sigmask, sizeof mask);
-        mask &= ~GUARD_HIDDEN;
-        memcpy(&interrupted->uc_sigmask, &mask, sizeof mask);
-        (void)guard_arm_thread(context);
+        (void)guard_bring_in(context);
         return;
     }
     guard_pass_on(number, info, context);
@@ -452,6 +450,7 @@ static int arm(void)
         error = guard_arm_others();
     if (error != 0)
         return error;
+    guard_signals_settled();
     atomic_store(&armed, true);
     guard_look_for_pins();
     if (!guard_look_for_rings())

@@ -11,8 +11,8 @@
  *
  * guard.c has the trap and the wrappers for signals, guard_often.c those of the usual calls, guard_table.c what is known of each call.
  * guard_call.c, guard_ioctl.c and guard_rings.c find what the kernel touches, guard_hold.c what of it is managed memory.
- * guard_large.c has calls with more of it than the limit has, guard_signal.c the signals, guard_thread.c the threads, guard_pins.c who else
- * may have its memory, guard_trace.c those that ask to be traced.
+ * guard_large.c has calls with more of it than the limit has, guard_signal.c the signals, guard_message.c those that
+ * somebody sends, guard_thread.c the threads, guard_pins.c who else may have its memory, guard_trace.c those that ask to be traced.
  *
  * Calls: ghost, pager, dispatch, signal.  Locks: guard_signal.c has one, a leaf, taken with signals blocked.
  * Memory: a mapping for each thread.
@@ -27,7 +27,16 @@
 #include "platform/maps.h"
 #include "platform/signal.h"
 
+#include <string.h>
+#include <time.h>
 #include <ucontext.h>
+
+/* Room for nested frames of several KiB (AVX-512, AMX) and our deepest handler; only what is used costs RAM. */
+#define GUARD_STACK_BYTES ((size_t)128 << 10)
+
+/* The signals that are ours alone. */
+#define GUARD_HIDDEN (os_signal_bit(SIGBUS) | os_signal_bit(SIGSEGV) | os_signal_bit(SIGSYS))
+#define GUARD_N_HIDDEN 3
 
 struct guard_thread {
     struct os_stub stub; /* first: os_stub_self leads here */
@@ -38,8 +47,19 @@ struct guard_thread {
     uintptr_t born_stack; /* of a thread that is being made: its first stack pointer */
     unsigned char *stack; /* the alternate stack */
     stack_t own_stack;    /* what the program has set */
-    os_sigset blocked;    /* of the hidden signals, what the program has blocked */
-    os_sigset pending;    /* and what was sent meanwhile */
+    _Atomic os_sigset blocked; /* of the hidden signals, what the program has blocked */
+    _Atomic os_sigset pending; /* and what was sent to this thread and waits */
+    siginfo_t sent[GUARD_N_HIDDEN];
+    _Atomic bool poked;   /* another thread has left something for it */
+    bool busy;            /* in our code on the program's stack */
+    bool suspended;       /* `blocked` is for the length of a call; afterwards it is: */
+    os_sigset blocked_before;
+    _Atomic os_sigset waits; /* of the hidden signals, those for which the call under way waits */
+    long number;          /* of the call that the stub makes */
+    bool again;           /* that has been interrupted for nothing and is made again, */
+    uint64_t end_ns;      /* until then; 0: its time does not count from its begin */
+    struct timespec rest;
+    long often;           /* number of the call that one of the wrappers makes; -1: none */
     struct guard_thread *child; /* that is being made */
     uintptr_t control;   /* its thread pointer, and where its stack was when it came in */
     uintptr_t stack_pointer;
@@ -51,6 +71,7 @@ struct guard_thread {
     bool vforking;           /* what the child changes in this record is put right when it is gone */
     stack_t vfork_stack;
     os_sigset vfork_blocked;
+    os_sigset vfork_pending;
     bool was_apart;
     struct guard_thread *vfork_child; /* holds its stack */
     os_sigset fork_mask;
@@ -65,8 +86,8 @@ struct guard_thread {
     struct os_sigaction apart_actions[OS_SIGNALS + 1];
 };
 
-/* The signals that are ours alone. */
-#define GUARD_HIDDEN (os_signal_bit(SIGBUS) | os_signal_bit(SIGSEGV) | os_signal_bit(SIGSYS))
+/* Code of a SIGSYS that a thread of ours sends itself: of no signal that the kernel or a program makes. Above SI_KERNEL. */
+#define GUARD_NUDGE 0x6e7564
 
 /* A trapped call's registers. */
 struct guard_call {
@@ -186,17 +207,41 @@ void guard_signals_part(struct guard_thread *t, struct guard_thread *maker);
 /* In a child whose handlers the kernel has cleared, ours among them. Before it can fault. */
 void guard_signals_clear(struct guard_thread *self);
 
-/* A hidden signal that is not ours to deal with. */
+/* A hidden signal that the kernel itself has made, and that is not ours to deal with. */
 void guard_pass_on(int number, siginfo_t *info, ucontext_t *context);
+
+/* Was it a handler of ours that was interrupted? They have SIGSYS blocked, and the program never has. */
+static inline bool guard_is_handler(const ucontext_t *context)
+{
+    os_sigset mask;
+
+    memcpy(&mask, &context->uc_sigmask, sizeof mask);
+    return (mask & os_signal_bit(SIGSYS)) != 0;
+}
+
+/* Does the calling handler run on the stack that the thread has for them? Not where the thread was not in when the signal came. */
+static inline bool guard_is_at_home(const struct guard_thread *self)
+{
+    return self != NULL && (uintptr_t)__builtin_frame_address(0) - (uintptr_t)self->stack < GUARD_STACK_BYTES;
+}
+
+/* What the program wants done about a hidden signal. False: nothing. */
+bool guard_act(struct guard_thread *self, int number, siginfo_t *info, ucontext_t *context);
+
+bool guard_has_handler(int number);
+
+/* All threads are in. */
+void guard_signals_settled(void);
+
+/*
+ * Back from a handler, whose frame @context's stack pointer leads to. True: the program goes on from there. False: the kernel is to be asked,
+ * the frame being as it should see it.
+ */
+bool guard_sigreturn(struct guard_thread *self, ucontext_t *context);
 
 /* What the kernel reads when a handler returns whose frame is at @at, of the program's making or of ours. */
 void guard_hold_frame(struct hold *hold, uintptr_t at);
 
-/* Hidden signals that were sent while they were blocked, and are not any more. In a trap's handler. */
-void guard_send_pending(struct guard_thread *self);
-
-/* All hidden signals that were sent, whether blocked or not. With every signal blocked. */
-void guard_send_all_pending(struct guard_thread *self);
 
 /* The kernel's handlers are those of the program again. */
 void guard_give_signals_back(void);
@@ -206,6 +251,40 @@ long guard_sigaction(struct guard_thread *self, const unsigned long *args);
 long guard_sigprocmask(struct guard_thread *self, const unsigned long *args, os_sigset *mask);
 long guard_sigpending(struct guard_thread *self, const unsigned long *args, os_sigset mask);
 long guard_sigaltstack(struct guard_thread *self, const unsigned long *args, uintptr_t stack_pointer);
+
+/* ---- guard_message.c ---- */
+
+/* A hidden signal that somebody has sent, or a nudge. */
+void guard_receive(int number, siginfo_t *info, ucontext_t *context);
+
+/* The thread looks for what waits for it as soon as it is in the program again. */
+void guard_nudge(void);
+
+/* The same, if there is anything. */
+void guard_send_pending(struct guard_thread *self);
+
+/* All that waits is sent again, whether blocked or not. With every signal blocked. */
+void guard_send_all_pending(struct guard_thread *self);
+
+/* What waits for this thread or for any. */
+os_sigset guard_messages(const struct guard_thread *self);
+
+void guard_messages_fork_child(struct guard_thread *self);
+
+/* The stub is going to make this call. */
+void guard_note_call(struct guard_thread *self, long number, const unsigned long *args);
+
+/* A handler of the program's is going to be called for this signal. @may_restart: it has SA_RESTART. */
+void guard_leave_call(struct guard_thread *self, int number, ucontext_t *context, bool may_restart);
+
+/* In a handler, first: what holds for the length of a call may be over. */
+void guard_settle(struct guard_thread *self, const ucontext_t *context);
+
+/* A call is about to be made for whose length this is the program's mask. */
+void guard_suspend(struct guard_thread *self, os_sigset mask);
+
+/* rt_sigtimedwait(2). True: it is over. */
+bool guard_wait_for_signal(struct guard_thread *self, const struct guard_call *call);
 
 /* ---- guard_pins.c ---- */
 
@@ -248,6 +327,18 @@ int guard_arm_thread(ucontext_t *context);
 
 /* Bring all others in, with signal SIGSYS. 0; -EAGAIN: one did not come in time. */
 int guard_arm_others(void);
+
+/*
+ * The calling thread has not been brought in, and a signal has come. It is brought in, and the signal comes again. False: that
+ * cannot be, or must not: it shares the program's memory, and is another process.
+ */
+bool guard_bring_in(ucontext_t *context);
+
+/* A thread but @self that takes the signal, rather one that waits for it than one that does not block it. NULL: none. */
+struct guard_thread *guard_taker(const struct guard_thread *self, os_sigset signal, uint32_t *id, bool *waits);
+
+/* The clone that is under way is not made, but begun again later. */
+void guard_clone_undo(struct guard_thread *self);
 
 /* A SIGSYS that was sent: is it the one by which a thread is brought in? */
 bool guard_is_summons(const siginfo_t *info, ucontext_t *context);

@@ -4,6 +4,7 @@
 #include "interpose/libc.h"
 
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default")))
@@ -11,6 +12,7 @@
 struct entry {
     uintptr_t buffer;
     size_t bytes;
+    long number;
     bool may;
 };
 
@@ -27,6 +29,7 @@ static void hold_buffer(void *arg)
     entry->may = guard_may_hold(self);
     if (entry->may) {
         pager_hold(&ghost.pager, &self->hold);
+        self->often = entry->number;
         os_dispatch_selector = 0; /* a handler that comes behind this sets it, and the call traps */
     } else {
         hold_end(&self->hold);
@@ -35,11 +38,12 @@ static void hold_buffer(void *arg)
 }
 
 /* The thread's calls pass until leave(). False: let it trap. */
-static bool enter(uintptr_t buffer, size_t bytes)
+static bool enter(uintptr_t buffer, size_t bytes, long number)
 {
-    struct entry entry = {.buffer = buffer, .bytes = bytes};
+    struct entry entry = {.buffer = buffer, .bytes = bytes, .number = number};
 
     if (!ghost_manages((const void *)buffer)) {
+        guard_self()->often = number;
         os_dispatch_selector = 0;
         return true;
     }
@@ -55,6 +59,7 @@ static void leave(const bool *entered)
 {
     if (!*entered || guard_self() == NULL) /* given up meanwhile: guard_trace.c */
         return;
+    guard_self()->often = -1;
     hold_end(&guard_self()->hold);
     os_dispatch_selector = 1;
 }
@@ -64,61 +69,61 @@ static bool is_guarded(void)
     return os_stub_self != NULL;
 }
 
-#define GUARDED(buffer, bytes)                                                                                         \
-    bool entered __attribute__((cleanup(leave), unused)) = is_guarded() && enter((uintptr_t)(buffer), bytes)
+#define GUARDED(buffer, bytes, number)                                                                                         \
+    bool entered __attribute__((cleanup(leave), unused)) = is_guarded() && enter((uintptr_t)(buffer), bytes, number)
 
 EXPORT ssize_t read(int fd, void *buffer, size_t bytes)
 {
-    GUARDED(buffer, bytes);
+    GUARDED(buffer, bytes, SYS_read);
 
     return libc_next()->read(fd, buffer, bytes);
 }
 
 EXPORT ssize_t write(int fd, const void *buffer, size_t bytes)
 {
-    GUARDED(buffer, bytes);
+    GUARDED(buffer, bytes, SYS_write);
 
     return libc_next()->write(fd, buffer, bytes);
 }
 
 EXPORT ssize_t pread(int fd, void *buffer, size_t bytes, off_t offset)
 {
-    GUARDED(buffer, bytes);
+    GUARDED(buffer, bytes, SYS_pread64);
 
     return libc_next()->pread(fd, buffer, bytes, offset);
 }
 
 EXPORT ssize_t pread64(int fd, void *buffer, size_t bytes, off64_t offset)
 {
-    GUARDED(buffer, bytes);
+    GUARDED(buffer, bytes, SYS_pread64);
 
     return libc_next()->pread(fd, buffer, bytes, offset);
 }
 
 EXPORT ssize_t pwrite(int fd, const void *buffer, size_t bytes, off_t offset)
 {
-    GUARDED(buffer, bytes);
+    GUARDED(buffer, bytes, SYS_pwrite64);
 
     return libc_next()->pwrite(fd, buffer, bytes, offset);
 }
 
 EXPORT ssize_t pwrite64(int fd, const void *buffer, size_t bytes, off64_t offset)
 {
-    GUARDED(buffer, bytes);
+    GUARDED(buffer, bytes, SYS_pwrite64);
 
     return libc_next()->pwrite(fd, buffer, bytes, offset);
 }
 
 EXPORT ssize_t recv(int fd, void *buffer, size_t bytes, int flags)
 {
-    GUARDED(buffer, bytes);
+    GUARDED(buffer, bytes, SYS_recvfrom);
 
     return libc_next()->recv(fd, buffer, bytes, flags);
 }
 
 EXPORT ssize_t send(int fd, const void *buffer, size_t bytes, int flags)
 {
-    GUARDED(buffer, bytes);
+    GUARDED(buffer, bytes, SYS_sendto);
 
     return libc_next()->send(fd, buffer, bytes, flags);
 }

@@ -59,6 +59,9 @@ static struct os_sigaction action_of(int number)
 
 /* ---- delivering ---- */
 
+/* Source: sigaltstack(2), SS_AUTODISARM. */
+#define AUTODISARM ((int)(1u << 31))
+
 /* What the kernel puts on the stack. Source: arch/x86/include/asm/sigframe.h, struct rt_sigframe. */
 #define UCONTEXT_BYTES (offsetof(ucontext_t, uc_sigmask) + sizeof(os_sigset))
 struct frame {
@@ -119,9 +122,58 @@ void guard_hold_frame(struct hold *hold, uintptr_t at)
         guard_hold_range(hold, (uintptr_t)fp, fp_bytes(state));
 }
 
+/* Of a thread's own frame, into that of the trap. False: it has no room, or the memory is not there. */
+static bool restore_fp(ucontext_t *context, const void *saved)
+{
+    unsigned char *state = (unsigned char *)context->uc_mcontext.fpregs;
+    unsigned char start[FXSAVE_BYTES];
+    size_t bytes;
+
+    if (saved == NULL || state == NULL || guard_copy(start, saved, sizeof start) != 0)
+        return false;
+    bytes = fp_bytes(start);
+    return bytes <= fp_bytes(state) && guard_copy(state, saved, bytes) == 0;
+}
+
+/*
+ * What the frame says takes effect when our handler returns: the frame is off the stack before the next signal comes, as many as there may
+ * be. It says which of the hidden signals were blocked before, and which stack the program had set; the kernel gets ours. A frame
+ * that has our stack has been here before.
+ */
+bool guard_sigreturn(struct guard_thread *self, ucontext_t *context)
+{
+    ucontext_t *frame = (void *)(uintptr_t)context->uc_mcontext.gregs[REG_RSP];
+    fpregset_t state = context->uc_mcontext.fpregs;
+    stack_t ours = context->uc_stack;
+    os_sigset visible;
+    os_sigset mask;
+    ucontext_t copy;
+
+    if (guard_copy(&copy, frame, UCONTEXT_BYTES) != 0)
+        return false;
+    memcpy(&mask, &copy.uc_sigmask, sizeof mask);
+    visible = mask & ~GUARD_HIDDEN;
+    if (copy.uc_stack.ss_sp != ours.ss_sp) {
+        self->own_stack = copy.uc_stack;
+        self->own_stack.ss_flags &= ~SS_ONSTACK;
+        self->blocked = mask & GUARD_HIDDEN;
+    }
+    if (!restore_fp(context, copy.uc_mcontext.fpregs)) {
+        (void)guard_copy(&frame->uc_stack, &ours, sizeof ours);
+        (void)guard_copy(&frame->uc_sigmask, &visible, sizeof visible);
+        return false;
+    }
+    copy.uc_stack = ours;
+    copy.uc_mcontext.fpregs = state;
+    memcpy(&copy.uc_sigmask, &visible, sizeof visible);
+    memcpy(context, &copy, UCONTEXT_BYTES);
+    guard_send_pending(self);
+    return true;
+}
+
 static bool is_on(const stack_t *stack, uintptr_t pointer)
 {
-    return (stack->ss_flags & SS_DISABLE) == 0 && pointer - (uintptr_t)stack->ss_sp < stack->ss_size;
+    return (stack->ss_flags & (SS_DISABLE | AUTODISARM)) == 0 && pointer - (uintptr_t)stack->ss_sp < stack->ss_size;
 }
 
 /*
@@ -132,17 +184,23 @@ static bool is_on(const stack_t *stack, uintptr_t pointer)
 static uintptr_t block_hidden(struct guard_thread *self, int number, const struct os_sigaction *action, bool in_ghost, ucontext_t *frame)
 {
     os_sigset blocked = action->mask | ((action->flags & SA_NODEFER) != 0 ? 0 : os_signal_bit(number));
+    os_sigset hidden_before = self->suspended ? self->blocked_before : self->blocked;
+    bool disarms = (self->own_stack.ss_flags & AUTODISARM) != 0;
     os_sigset before;
 
+    self->suspended = false;
+    self->waits = 0;
     blocked = self->blocked | (blocked & GUARD_HIDDEN);
+    self->blocked = blocked;
     /* uc_stack stays ours: rt_sigreturn(2) would set the kernel's alternate stack to it. */
-    if ((blocked == 0 && !in_ghost) || (action->flags & OS_SA_RESTORER) == 0)
+    if ((blocked == 0 && hidden_before == 0 && !in_ghost && !disarms) || (action->flags & OS_SA_RESTORER) == 0)
         return (uintptr_t)os_signal_return;
     memcpy(&before, &frame->uc_sigmask, sizeof before);
-    before |= self->blocked;
+    before |= hidden_before;
     memcpy(&frame->uc_sigmask, &before, sizeof before);
     frame->uc_stack = self->own_stack;
-    self->blocked = blocked;
+    if (disarms)
+        self->own_stack = (stack_t){.ss_flags = SS_DISABLE};
     return (uintptr_t)action->restorer;
 }
 
@@ -180,19 +238,17 @@ static void deliver(int number, const siginfo_t *info, ucontext_t *context, cons
     struct guard_thread *self = guard_self();
     greg_t *r = context->uc_mcontext.gregs;
     unsigned char *fp = (unsigned char *)context->uc_mcontext.fpregs;
-    uintptr_t pc = (uintptr_t)r[REG_RIP];
+    bool was_suspended = self->suspended;
     uintptr_t top;
     uintptr_t fp_at;
     uintptr_t at;
     struct frame frame;
-    os_sigset blocked = self->blocked;
+    stack_t stack;
+    os_sigset blocked = was_suspended ? self->blocked_before : self->blocked;
     os_sigset mask;
     ucontext_t copy;
 
-    if (os_stub_leave(pc, &pc) || os_site_leave(pc, &pc)) {
-        r[REG_RIP] = (greg_t)pc;
-        hold_end(&self->hold);
-    }
+    guard_leave_call(self, number, context, (action->flags & SA_RESTART) != 0);
     top = (uintptr_t)r[REG_RSP] - RED_ZONE;
     if ((action->flags & SA_ONSTACK) != 0 && self->own_stack.ss_size > 0 &&
         (self->own_stack.ss_flags & SS_DISABLE) == 0 && !is_on(&self->own_stack, (uintptr_t)r[REG_RSP]))
@@ -204,12 +260,14 @@ static void deliver(int number, const siginfo_t *info, ucontext_t *context, cons
     memcpy(&copy, context, UCONTEXT_BYTES);
     if (fp != NULL)
         copy.uc_mcontext.fpregs = (fpregset_t)(void *)fp_at;
+    stack = self->own_stack;
     frame.restorer = block_hidden(self, number, action, is_in_ghost(at) || is_in_ghost(top - 1), &copy);
     memcpy(frame.context, &copy, UCONTEXT_BYTES);
     frame.info = *info;
     if ((fp != NULL && guard_copy((void *)fp_at, fp, fp_bytes(fp)) != 0) ||
         guard_copy((void *)at, &frame, sizeof frame) != 0) {
         self->blocked = blocked;
+        self->own_stack = stack;
         deliver_no_room(number, context);
         return;
     }
@@ -222,6 +280,8 @@ static void deliver(int number, const siginfo_t *info, ucontext_t *context, cons
     r[REG_RDX] = (greg_t)(at + offsetof(struct frame, context));
     r[REG_RAX] = 0;
     r[REG_EFL] &= ~(greg_t)(FLAG_TRAP | FLAG_DIRECTION);
+    if (was_suspended)
+        mask = self->mask;
     mask |= action->mask | ((action->flags & SA_NODEFER) != 0 ? 0 : os_signal_bit(number));
     mask &= ~GUARD_HIDDEN;
     memcpy(&context->uc_sigmask, &mask, sizeof mask);
@@ -244,6 +304,13 @@ void guard_hold_frame(struct hold *hold, uintptr_t at)
     (void)at;
 }
 
+bool guard_sigreturn(struct guard_thread *self, ucontext_t *context)
+{
+    (void)self;
+    (void)context;
+    return false;
+}
+
 static bool is_on(const stack_t *stack, uintptr_t pointer)
 {
     (void)stack;
@@ -253,38 +320,113 @@ static bool is_on(const stack_t *stack, uintptr_t pointer)
 
 #endif
 
+static int install(int number, const struct os_sigaction *action);
+
+/* The default: the instruction is repeated, or the signal sent again, and the kernel ends the process. */
+static void end_by(int number, const siginfo_t *info)
+{
+    ghostmem_crash(number);
+    (void)os_sigaction(number, &(struct os_sigaction){0}, NULL);
+    if (info->si_code <= 0 || number != SIGSEGV)
+        (void)os_signal_thread(os_thread_id(), number);
+}
+
+/* What a thread does itself, and does again. */
+static bool recurs(int number, const siginfo_t *info)
+{
+    return info->si_code > 0 && (number == SIGSEGV || number == SIGBUS || number == SIGFPE || number == SIGILL);
+}
+
+/* The thread has not been brought in: its frames are where ours would go. False: there is no way to. */
+static bool come_again(int number, siginfo_t *info, ucontext_t *context)
+{
+    if (!guard_bring_in(context))
+        return false;
+    if (!recurs(number, info))
+        (void)os_signal_queue(os_thread_id(), number, info);
+    return true;
+}
+
 static void on_signal(int number, siginfo_t *info, void *context)
 {
     struct os_sigaction action = action_of(number);
+    struct guard_thread *self = guard_self();
 
-    if (is_handler(&action))
+    if (!is_handler(&action))
+        return;
+    if (guard_is_at_home(self)) {
+        guard_settle(self, context);
         deliver(number, info, context, &action);
+        return;
+    }
+    if ((action.flags & SA_RESETHAND) != 0) /* it has not been called yet */
+        (void)install(number, &action);
+    if (!come_again(number, info, context))
+        action.handler(number, info, context);
+}
+
+bool guard_has_handler(int number)
+{
+    struct os_sigaction *table = table_take(guard_self());
+    bool has = is_handler(&table[number]);
+
+    table_release(table);
+    return has;
+}
+
+bool guard_act(struct guard_thread *self, int number, siginfo_t *info, ucontext_t *context)
+{
+    struct os_sigaction action = action_of(number);
+
+    if (is_handler(&action) && self != NULL)
+        deliver(number, info, context, &action);
+    else if (is_handler(&action))
+        action.handler(number, info, context);
+    if (is_handler(&action))
+        return true;
+    if ((uintptr_t)action.handler == (uintptr_t)SIG_IGN && info->si_code <= 0)
+        return false;
+    end_by(number, info);
+    return true;
+}
+
+/* Of a thread that is not in yet: the signal comes once that has ended. */
+static void interrupts_a_handler(int number, siginfo_t *info, ucontext_t *context)
+{
+    os_sigset mask;
+
+    memcpy(&mask, &context->uc_sigmask, sizeof mask);
+    mask |= os_signal_bit(number);
+    memcpy(&context->uc_sigmask, &mask, sizeof mask);
+    (void)os_signals_block();
+    (void)os_signal_queue(os_thread_id(), number, info);
 }
 
 void guard_pass_on(int number, siginfo_t *info, ucontext_t *context)
 {
     struct guard_thread *self = guard_self();
-    bool blocked = self != NULL && (self->blocked & os_signal_bit(number)) != 0;
-    bool sent = info->si_code <= 0;
-    struct os_sigaction action;
+    bool is_sent = info->si_code <= 0 || info->si_code == GUARD_NUDGE;
 
-    if (sent && blocked) {
-        self->pending |= os_signal_bit(number);
+    if (is_sent && self == NULL && guard_is_handler(context)) {
+        interrupts_a_handler(number, info, context);
         return;
     }
+    if (!guard_is_at_home(self) && !guard_is_handler(context) && come_again(number, info, context))
+        return;
+    if (is_sent) {
+        if (self != NULL)
+            guard_receive(number, info, context);
+        else
+            (void)guard_act(self, number, info, context);
+        return;
+    }
+    if (self != NULL)
+        guard_settle(self, context);
     /* What a thread does itself cannot be put off: the kernel ends the program. */
-    action = blocked ? (struct os_sigaction){0} : action_of(number);
-    if (is_handler(&action) && self != NULL) {
-        deliver(number, info, context, &action);
-        return;
-    }
-    if (sent && (uintptr_t)action.handler == (uintptr_t)SIG_IGN)
-        return;
-    ghostmem_crash(number);
-    /* The default: the instruction is repeated, or the signal sent again, and the kernel ends the process. */
-    (void)os_sigaction(number, &(struct os_sigaction){0}, NULL);
-    if (sent || number != SIGSEGV)
-        (void)os_signal_thread(os_thread_id(), number);
+    if (self != NULL && (self->blocked & os_signal_bit(number)) != 0)
+        end_by(number, info);
+    else
+        (void)guard_act(self, number, info, context);
 }
 
 /* Another thread may have been at the table. */
@@ -350,29 +492,6 @@ long guard_sigaction(struct guard_thread *self, const unsigned long *args)
     return result;
 }
 
-static void send_pending(struct guard_thread *self, os_sigset which)
-{
-    for (int number = 1; number <= OS_SIGNALS; number++)
-        if ((self->pending & which & os_signal_bit(number)) != 0) {
-            self->pending &= ~os_signal_bit(number);
-            (void)os_signal_thread(os_thread_id(), number);
-        }
-}
-
-/* They arrive when the trap's handler returns: nothing of the program's runs on our stack. */
-void guard_send_pending(struct guard_thread *self)
-{
-    if ((self->pending & ~self->blocked) == 0)
-        return;
-    (void)os_signals_block();
-    send_pending(self, ~self->blocked);
-}
-
-void guard_send_all_pending(struct guard_thread *self)
-{
-    send_pending(self, ~(os_sigset)0);
-}
-
 long guard_sigprocmask(struct guard_thread *self, const unsigned long *args, os_sigset *mask)
 {
     os_sigset set = 0;
@@ -414,7 +533,7 @@ long guard_sigpending(struct guard_thread *self, const unsigned long *args, os_s
 
     if (sys_failed(result))
         return result;
-    set = (set & mask) | (self->pending & self->blocked); /* in our handler all are blocked */
+    set = (set & mask) | (guard_messages(self) & self->blocked); /* in our handler all are blocked */
     return guard_copy((void *)args[0], &set, min_size(args[1], sizeof set));
 }
 
@@ -430,7 +549,7 @@ long guard_sigaltstack(struct guard_thread *self, const unsigned long *args, uin
             return -EFAULT;
         if ((old.ss_flags & SS_ONSTACK) != 0)
             return -EPERM;
-        if ((stack.ss_flags & ~(SS_DISABLE | SS_ONSTACK | (int)(1u << 31))) != 0)
+        if ((stack.ss_flags & ~(SS_DISABLE | SS_ONSTACK | AUTODISARM)) != 0)
             return -EINVAL;
         if ((stack.ss_flags & SS_DISABLE) != 0) {
             stack.ss_sp = NULL;
@@ -450,6 +569,13 @@ long guard_sigaltstack(struct guard_thread *self, const unsigned long *args, uin
 
 /* ---- taking over ---- */
 
+static bool is_ours(int number, const struct os_sigaction *action)
+{
+    if (number == SIGSYS)
+        return action->handler == ours_for_traps.handler;
+    return is_hidden(number) ? action->handler == ours_for_faults.handler : action->handler == on_signal;
+}
+
 static void take_hidden_signals(void)
 {
     (void)os_sigaction(SIGSYS, &ours_for_traps, NULL);
@@ -457,8 +583,18 @@ static void take_hidden_signals(void)
     (void)os_sigaction(SIGBUS, &ours_for_faults, NULL);
 }
 
+/* Threads that are not in yet may be in calls of which nobody knows: while they are brought in, the kernel restarts what it can. */
+void guard_signals_settled(void)
+{
+    ours_for_traps.flags &= ~(unsigned long)SA_RESTART;
+    ours_for_faults.flags &= ~(unsigned long)SA_RESTART;
+    take_hidden_signals();
+}
+
 void guard_take_signals(void (*trap)(int, siginfo_t *, void *), void (*fault)(int, siginfo_t *, void *))
 {
+    struct os_sigaction now;
+
     ours_for_traps = (struct os_sigaction){
         .handler = trap,
         /* Copying to and from the program's memory may fault: guard_copy(). */
@@ -470,10 +606,11 @@ void guard_take_signals(void (*trap)(int, siginfo_t *, void *), void (*fault)(in
     ours_for_faults.handler = fault;
     os_lock_take(&actions_lock);
     for (int number = 1; number <= OS_SIGNALS; number++) {
-        if (number == SIGKILL || number == SIGSTOP || os_sigaction(number, NULL, &actions[number]) != 0)
+        if (number == SIGKILL || number == SIGSTOP || os_sigaction(number, NULL, &now) != 0 || is_ours(number, &now))
             continue;
-        if (!is_hidden(number) && is_handler(&actions[number]))
-            (void)install(number, &actions[number]);
+        actions[number] = now;
+        if (!is_hidden(number) && is_handler(&now))
+            (void)install(number, &now);
     }
     take_hidden_signals();
     os_lock_release(&actions_lock);

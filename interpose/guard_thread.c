@@ -15,8 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Room for nested frames of several KiB (AVX-512, AMX) and our deepest handler; only what is used costs RAM. */
-#define STACK_BYTES ((size_t)128 << 10)
 #define MAX_THREADS 8192
 /* A thread's control block, libc's thread-local variables below it, and the kernel's lists in it. */
 #define CONTROL_BELOW ((uintptr_t)16 << 10)
@@ -49,6 +47,7 @@ static void reset(struct guard_thread *t)
     t->stack = stack;
     t->own_stack.ss_flags = SS_DISABLE;
     t->stub = (struct os_stub){.active = &t->hold.active};
+    t->often = -1;
 }
 
 /* A record that nobody else uses, claimed. NULL: no memory, or too many threads. */
@@ -61,9 +60,9 @@ static struct guard_thread *record_new(void)
         uint32_t id;
 
         if (t == NULL) {
-            if (os_mem_map(STACK_BYTES + round_up(sizeof *t, PAGE_BYTES), &memory) != 0)
+            if (os_mem_map(GUARD_STACK_BYTES + round_up(sizeof *t, PAGE_BYTES), &memory) != 0)
                 return NULL;
-            t = (struct guard_thread *)(void *)((unsigned char *)memory + STACK_BYTES);
+            t = (struct guard_thread *)(void *)((unsigned char *)memory + GUARD_STACK_BYTES);
             t->stack = memory;
             atomic_store(&t->id, CLAIMED);
             reset(t);
@@ -73,7 +72,7 @@ static struct guard_thread *record_new(void)
                 if (atomic_compare_exchange_strong(&threads[i], &none, t))
                     return t;
             }
-            os_mem_unmap(memory, STACK_BYTES + round_up(sizeof *t, PAGE_BYTES));
+            os_mem_unmap(memory, GUARD_STACK_BYTES + round_up(sizeof *t, PAGE_BYTES));
             return NULL;
         }
         id = atomic_load(&t->id);
@@ -158,9 +157,10 @@ static uintptr_t control_block(void)
 
 static int adopt(struct guard_thread *t, ucontext_t *context)
 {
-    stack_t ours = {.ss_sp = t->stack, .ss_size = STACK_BYTES};
+    stack_t ours = {.ss_sp = t->stack, .ss_size = GUARD_STACK_BYTES};
     int error;
 
+    t->busy = true;
     os_stub_self = &t->stub;
     os_dispatch_selector = 0;
     (void)os_sigaltstack(&ours, &t->own_stack);
@@ -185,6 +185,9 @@ static int adopt(struct guard_thread *t, ucontext_t *context)
     }
     atomic_store(&t->id, os_thread_id());
     os_dispatch_selector = 1;
+    t->busy = false;
+    if (t->pending != 0)
+        guard_nudge();
     return 0;
 }
 
@@ -203,14 +206,60 @@ void guard_run(void (*run)(void *arg), void *arg)
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
     os_sigset mask;
 
-    if (self == NULL || !memory_has_far() || here - (uintptr_t)self->stack < STACK_BYTES ||
+    if (self == NULL || !memory_has_far() || here - (uintptr_t)self->stack < GUARD_STACK_BYTES ||
         space_far_number(&ghost.pager.space, here) == PAGE_NONE) {
         run(arg);
         return;
     }
     mask = os_signals_defer();
-    os_call_on_stack(run, arg, (uintptr_t)self->stack + STACK_BYTES);
+    ghost_quiet_depth++;
+    os_call_on_stack(run, arg, (uintptr_t)self->stack + GUARD_STACK_BYTES);
+    ghost_quiet_depth--;
     os_signals_restore(mask);
+    if (ghost_quiet_missed)
+        ghost_quiet_make_good();
+}
+
+bool guard_bring_in(ucontext_t *context)
+{
+    struct guard_thread *self = guard_self();
+    os_sigset mask;
+
+    if (os_process_id() != ghost.process)
+        return false;
+    if (self != NULL) /* by a handler that has interrupted this one */
+        context->uc_stack = (stack_t){.ss_sp = self->stack, .ss_size = GUARD_STACK_BYTES};
+    else if (guard_arm_thread(context) != 0)
+        return false;
+    memcpy(&mask, &context->uc_sigmask, sizeof mask);
+    mask &= ~GUARD_HIDDEN;
+    memcpy(&context->uc_sigmask, &mask, sizeof mask);
+    return true;
+}
+
+struct guard_thread *guard_taker(const struct guard_thread *self, os_sigset signal, uint32_t *id, bool *waits)
+{
+    struct guard_thread *taker = NULL;
+
+    *waits = false;
+    for (size_t i = 0; i < MAX_THREADS && !*waits; i++) {
+        struct guard_thread *t = atomic_load(&threads[i]);
+        uint32_t its_id;
+        bool it_waits;
+
+        if (t == NULL)
+            break;
+        its_id = atomic_load(&t->id);
+        it_waits = (t->waits & signal) != 0;
+        if (t == self || its_id == 0 || its_id == CLAIMED || atomic_load(&t->ending) || t->vforking || t->apart)
+            continue;
+        if ((!it_waits && ((signal & t->blocked) != 0 || taker != NULL)) || is_gone(its_id))
+            continue;
+        taker = t;
+        *id = its_id;
+        *waits = it_waits;
+    }
+    return taker;
 }
 
 /* ---- those that exist ---- */
@@ -218,6 +267,7 @@ void guard_run(void (*run)(void *arg), void *arg)
 /* What a thread was blocked in when it was summoned: the signal must not be seen by it as EINTR. */
 static struct {
     uint32_t id;
+    _Atomic bool has_answered;
     long number; /* -1: none */
     uintptr_t pc;
 } summoned[MAX_THREADS];
@@ -225,15 +275,16 @@ static _Atomic unsigned n_summoned;
 static _Atomic bool summoning;
 
 /* Source: proc(5), /proc/PID/task/TID/syscall: number, six arguments, stack pointer, program counter. */
-static void note_call(unsigned index, uint32_t id)
+static void note_call(unsigned index, uint32_t id, uint32_t listed)
 {
     char path[64];
     char text[256];
     char *at = text;
 
     summoned[index].id = id;
+    summoned[index].has_answered = false;
     summoned[index].number = -1;
-    (void)log_format(path, sizeof path, 0, "/proc/self/task/%d/syscall", (int)id);
+    (void)log_format(path, sizeof path, 0, "/proc/self/task/%d/syscall", (int)listed);
     if (os_file_read(path, text, sizeof text) <= 0 || text[0] < '0' || text[0] > '9')
         return;
     summoned[index].number = strtol(at, &at, 0);
@@ -241,17 +292,55 @@ static void note_call(unsigned index, uint32_t id)
         summoned[index].pc = strtoul(at, &at, 0);
 }
 
-static bool is_dead(uint32_t id)
+/* Source: include/linux/sched.h: threads of the kernel's that share the program's memory, as those of io_uring, run none of its code. */
+#define KERNEL_WORKER (0x10ul | 0x4000ul) /* PF_IO_WORKER, PF_USER_WORKER */
+
+/* Source: proc(5), /proc/PID/stat: state, five numbers, flags. False: it has ended, or is none of the program's. */
+static bool runs_program(uint32_t listed)
 {
     char path[64];
-    char text[256];
-    const char *state;
+    char text[512];
+    char *at;
 
-    (void)log_format(path, sizeof path, 0, "/proc/self/task/%d/stat", (int)id);
+    (void)log_format(path, sizeof path, 0, "/proc/self/task/%d/stat", (int)listed);
     if (os_file_read(path, text, sizeof text) <= 0)
+        return false;
+    at = strrchr(text, ')');
+    if (at == NULL || at[1] == '\0' || at[2] == '\0')
         return true;
-    state = strrchr(text, ')');
-    return state != NULL && (state[2] == 'Z' || state[2] == 'X');
+    if (at[2] == 'Z' || at[2] == 'X')
+        return false;
+    at += 3;
+    for (unsigned i = 0; i < 5; i++)
+        (void)strtol(at, &at, 10);
+    return (strtoul(at, &at, 10) & KERNEL_WORKER) == 0;
+}
+
+/* The ids that the task has, from the pid namespace of /proc to its own: the last is ours. Source: proc(5), NSpid. 0: not known. */
+static uint32_t id_here(const char *path, bool *differs)
+{
+    static const char key[] = "\nNSpid:";
+    char text[2048];
+    char *at = NULL;
+    char *end;
+    uint32_t id = 0;
+
+    if (os_file_read(path, text, sizeof text) > 0)
+        at = strstr(text, key);
+    if (at == NULL)
+        return 0;
+    at += sizeof key - 1;
+    for (unsigned n = 0;; n++, at = end) {
+        uint32_t next = (uint32_t)strtoul(at, &end, 10);
+
+        if (end == at || *at == '\n')
+            break;
+        id = next;
+        *differs |= n > 0;
+        if (*end == '\n')
+            break;
+    }
+    return id;
 }
 
 static bool was_summoned(uint32_t id)
@@ -262,47 +351,79 @@ static bool was_summoned(uint32_t id)
     return false;
 }
 
-static void summon(uint32_t id)
+static void summon(uint32_t id, uint32_t listed)
 {
     unsigned index = atomic_load(&n_summoned);
 
     if (index == MAX_THREADS || was_summoned(id))
         return;
-    note_call(index, id);
+    note_call(index, id, listed);
     atomic_store(&n_summoned, index + 1);
     (void)os_signal_thread(id, SIGSYS);
 }
 
+struct round {
+    bool ids_differ; /* /proc is of another pid namespace */
+    long n_missing;
+    uint32_t missing; /* one of them, as /proc has it */
+};
+
 static void look_at_thread(void *arg, const char *name)
 {
-    long *n_missing = arg;
-    uint32_t id = (uint32_t)strtoul(name, NULL, 10);
+    struct round *round = arg;
+    uint32_t listed = (uint32_t)strtoul(name, NULL, 10);
+    uint32_t id = listed;
+    char path[64];
 
-    if (id == 0 || is_known(id) || is_dead(id))
+    if (round->ids_differ && listed != 0) {
+        (void)log_format(path, sizeof path, 0, "/proc/self/task/%d/status", (int)listed);
+        id = id_here(path, &round->ids_differ);
+    }
+    if (id == 0 || is_known(id) || !runs_program(listed))
         return;
-    (*n_missing)++;
-    summon(id);
+    round->n_missing++;
+    round->missing = listed;
+    summon(id, listed);
 }
 
 /* Returns how many threads are not in yet; or -errno. */
-static long look_round(void)
+static long look_round(struct round *round)
 {
-    long n_missing = 0;
-    int error = os_directory_visit("/proc/self/task", look_at_thread, &n_missing);
+    int error;
 
-    return error != 0 ? error : n_missing;
+    round->n_missing = 0;
+    error = os_directory_visit("/proc/self/task", look_at_thread, round);
+    return error != 0 ? error : round->n_missing;
+}
+
+static void say_who_is_missing(uint32_t listed)
+{
+    char path[64];
+    char name[64];
+    char *end;
+
+    (void)log_format(path, sizeof path, 0, "/proc/self/task/%d/comm", (int)listed);
+    if (os_file_read(path, name, sizeof name) <= 0)
+        name[0] = '\0';
+    end = strchr(name, '\n');
+    if (end != NULL)
+        *end = '\0';
+    log_line(LOG_ERROR, "thread %d (%s) has not taken the signal by which it is to be watched for %d seconds: it waits for a child that it has "
+             "made by vfork or posix_spawn, or has SIGSYS blocked", (int)listed, name, SUMMON_MS / 1000);
 }
 
 int guard_arm_others(void)
 {
     uint64_t end_ns = os_now_ns() + (uint64_t)SUMMON_MS * 1000000;
+    struct round round = {0};
     unsigned n_clear = 0;
 
+    (void)id_here("/proc/thread-self/status", &round.ids_differ);
     atomic_store(&n_summoned, 0);
     atomic_store(&summoning, true);
     /* A thread made meanwhile by one that was not in yet shows in the second look. */
     while (n_clear < 2) {
-        long n_missing = look_round();
+        long n_missing = look_round(&round);
 
         if (n_missing < 0)
             return (int)n_missing;
@@ -311,6 +432,7 @@ int guard_arm_others(void)
             continue;
         if (os_now_ns() > end_ns) {
             atomic_store(&summoning, false);
+            say_who_is_missing(round.missing);
             return -EAGAIN;
         }
         sys_call0(SYS_sched_yield);
@@ -327,7 +449,15 @@ bool guard_is_summons(const siginfo_t *info, ucontext_t *context)
     greg_t *r = context->uc_mcontext.gregs;
     uint32_t id = os_thread_id();
 
-    if (os_stub_self != NULL || info->si_code != SI_TKILL || info->si_pid != os_process_id() || !was_summoned(id))
+    /* Where the user's queue of signals is full it comes without its siginfo. */
+    bool may_be_ours = info->si_code == SI_TKILL ? info->si_pid == os_process_id() : info->si_code == SI_USER && info->si_pid == 0;
+
+    bool is_ours = false;
+
+    for (unsigned i = 0; may_be_ours && i < atomic_load(&n_summoned); i++)
+        if (summoned[i].id == id && !atomic_exchange(&summoned[i].has_answered, true))
+            is_ours = true;
+    if (!is_ours)
         return false;
     for (unsigned i = 0; i < atomic_load(&n_summoned); i++)
         if (summoned[i].id == id && summoned[i].number >= 0 && r[REG_RAX] == -EINTR &&
@@ -400,6 +530,7 @@ static void after_clone_in_maker(struct guard_thread *self, long result)
         self->apart = self->was_apart;
         self->own_stack = self->vfork_stack;
         self->blocked = self->vfork_blocked;
+        self->pending = self->vfork_pending;
         self->stub.active = &self->hold.active;
         self->tracee = self->tracee == id ? id : 0; /* the child's request is gone with it */
     }
@@ -413,6 +544,11 @@ static void after_clone_in_maker(struct guard_thread *self, long result)
         drop(self->child);
     self->child = NULL;
     self->clearing = false;
+}
+
+void guard_clone_undo(struct guard_thread *self)
+{
+    after_clone_in_maker(self, -EINTR);
 }
 
 static void after_clone_in_child(struct guard_thread *self)
@@ -485,6 +621,7 @@ static bool expect_thread(struct guard_thread *self, const struct clone_wish *wi
     if (self->apart || (wish->flags & CLONE_SIGHAND) == 0)
         guard_signals_part(t, self);
     t->clearing = (wish->flags & CLONE_CLEAR_SIGHAND) != 0;
+    t->blocked = (os_sigset)self->blocked;
     self->child = t;
     t->born_stack = wish->stack;
     return true;
@@ -509,6 +646,7 @@ static bool expect_vfork_child(struct guard_thread *self, const struct clone_wis
     self->vforking = true;
     self->vfork_stack = self->own_stack;
     self->vfork_blocked = self->blocked;
+    self->vfork_pending = atomic_exchange(&self->pending, 0);
     self->was_apart = self->apart;
     if (!self->apart && (wish->flags & CLONE_SIGHAND) == 0)
         guard_signals_part(self, self);
@@ -552,6 +690,11 @@ void guard_clone(struct guard_thread *self, struct guard_call *call)
     guard_return(call, -ENOSYS);
 }
 
+void guard_clone_undo(struct guard_thread *self)
+{
+    (void)self;
+}
+
 #endif
 
 /* Of the threads only the caller is left. */
@@ -560,6 +703,7 @@ void guard_fork_child(void)
     struct guard_thread *self = guard_self();
 
     guard_signals_fork_child(self);
+    guard_messages_fork_child(self);
     if (self == NULL)
         return;
     for (size_t i = 0; i < MAX_THREADS; i++) {
@@ -577,6 +721,7 @@ void guard_fork_child(void)
     self->stub.active = &self->hold.active;
     self->tracee = 0;
     self->passing = false;
+    self->poked = false;
     atomic_store(&self->id, os_thread_id());
     (void)os_dispatch_arm();
     os_dispatch_selector = 1;

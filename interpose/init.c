@@ -31,6 +31,8 @@
 struct ghost ghost;
 _Atomic size_t ghost_threshold_bytes;
 _Atomic bool ghost_has_handlers;
+__thread unsigned ghost_quiet_depth;
+__thread volatile bool ghost_quiet_missed;
 
 static struct os_lock start_lock; /* guards what follows; and the settings are read under it */
 static bool configured;
@@ -38,6 +40,15 @@ static bool started; /* tried, at least */
 static struct ghost_quiet fork_quiet; /* of the thread that forks by libc */
 static uint32_t configuring_thread;
 static char swap_path[PATH_BYTES]; /* absolute: the program may be elsewhere when the file is opened */
+
+void ghost_quiet_make_good(void)
+{
+    if (ghost_quiet_depth > 0)
+        return;
+    ghost_quiet_missed = false;
+    if (os_stub_self != NULL)
+        guard_nudge();
+}
 
 /* ---- settings ---- */
 

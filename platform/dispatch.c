@@ -6,6 +6,7 @@
 #include "platform/sys.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <sys/prctl.h>
 
 #define DISPATCH_ON 1
@@ -41,6 +42,12 @@ __asm__(".text\n"
         "    movq %fs:(%rcx), %rcx\n"
         "    movq (%rcx), %r11\n"
         "    movl $0, (%r11)\n"
+        "    movq 16(%rcx), %rdi\n"
+        "    movq 24(%rcx), %rsi\n"
+        "    movq 32(%rcx), %rdx\n"
+        "    movq 40(%rcx), %r10\n"
+        "    movq 48(%rcx), %r8\n"
+        "    movq 56(%rcx), %r9\n"
         "    jmp *8(%rcx)\n"
         ".globl stub_call_end\n.hidden stub_call_end\n"
         "stub_call_end:\n"
@@ -105,6 +112,7 @@ __asm__(".text\n"
         "    lea 136(%rsp), %rsp\n"
         "    jmp *%r11\n");
 _Static_assert(N_SITES == 32 && SITE_BYTES == 16, "as in the assembly");
+_Static_assert(offsetof(struct os_stub, resume) == 8 && offsetof(struct os_stub, args) == 16, "as in the assembly");
 
 uintptr_t site_after(long result, unsigned site, uintptr_t stack)
 {
@@ -130,9 +138,25 @@ bool os_dispatch_is_possible(void)
     return os_dispatch_arm() == 0 && sys_call5(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, DISPATCH_OFF, 0, 0, 0) == 0;
 }
 
+bool os_dispatch_traps_at(uintptr_t pc)
+{
+    return os_dispatch_selector == 1 && (pc < (uintptr_t)__ehdr_start || pc >= (uintptr_t)etext);
+}
+
 uintptr_t os_stub_start(void)
 {
     return (uintptr_t)stub_call;
+}
+
+enum os_stub_place os_stub_place(uintptr_t pc)
+{
+    uintptr_t offset = pc - (uintptr_t)stub_call;
+
+    if (offset >= (uintptr_t)(stub_call_end - stub_call))
+        return OS_STUB_OUTSIDE;
+    if (offset == 0)
+        return OS_STUB_BEFORE;
+    return offset == OS_SYSCALL_BYTES ? OS_STUB_AFTER : OS_STUB_BEHIND;
 }
 
 bool os_stub_leave(uintptr_t pc, uintptr_t *resume)
@@ -180,9 +204,21 @@ bool os_dispatch_is_possible(void)
     return false;
 }
 
+bool os_dispatch_traps_at(uintptr_t pc)
+{
+    (void)pc;
+    return false;
+}
+
 uintptr_t os_stub_start(void)
 {
     return 0;
+}
+
+enum os_stub_place os_stub_place(uintptr_t pc)
+{
+    (void)pc;
+    return OS_STUB_OUTSIDE;
 }
 
 bool os_stub_leave(uintptr_t pc, uintptr_t *resume)

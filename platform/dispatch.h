@@ -26,6 +26,7 @@
 struct os_stub {
     _Atomic uint32_t *active; /* set to 0 when the call is over */
     uintptr_t resume;         /* where it came from: behind the trapped instruction */
+    uint64_t args[6];         /* what the registers of its arguments hold afterwards: the call may be made with others */
 };
 extern __thread struct os_stub *os_stub_self;
 
@@ -41,8 +42,20 @@ int os_dispatch_arm(void);
 /* From now on they pass. */
 void os_dispatch_disarm(void);
 
+/* Do the calling thread's system calls trap that are made at @pc? */
+bool os_dispatch_traps_at(uintptr_t pc);
+
 /* The stub for ordinary calls. */
 uintptr_t os_stub_start(void);
+
+enum os_stub_place {
+    OS_STUB_OUTSIDE,
+    OS_STUB_BEFORE, /* its call has not been made, or is to be made again */
+    OS_STUB_AFTER,  /* its call has just returned */
+    OS_STUB_BEHIND,
+};
+
+enum os_stub_place os_stub_place(uintptr_t pc);
 
 /*
  * Is @pc within that stub? *@resume: where to go on instead, so that the program sees nothing of it: behind its own system

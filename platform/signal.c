@@ -49,6 +49,11 @@ int os_sigaltstack(const stack_t *stack, stack_t *old)
 }
 #endif
 
+int os_signal_queue(uint32_t thread, int number, const siginfo_t *info)
+{
+    return (int)sys_call4(SYS_rt_tgsigqueueinfo, sys_call0(SYS_getpid), thread, number, info);
+}
+
 int os_signal_thread(uint32_t thread, int number)
 {
     return (int)sys_call3(SYS_tgkill, sys_call0(SYS_getpid), thread, number);

@@ -49,6 +49,9 @@ int os_sigaltstack(const stack_t *stack, stack_t *old);
 /* A signal for one thread of this process. 0 or -errno. */
 int os_signal_thread(uint32_t thread, int number);
 
+/* The same with what comes with it. With a positive code it does so even where the user's queue of signals is full. */
+int os_signal_queue(uint32_t thread, int number, const siginfo_t *info);
+
 /* Where a handler that we installed returns to. It looks to an unwinder as libc's own does, and has its name. */
 #if defined(__x86_64__)
 void os_signal_return(void) __asm__("__restore_rt");

@@ -36,6 +36,7 @@ extern const struct probe probes_rows[];
 extern const struct probe probes_rings[];
 extern const struct probe probes_secrets[];
 extern const struct probe probes_spawn[];
+extern const struct probe probes_messages[];
 
 void die(const char *file, int line, const char *what);
 #define CHECK(condition) ((condition) ? (void)0 : die(__FILE__, __LINE__, #condition))

@@ -1,13 +1,17 @@
 /* probe_spawn.c - children made in each of the kernel's ways, while memory is frozen: which handlers they have, and which are left here. */
 #include "tests/preload/probe.h"
 
+#include <linux/io_uring.h>
 #include <linux/sched.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef CLONE_CLEAR_SIGHAND
@@ -162,7 +166,81 @@ static void children_begin_without_handlers(size_t bytes)
     }
 }
 
+/* ---- paging starts beside tasks that are not as others ---- */
+
+static double seconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static void start_paging(size_t bytes)
+{
+    double begin = seconds();
+    char *p = filled(bytes, 1);
+
+    check(p, bytes, 1);
+    CHECK(seconds() - begin < 3);
+    free(p);
+}
+
+/* A ring made before paging: a thread of the kernel's waits for what comes by a pipe. */
+static void paging_starts_beside_a_kernel_worker(size_t bytes)
+{
+    struct io_uring_params params = {0};
+    static char small[16];
+    int ends[2];
+    int ring = (int)syscall(SYS_io_uring_setup, 8, &params); /* where it is refused there is no worker */
+
+    if (ring >= 0) {
+        char *sq = mmap(NULL, params.sq_off.array + params.sq_entries * sizeof(uint32_t), PROT_READ | PROT_WRITE, MAP_SHARED, ring,
+                        IORING_OFF_SQ_RING);
+        struct io_uring_sqe *entry = mmap(NULL, params.sq_entries * sizeof *entry, PROT_READ | PROT_WRITE, MAP_SHARED, ring,
+                                          IORING_OFF_SQES);
+        const uint32_t one = 1;
+
+        CHECK(pipe(ends) == 0 && sq != MAP_FAILED && entry != MAP_FAILED);
+        *entry = (struct io_uring_sqe){.opcode = IORING_OP_READ, .flags = IOSQE_ASYNC, .fd = ends[0],
+                                       .addr = (uintptr_t)small, .len = sizeof small};
+        memset(sq + params.sq_off.array, 0, sizeof one);
+        memcpy(sq + params.sq_off.tail, &one, sizeof one);
+        CHECK(syscall(SYS_io_uring_enter, ring, 1, 0, 0, NULL, 0) == 1);
+        usleep(20000);
+    }
+    start_paging(bytes);
+}
+
+static void *sleep_long(void *arg)
+{
+    usleep(300000);
+    return arg;
+}
+
+/* /proc is that of another namespace, which has other ids for these threads. */
+static void paging_starts_in_a_pid_namespace(size_t bytes)
+{
+    pid_t child;
+
+    if (unshare(CLONE_NEWPID) == 0 || unshare(CLONE_NEWUSER | CLONE_NEWPID) == 0) {
+        child = fork();
+        if (child == 0) {
+            pthread_t thread;
+
+            CHECK(getpid() == 1 && pthread_create(&thread, NULL, sleep_long, NULL) == 0);
+            start_paging(bytes);
+            CHECK(pthread_join(thread, NULL) == 0);
+            _exit(0);
+        }
+        expect_success(child);
+    }
+    start_paging(bytes);
+}
+
 const struct probe probes_spawn[] = {
+    {"paging_starts_beside_a_kernel_worker", paging_starts_beside_a_kernel_worker},
+    {"paging_starts_in_a_pid_namespace", paging_starts_in_a_pid_namespace},
     {"children_begin_without_handlers", children_begin_without_handlers},
     {NULL, NULL},
 };

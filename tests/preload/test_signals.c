@@ -7,13 +7,16 @@
 TestSuite(signals, .init = make_dir, .fini = remove_dir);
 
 /* The probe ends as it does without, its memory paged. */
-static void ends_well(const char *probe, const char *megabytes)
+static void ends_well_at(const char *probe, const char *megabytes, const char *limit)
 {
     static const char *const guarded[] = {"GHOSTMEM_FAULTS=signal", "GHOSTMEM_FAULTS=segv"};
 
+    struct outcome outcome;
+
+    run_probe(probe, megabytes, NULL, NULL, NULL, &outcome);
+    cr_assert(outcome.status == 0, "without: status %#x, %s", (unsigned)outcome.status, outcome.errors);
     for (size_t i = 0; i < sizeof guarded / sizeof guarded[0]; i++) {
-        const char *settings[6] = {guarded[i], "GHOSTMEM_MAX_PAGES=64"};
-        struct outcome outcome;
+        const char *settings[6] = {guarded[i], limit};
 
         run_probe(probe, megabytes, NULL, settings, required("GHOSTMEM_LIB"), &outcome);
         cr_assert(outcome.status == 0, "%s: status %#x, %s", guarded[i], (unsigned)outcome.status, outcome.errors);
@@ -23,7 +26,68 @@ static void ends_well(const char *probe, const char *megabytes)
     }
 }
 
+static void ends_well(const char *probe, const char *megabytes)
+{
+    ends_well_at(probe, megabytes, "GHOSTMEM_MAX_PAGES=64");
+}
+
+/* What the probe allocates before its main() fits. */
+static void starts_well(const char *probe)
+{
+    ends_well_at(probe, "6", "GHOSTMEM_MAX_PAGES=1024");
+}
+
 Test(signals, children_begin_without_handlers)
 {
     ends_well("children_begin_without_handlers", "4");
+}
+
+Test(signals, messages_keep_what_they_carry)
+{
+    ends_well("messages_keep_what_they_carry", "4");
+}
+
+Test(signals, messages_reach_who_takes_them)
+{
+    ends_well("messages_reach_who_takes_them", "4");
+}
+
+Test(signals, masks_of_calls_let_messages_in)
+{
+    ends_well("masks_of_calls_let_messages_in", "4");
+}
+
+Test(signals, messages_end_calls_as_others_do)
+{
+    ends_well("messages_end_calls_as_others_do", "4");
+}
+
+Test(signals, messages_come_at_any_moment)
+{
+    ends_well("messages_come_at_any_moment", "4");
+}
+
+Test(signals, signals_come_before_a_thread_is_in)
+{
+    starts_well("signals_come_before_a_thread_is_in");
+}
+
+Test(signals, queue_of_signals_is_full)
+{
+    starts_well("queue_of_signals_is_full");
+}
+
+Test(signals, signal_stack_disarms_itself)
+{
+    ends_well("signal_stack_disarms_itself", "4");
+}
+
+Test(signals, paging_starts_beside_a_kernel_worker)
+{
+    starts_well("paging_starts_beside_a_kernel_worker");
+}
+
+Test(signals, paging_starts_in_a_pid_namespace)
+{
+    starts_well("paging_starts_in_a_pid_namespace");
 }

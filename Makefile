@@ -16,7 +16,7 @@ SOURCES = $(PLATFORM) $(CORE) $(INTERPOSE)
 SIMULATOR = $(filter-out bench/simulate/simulate.c,$(wildcard bench/simulate/*.c))
 OBJECTS = $(SOURCES:%.c=build/lib/%.o)
 
-all: libghostmem.so ghostmem-core
+all: libghostmem.so ghostmem-core ghostmem
 
 libghostmem.so: $(OBJECTS) ghostmem.map
 	$(CC) $(CFLAGS) -o $@ $(OBJECTS) $(LINK)
@@ -33,12 +33,28 @@ TOOL_OBJECTS = $(patsubst %.c,build/lib/%.o,$(wildcard tools/*.c)) \
 ghostmem-core: $(TOOL_OBJECTS)
 	$(CC) $(CFLAGS) -o $@ $(TOOL_OBJECTS) -l:liblz4.a
 
+# ---- ghostmem: the command ----
+
+COMMAND_OBJECTS = $(patsubst %.c,build/lib/%.o,$(wildcard tools/command/*.c) $(PLATFORM) core/config.c core/log.c interpose/backend.c)
+
+ghostmem: $(COMMAND_OBJECTS)
+	$(CC) $(CFLAGS) -o $@ $(COMMAND_OBJECTS) -lpthread
+
+COMMAND_TESTS = $(wildcard tests/command/test_*.c) tests/command/said.c tests/programs/run.c
+build/tests/command: $(COMMAND_TESTS) tests/command/said.h tests/programs/run.h $(COMMAND_OBJECTS) build/tests/helper_static
+	@mkdir -p $(@D)
+	$(CC) $(TEST_CFLAGS) -o $@ $(COMMAND_TESTS) $(filter-out build/lib/tools/%,$(COMMAND_OBJECTS)) -lcriterion -lpthread
+
+build/tests/helper_static: tests/command/helper_static.c
+	@mkdir -p $(@D)
+	$(CC) $(WARNINGS) -static -o $@ $<
+
 build/lib/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  cc $<"
 	@$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
--include $(OBJECTS:.o=.d) $(TOOL_OBJECTS:.o=.d)
+-include $(OBJECTS:.o=.d) $(TOOL_OBJECTS:.o=.d) $(COMMAND_OBJECTS:.o=.d)
 
 # ---- unit tests: core modules, and the simulator's policies, with a fake fault backend ----
 
@@ -160,6 +176,7 @@ check: deps-test
 	@$(MAKE) --no-print-directory layers
 	@$(CHECK) "unit=build/unit/plain -j2 --verbose" "unit, ASan and UBSan=build/unit/asan -j2 --verbose" \
 	    "unit, TSan=build/unit/tsan" \
+	    "command=build/tests/command -j2 --verbose" \
 	    "preload=env GHOSTMEM_TEST_FAULTS=thread $(PRELOAD)" \
 	    "probes, signal, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=signal $(PROBES)" \
 	    "probes, segv, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=segv $(PROBES)" \
@@ -184,16 +201,17 @@ soak: deps-soak
 	@tests/soak/glibc.sh $(CURDIR)/build/tests/glibc
 	@GHOSTMEM_LIB=$(CURDIR)/libghostmem.so GHOSTMEM_TEST_BIN=$(CURDIR)/build/tests tests/soak.sh
 
-check-build: libghostmem.so ghostmem-core build/inject/libghostmem.so build/unit/plain build/unit/asan build/unit/tsan build/tests/preload build/tests/programs build/bench/simulate $(HELPERS)
+check-build: libghostmem.so ghostmem-core ghostmem build/tests/command build/inject/libghostmem.so build/unit/plain build/unit/asan build/unit/tsan build/tests/preload build/tests/programs build/bench/simulate $(HELPERS)
 
 layers:
 	@tests/layers.sh
 	@tests/docs.sh
 
 PREFIX ?= /usr/local
-install: libghostmem.so ghostmem-core
+install: libghostmem.so ghostmem-core ghostmem
 	install -D -m 755 libghostmem.so $(DESTDIR)$(PREFIX)/lib/libghostmem.so
 	install -D -m 755 ghostmem-core $(DESTDIR)$(PREFIX)/bin/ghostmem-core
+	install -D -m 755 ghostmem $(DESTDIR)$(PREFIX)/bin/ghostmem
 	install -D -m 644 doc/ghostmem-core.1 $(DESTDIR)$(PREFIX)/share/man/man1/ghostmem-core.1
 	install -D -m 644 doc/libghostmem.7 $(DESTDIR)$(PREFIX)/share/man/man7/libghostmem.7
 	install -D -m 644 doc/ghostmem.gdb $(DESTDIR)$(PREFIX)/share/ghostmem/ghostmem.gdb
@@ -238,6 +256,6 @@ bench-plot: deps-bench
 	@bench/plot.py
 
 clean:
-	rm -rf build libghostmem.so ghostmem-core
+	rm -rf build libghostmem.so ghostmem-core ghostmem
 
 .PHONY: all clean install check check-all soak check-build layers demo bench bench-plot simulate simulate-programs deps-build deps-test deps-soak deps-bench

@@ -38,16 +38,20 @@ ghostmem-core: $(TOOL_OBJECTS)
 COMMAND_OBJECTS = $(patsubst %.c,build/lib/%.o,$(wildcard tools/command/*.c) $(PLATFORM) core/config.c core/log.c interpose/backend.c)
 
 ghostmem: $(COMMAND_OBJECTS)
-	$(CC) $(CFLAGS) -o $@ $(COMMAND_OBJECTS) -lpthread
+	$(CC) $(CFLAGS) -o $@ $(COMMAND_OBJECTS) -l:libjansson.a -lpthread
 
 COMMAND_TESTS = $(wildcard tests/command/test_*.c) tests/command/said.c tests/programs/run.c
-build/tests/command: $(COMMAND_TESTS) tests/command/said.h tests/programs/run.h $(COMMAND_OBJECTS) build/tests/helper_static
+build/tests/command: $(COMMAND_TESTS) tests/command/said.h tests/programs/run.h $(COMMAND_OBJECTS) build/tests/helper_static build/tests/helper_forbid
 	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) -o $@ $(COMMAND_TESTS) $(filter-out build/lib/tools/%,$(COMMAND_OBJECTS)) -lcriterion -lpthread
+	$(CC) $(TEST_CFLAGS) -o $@ $(COMMAND_TESTS) $(filter-out build/lib/tools/%,$(COMMAND_OBJECTS)) -lcriterion -l:libjansson.a -lpthread
 
 build/tests/helper_static: tests/command/helper_static.c
 	@mkdir -p $(@D)
-	$(CC) $(WARNINGS) -static -o $@ $<
+	$(CC) $(TEST_CFLAGS) -static -o $@ $<
+
+build/tests/helper_forbid: tests/command/helper_forbid.c
+	@mkdir -p $(@D)
+	$(CC) $(TEST_CFLAGS) -o $@ $<
 
 build/lib/%.o: %.c
 	@mkdir -p $(@D)
@@ -140,7 +144,7 @@ build/tests/programs: $(PROGRAM_SOURCES) $(wildcard tests/programs/*.h)
 
 # ---- the commands ----
 
-BUILD_PACKAGES = gcc libc6-dev liblz4-dev libsodium-dev libxxhash-dev
+BUILD_PACKAGES = gcc libc6-dev liblz4-dev libsodium-dev libxxhash-dev libjansson-dev
 TEST_PACKAGES = $(BUILD_PACKAGES) libcriterion-dev libasan8 libubsan1 libtsan2 util-linux python3 python3-numpy \
                 xz-utils zstd sqlite3 git perl gawk coreutils procps redis-tools libpython3.11-testsuite \
                 memcached postgresql-15 stress-ng gdb strace libjemalloc2 libmimalloc2.0 \

@@ -14,9 +14,11 @@
 
 static const char usage[] =
     "usage: ghostmem [run] [OPTION...] [--] PROGRAM [ARGUMENT...]\n"
+    "       ghostmem doctor [--json] [--swap=PATH]\n"
     "       ghostmem --help | --version\n"
     "\n"
     "  run      run PROGRAM, the RAM of its big allocations limited: ghostmem run -m 512M -- sort big.txt\n"
+    "  doctor   say what is possible on this machine, and why\n"
     "\n"
     "Without a command the first argument has to be an option: ghostmem -m 512M sort big.txt\n"
     "`ghostmem COMMAND --help` lists the options; the manual page is ghostmem(1).\n";
@@ -26,6 +28,7 @@ static const struct {
     int (*run)(int argc, char **argv);
 } commands[] = {
     {"run", command_run},
+    {"doctor", command_doctor},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 

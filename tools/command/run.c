@@ -67,7 +67,7 @@ static int judge_backend(const struct config *config, bool force)
         backend = backend_best(&reason);
     if (backend_is_possible(backend))
         return 0;
-    (void)snprintf(why, sizeof why, "%s%s is not possible here",
+    (void)snprintf(why, sizeof why, "%s%s is not possible here: `ghostmem doctor` says why",
                    config->faults == CONFIG_FAULTS_AUTO ? "serving faults" : "--faults=",
                    config->faults == CONFIG_FAULTS_AUTO ? "" : names[backend]);
     return object(force, why);

@@ -37,6 +37,7 @@ static void look_at_system(const char *directory, struct swapplace *place)
 
     if (statfs(directory, &system) != 0)
         return;
+    place->file_system = "a file system";
     magic = (unsigned long)system.f_type;
     place->free_bytes = (uint64_t)system.f_bavail * (uint64_t)system.f_bsize;
     for (size_t i = 0; i < sizeof systems / sizeof systems[0]; i++)
@@ -72,7 +73,7 @@ void swapplace_look(const char *path, struct swapplace *place)
     const char *directory = path;
     struct stat status;
 
-    *place = (struct swapplace){.file_system = "another one"};
+    *place = (struct swapplace){0};
     if (strlen(path) >= sizeof parent) {
         place->why_not = strerror(ENAMETOOLONG);
         return;

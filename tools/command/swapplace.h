@@ -11,7 +11,7 @@
 
 struct swapplace {
     const char *why_not;     /* NULL: the library would create its file there */
-    const char *file_system; /* "ext4"; "another one" */
+    const char *file_system; /* "xfs"; "a file system" of another kind; NULL: there is no such directory */
     bool in_ram;             /* what is written there does not leave RAM */
     bool over_network;
     uint64_t free_bytes; /* for this user */

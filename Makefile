@@ -148,7 +148,7 @@ BUILD_PACKAGES = gcc libc6-dev liblz4-dev libsodium-dev libxxhash-dev libjansson
 TEST_PACKAGES = $(BUILD_PACKAGES) libcriterion-dev libasan8 libubsan1 libtsan2 util-linux python3 python3-numpy \
                 xz-utils zstd sqlite3 git perl gawk coreutils procps redis-tools libpython3.11-testsuite \
                 memcached postgresql-15 stress-ng gdb strace libjemalloc2 libmimalloc2.0 \
-                libtcmalloc-minimal4
+                libtcmalloc-minimal4 fish zsh
 SOAK_PACKAGES = $(TEST_PACKAGES) memtester stressapptest glibc-source
 BENCH_PACKAGES = $(BUILD_PACKAGES) python3 python3-numpy xz-utils util-linux redis-tools sqlite3 coreutils gnuplot-nox
 
@@ -216,6 +216,10 @@ install: libghostmem.so ghostmem-core ghostmem
 	install -D -m 755 libghostmem.so $(DESTDIR)$(PREFIX)/lib/libghostmem.so
 	install -D -m 755 ghostmem-core $(DESTDIR)$(PREFIX)/bin/ghostmem-core
 	install -D -m 755 ghostmem $(DESTDIR)$(PREFIX)/bin/ghostmem
+	install -D -m 644 doc/ghostmem.1 $(DESTDIR)$(PREFIX)/share/man/man1/ghostmem.1
+	install -D -m 644 doc/completion/ghostmem.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/ghostmem
+	install -D -m 644 doc/completion/_ghostmem $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_ghostmem
+	install -D -m 644 doc/completion/ghostmem.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/ghostmem.fish
 	install -D -m 644 doc/ghostmem-core.1 $(DESTDIR)$(PREFIX)/share/man/man1/ghostmem-core.1
 	install -D -m 644 doc/libghostmem.7 $(DESTDIR)$(PREFIX)/share/man/man7/libghostmem.7
 	install -D -m 644 doc/ghostmem.gdb $(DESTDIR)$(PREFIX)/share/ghostmem/ghostmem.gdb

@@ -400,6 +400,7 @@ static void collect_paging(struct stats *stats)
     stats->pool_images = pool->n_images;
     stats->pool_used_bytes = pool->used_bytes;
     stats->pool_held_bytes = pool->held_bytes;
+    stats->pool_held_bytes_peak = pool->held_bytes_peak;
     stats->faults = look(&r->counters.faults);
     stats->soft_faults = look(&r->counters.soft_faults);
     stats->first_touches = look(&r->counters.first_touches);

@@ -7,7 +7,7 @@ _ghostmem_values() { # OPTION: what may stand behind it
     --reclaim) compgen -W "auto direct background" -- "$cur" ;;
     --verbose) compgen -W "0 1 2" -- "$cur" ;;
     --swap-encrypt | --compress | --strict | --disable) compgen -W "0 1" -- "$cur" ;;
-    --swap | --stats | --log) compgen -f -- "$cur" ;;
+    --swap | --stats | --log | --output) compgen -f -- "$cur" ;;
     --programs) compgen -c -- "$cur" ;;
     esac
 }
@@ -18,7 +18,7 @@ _ghostmem() {
         --reclaim= --programs= --stats --verbose --log= --strict --disable --force --help --version"
 
     case ${COMP_WORDS[1]-} in
-    run | doctor)
+    run | doctor | report)
         if [ "$COMP_CWORD" -gt 1 ]; then
             command=${COMP_WORDS[1]}
             i=2
@@ -64,10 +64,12 @@ _ghostmem() {
         mapfile -t COMPREPLY < <(_ghostmem_values "${COMP_WORDS[COMP_CWORD - 1]}")
     elif [ "$command" = doctor ]; then
         mapfile -t COMPREPLY < <(compgen -W "--json --swap= --help --version" -- "$cur")
+    elif [ "$command" = report ]; then
+        mapfile -t COMPREPLY < <(compgen -W "-o --output= --help --version" -- "$cur"; compgen -f -- "$cur")
     elif [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
     elif [ "$COMP_CWORD" -eq 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W "run doctor" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "run doctor report" -- "$cur")
     else
         mapfile -t COMPREPLY < <(compgen -c -- "$cur")
     fi

@@ -13,7 +13,7 @@
 /* Source: env(1). */
 enum command_end {
     COMMAND_DONE = 0,
-    COMMAND_NOT_POSSIBLE = 1, /* doctor: what was asked for cannot be had here */
+    COMMAND_NOT_POSSIBLE = 1, /* doctor, report: what was asked for cannot be had */
     COMMAND_REFUSED = 125,    /* ghostmem itself fails, or will not run the program */
     COMMAND_NO_EXEC = 126,    /* the program is there, and cannot be run */
     COMMAND_NO_PROGRAM = 127, /* it is not there */
@@ -22,6 +22,7 @@ enum command_end {
 /* A command. @argv[0] is "ghostmem", options follow. Returns a status for exit(). */
 int command_run(int argc, char **argv);
 int command_doctor(int argc, char **argv);
+int command_report(int argc, char **argv);
 
 /* One line on standard error, "ghostmem: " in front. Returns @status. */
 int command_fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -1,146 +1,190 @@
-# GhostMem. The two commands of the README: make demo, make check. Everything is built below build/.
+# GhostMem. The two commands of the README: make demo, make check. `make help` has the others. Everything is built below build/.
 
-CC ?= gcc
+# make's own default is cc; the environment and the command line may choose another compiler.
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+CFLAGS ?= -O2 -g
 WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wundef \
            -Wcast-qual -Wwrite-strings -Wvla -Wformat=2 -Werror
-CFLAGS ?= -O2 -g
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) -fPIC -fvisibility=hidden -ftls-model=initial-exec \
-             -fno-stack-protector -DNDEBUG $(CFLAGS)
 LINK = -shared -Wl,--version-script=ghostmem.map -Wl,-z,defs,-z,relro,-z,now,-z,nodelete \
        -Wl,--exclude-libs,ALL -l:liblz4.a -l:libsodium.a -lpthread -ldl
 
-PLATFORM = $(wildcard platform/*.c)
-CORE = $(wildcard core/*.c)
-INTERPOSE = $(wildcard interpose/*.c)
-SOURCES = $(PLATFORM) $(CORE) $(INTERPOSE)
-SIMULATOR = $(filter-out bench/simulate/simulate.c,$(wildcard bench/simulate/*.c))
-OBJECTS = $(SOURCES:%.c=build/lib/%.o)
-
 all: libghostmem.so ghostmem-core ghostmem
 
-libghostmem.so: $(OBJECTS) ghostmem.map
-	$(CC) $(CFLAGS) -o $@ $(OBJECTS) $(LINK)
+.DELETE_ON_ERROR:
+.SECONDARY:
+.SUFFIXES:
+
+# ---- sources: those of some folders, and of the folders in these ----
+
+find = $(sort $(foreach folder,$(1),$(wildcard $(folder)/*.c $(folder)/*/*.c)))
+PLATFORM = $(call find,platform)
+CORE = $(call find,core)
+INTERPOSE = $(call find,interpose)
+SOURCES = $(PLATFORM) $(CORE) $(INTERPOSE)
+SIMULATOR = $(filter-out bench/simulate/simulate.c,$(wildcard bench/simulate/*.c))
+
+# ---- objects: build/VARIANT/SOURCE.o ----
+#
+# A source is compiled once for each variant that needs it. FLAGS_ and the variant's name: its flags; an object is made anew
+# when they, or the compiler, change. MORE_FLAGS_ and a file's name without folder and end: what this file needs besides.
+
+BASE_FLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS)
+LIBRARY_FLAGS = $(BASE_FLAGS) -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-stack-protector -DNDEBUG $(CFLAGS)
+UNIT_FLAGS = $(BASE_FLAGS) -DGHOSTMEM_INJECT -g -O1
+
+FLAGS_lib = $(LIBRARY_FLAGS)
+FLAGS_inject = $(LIBRARY_FLAGS) -DGHOSTMEM_INJECT
+FLAGS_trace = $(LIBRARY_FLAGS) -DGHOSTMEM_TRACE
+FLAGS_unit = $(UNIT_FLAGS)
+FLAGS_asan = $(UNIT_FLAGS) -fsanitize=address,undefined -fno-sanitize-recover=all
+FLAGS_tsan = $(UNIT_FLAGS) -DUNIT_IN_PROCESS -fsanitize=thread
+FLAGS_check = $(BASE_FLAGS) -g -O1
+VARIANTS = lib inject trace unit asan tsan check
 
 # A thread that is cancelled in a call lets go of its buffer.
-build/lib/interpose/guard_often.o: ALL_CFLAGS += -fexceptions
+MORE_FLAGS_guard_often = -fexceptions
+
+objects = $(patsubst %.c,build/$(1)/%.o,$(2))
+
+define VARIANT
+build/$(1)/%.o: %.c build/$(1)/flags
+	@mkdir -p $$(@D)
+	@echo "  $$(CC) ($(1)) $$<"
+	@$$(CC) $$(FLAGS_$(1)) $$(MORE_FLAGS_$$(*F)) -MMD -MP -c -o $$@ $$<
+
+build/$(1)/flags: FORCE
+	@mkdir -p $$(@D)
+	@echo '$$(CC) $$(FLAGS_$(1))' | cmp -s - $$@ || echo '$$(CC) $$(FLAGS_$(1))' >$$@
+endef
+$(foreach variant,$(VARIANTS),$(eval $(call VARIANT,$(variant))))
+FORCE:
+
+# ---- the library; with failing calls: OS_INJECT=n in the environment fails the n-th of platform/; one that records which
+# ---- pages are touched: see bench/trace/record.py
+
+libghostmem.so: $(call objects,lib,$(SOURCES))
+build/inject/libghostmem.so: $(call objects,inject,$(SOURCES))
+build/trace/libghostmem.so: $(call objects,trace,$(SOURCES) bench/trace/record.c)
+libghostmem.so build/inject/libghostmem.so build/trace/libghostmem.so: ghostmem.map
+	@echo "  link $@"
+	@$(CC) $(CFLAGS) -o $@ $(filter %.o,$^) $(LINK)
 
 # ---- ghostmem-core: core files made whole, with the library's own parts ----
 
-TOOL_OBJECTS = $(patsubst %.c,build/lib/%.o,$(wildcard tools/*.c)) \
-               $(addprefix build/lib/,$(addsuffix .o,core/codec core/pool core/store core/pagetable core/log platform/mem platform/lock \
-               platform/file platform/thread platform/inject))
+TOOL_PARTS = codec pool store pagetable log mem lock file thread inject
+TOOL_SOURCES = $(wildcard tools/*.c) $(foreach part,$(TOOL_PARTS),$(filter %/$(part).c,$(PLATFORM) $(CORE)))
 
-ghostmem-core: $(TOOL_OBJECTS)
-	$(CC) $(CFLAGS) -o $@ $(TOOL_OBJECTS) -l:liblz4.a
+ghostmem-core: $(call objects,lib,$(TOOL_SOURCES))
+	@echo "  link $@"
+	@$(CC) $(CFLAGS) -o $@ $^ -l:liblz4.a
 
-# ---- ghostmem: the command ----
+# ---- ghostmem: the command, and its tests ----
 
-COMMAND_OBJECTS = $(patsubst %.c,build/lib/%.o,$(wildcard tools/command/*.c) $(PLATFORM) core/config.c core/log.c interpose/backend.c)
-
-ghostmem: $(COMMAND_OBJECTS)
-	$(CC) $(CFLAGS) -o $@ $(COMMAND_OBJECTS) -l:libjansson.a -lpthread
-
+COMMAND_PARTS = $(PLATFORM) $(filter %/config.c %/log.c,$(CORE)) $(filter %/backend.c,$(INTERPOSE))
+COMMAND_SOURCES = $(wildcard tools/command/*.c)
 COMMAND_TESTS = $(wildcard tests/command/test_*.c) tests/command/said.c tests/programs/run.c
-build/tests/command: $(COMMAND_TESTS) tests/command/said.h tests/programs/run.h $(COMMAND_OBJECTS) build/tests/helper_static build/tests/helper_forbid
-	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) -o $@ $(COMMAND_TESTS) $(filter-out build/lib/tools/%,$(COMMAND_OBJECTS)) -lcriterion -l:libjansson.a -lpthread
+COMMAND_HELPERS = $(addprefix build/tests/,helper_loaderless helper_forbid)
 
-build/tests/helper_static: tests/command/helper_static.c
-	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) -static -o $@ $<
+ghostmem: $(call objects,lib,$(COMMAND_SOURCES) $(COMMAND_PARTS))
+	@echo "  link $@"
+	@$(CC) $(CFLAGS) -o $@ $^ -l:libjansson.a -lpthread
 
-build/tests/helper_forbid: tests/command/helper_forbid.c
+build/tests/command: $(call objects,check,$(COMMAND_TESTS)) $(call objects,lib,$(COMMAND_PARTS)) | ghostmem $(COMMAND_HELPERS)
 	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) -o $@ $<
+	@echo "  link $@"
+	@$(CC) -o $@ $^ -lcriterion -l:libjansson.a -lpthread
 
-build/lib/%.o: %.c
+build/tests/helper_loaderless: LINKED = -static
+$(COMMAND_HELPERS): build/tests/%: build/check/tests/command/%.o
 	@mkdir -p $(@D)
-	@echo "  cc $<"
-	@$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
-
--include $(OBJECTS:.o=.d) $(TOOL_OBJECTS:.o=.d) $(COMMAND_OBJECTS:.o=.d)
+	@echo "  link $@"
+	@$(CC) $(LINKED) -o $@ $^
 
 # ---- unit tests: core modules, and the simulator's policies, with a fake fault backend ----
 
-UNIT_CFLAGS = -std=c11 -D_GNU_SOURCE -DGHOSTMEM_INJECT -I. $(WARNINGS) -g -O1
-UNIT_SOURCES = $(PLATFORM) $(CORE) tests/unit/fake.c tests/unit/contents.c $(wildcard tests/unit/test_*.c) $(SIMULATOR)
-UNIT_DEPS = $(UNIT_SOURCES) $(wildcard platform/*.h core/*.h tests/unit/*.h bench/simulate/*.h)
+UNIT_SOURCES = $(PLATFORM) $(CORE) $(filter-out %/unit_main.c,$(call find,tests/unit)) $(SIMULATOR)
 UNIT_LIBS = -l:liblz4.a -l:libsodium.a -lpthread -lm
 
-build/unit/plain: $(UNIT_DEPS)
-	@mkdir -p $(@D)
-	$(CC) $(UNIT_CFLAGS) -o $@ $(UNIT_SOURCES) -lcriterion $(UNIT_LIBS)
+build/unit/plain: $(call objects,unit,$(UNIT_SOURCES))
+	@echo "  link $@"
+	@$(CC) $(FLAGS_unit) -o $@ $^ -lcriterion $(UNIT_LIBS)
 
-build/unit/asan: $(UNIT_DEPS)
+build/unit/asan: $(call objects,asan,$(UNIT_SOURCES))
 	@mkdir -p $(@D)
-	$(CC) $(UNIT_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=all -o $@ $(UNIT_SOURCES) -lcriterion $(UNIT_LIBS)
+	@echo "  link $@"
+	@$(CC) $(FLAGS_asan) -o $@ $^ -lcriterion $(UNIT_LIBS)
 
 # Criterion and ThreadSanitizer claim the same addresses: see tests/unit/unit.h.
-build/unit/tsan: $(UNIT_DEPS) tests/unit/unit_main.c
+build/unit/tsan: $(call objects,tsan,$(UNIT_SOURCES) tests/unit/unit_main.c)
 	@mkdir -p $(@D)
-	$(CC) $(UNIT_CFLAGS) -DUNIT_IN_PROCESS -fsanitize=thread -o $@ $(UNIT_SOURCES) tests/unit/unit_main.c $(UNIT_LIBS)
-
-# ---- the library with failing calls: OS_INJECT=n in the environment fails the n-th of platform/ ----
-
-build/inject/libghostmem.so: $(SOURCES) $(wildcard platform/*.h core/*.h interpose/*.h) ghostmem.map
-	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -DGHOSTMEM_INJECT -o $@ $(SOURCES) $(LINK)
-
-# ---- the library that records which pages are touched: see bench/trace/record.py ----
-
-build/trace/libghostmem.so: $(SOURCES) bench/trace/record.c $(wildcard platform/*.h core/*.h interpose/*.h) ghostmem.map
-	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -DGHOSTMEM_TRACE -o $@ $(SOURCES) bench/trace/record.c $(LINK)
+	@echo "  link $@"
+	@$(CC) $(FLAGS_tsan) -o $@ $^ $(UNIT_LIBS)
 
 # ---- programs under LD_PRELOAD: ours, and real ones ----
 
-TEST_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) -g -O1
 ALLOCATORS = $(addprefix build/tests/helper_with_,jemalloc mimalloc tcmalloc its_own)
-HELPERS = build/tests/probe build/tests/helper_fill build/tests/helper_atomics build/tests/helper_redis build/tests/helper_memcached build/tests/helper_refuse \
-          build/tests/blocks build/tests/ballast.so $(ALLOCATORS)
+HELPERS = $(addprefix build/tests/,probe helper_fill helper_static helper_atomics helper_speed helper_redis helper_memcached helper_refuse \
+          blocks ballast.so) $(ALLOCATORS)
+
+PROBE_SOURCES = $(wildcard tests/preload/probe*.c)
+PRELOAD_SOURCES = $(wildcard tests/preload/test_*.c) tests/preload/outcome.c $(addprefix tests/programs/,run.c results.c plain.c)
+PROGRAM_SOURCES = $(filter-out tests/programs/helper_%.c tests/programs/client.c,$(wildcard tests/programs/*.c))
 
 # The compiler must neither see through the misuse nor drop the calls that are under test.
-build/tests/probe: $(wildcard tests/preload/probe*.[ch]) tests/preload/crash.h
-	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) -fno-builtin -Wno-free-nonheap-object -Wno-use-after-free -o $@ $(filter %.c,$^) -lpthread -ldl
+MISUSE = -fno-builtin -Wno-unknown-warning-option -Wno-free-nonheap-object -Wno-use-after-free
+$(foreach source,$(PROBE_SOURCES),$(eval MORE_FLAGS_$(basename $(notdir $(source))) = $(MISUSE)))
 
-build/tests/helper_refuse: tests/preload/helper_refuse.c
+build/tests/probe: $(call objects,check,$(PROBE_SOURCES))
 	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) -o $@ $<
+	@echo "  link $@"
+	@$(CC) -o $@ $^ -lpthread -ldl
+
+build/tests/preload: $(call objects,check,$(PRELOAD_SOURCES))
+	@mkdir -p $(@D)
+	@echo "  link $@"
+	@$(CC) -o $@ $^ -lcriterion
+
+build/tests/programs: $(call objects,check,$(PROGRAM_SOURCES))
+	@mkdir -p $(@D)
+	@echo "  link $@"
+	@$(CC) -o $@ $^ -lcriterion -lm
+
+build/tests/helper_redis build/tests/helper_memcached: build/tests/helper_%: \
+        build/check/tests/programs/helper_%.o build/check/tests/programs/client.o
+	@mkdir -p $(@D)
+	@echo "  link $@"
+	@$(CC) -o $@ $^
+
+build/tests/helper_refuse: build/check/tests/preload/helper_refuse.o
+	@mkdir -p $(@D)
+	@echo "  link $@"
+	@$(CC) -o $@ $^
+
+build/tests/helper_%: build/check/tests/programs/helper_%.o
+	@mkdir -p $(@D)
+	@echo "  link $@"
+	@$(CC) -o $@ $^ -lpthread
+
+build/tests/blocks: build/check/tests/soak/blocks.o
+	@mkdir -p $(@D)
+	@echo "  link $@"
+	@$(CC) -o $@ $^ -lpthread
+
+build/tests/ballast.so: tests/soak/ballast.c build/check/flags
+	@mkdir -p $(@D)
+	@echo "  $(CC) $<"
+	@$(CC) $(FLAGS_check) -fPIC -shared -o $@ $<
 
 build/tests/helper_with_jemalloc: LINKED = -l:libjemalloc.so.2
 build/tests/helper_with_mimalloc: LINKED = -DNAME_OF_ITS_OWN=mi_malloc -l:libmimalloc.so.2
 build/tests/helper_with_tcmalloc: LINKED = -DNAME_OF_ITS_OWN=tc_malloc -l:libtcmalloc_minimal.so.4
 build/tests/helper_with_its_own: LINKED = -DOWN_MALLOC
-$(ALLOCATORS): tests/preload/helper_allocator.c
+$(ALLOCATORS): tests/preload/helper_allocator.c build/check/flags
 	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) -fno-builtin -o $@ $< -Wl,--no-as-needed $(LINKED) -lpthread
-
-build/tests/helper_redis build/tests/helper_memcached: build/tests/helper_%: tests/programs/helper_%.c tests/programs/client.c tests/programs/client.h
-	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) -o $@ $(filter %.c,$^)
-
-build/tests/helper_%: tests/programs/helper_%.c
-	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) -o $@ $< -lpthread
-
-build/tests/blocks: tests/soak/blocks.c
-	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) -o $@ $< -lpthread
-
-build/tests/ballast.so: tests/soak/ballast.c
-	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) -fPIC -shared -o $@ $<
-
-PRELOAD_SOURCES = $(wildcard tests/preload/test_*.c) tests/preload/outcome.c tests/programs/run.c tests/programs/results.c
-build/tests/preload: $(PRELOAD_SOURCES) tests/preload/outcome.h tests/preload/crash.h core/corefile.h tests/programs/run.h tests/programs/results.h
-	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) -o $@ $(PRELOAD_SOURCES) -lcriterion
-
-PROGRAM_SOURCES = $(filter-out tests/programs/helper_%.c tests/programs/client.c,$(wildcard tests/programs/*.c))
-build/tests/programs: $(PROGRAM_SOURCES) $(wildcard tests/programs/*.h)
-	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) -o $@ $(PROGRAM_SOURCES) -lcriterion -lm
+	@echo "  $(CC) $< ($(@F))"
+	@$(CC) $(FLAGS_check) -fno-builtin -o $@ $< -Wl,--no-as-needed $(LINKED) -lpthread
 
 # ---- the commands ----
 
@@ -148,7 +192,7 @@ BUILD_PACKAGES = gcc libc6-dev liblz4-dev libsodium-dev libxxhash-dev libjansson
 TEST_PACKAGES = $(BUILD_PACKAGES) libcriterion-dev libasan8 libubsan1 libtsan2 util-linux python3 python3-numpy \
                 xz-utils zstd sqlite3 git perl gawk coreutils procps redis-tools libpython3.11-testsuite \
                 memcached postgresql-15 stress-ng gdb strace libjemalloc2 libmimalloc2.0 \
-                libtcmalloc-minimal4 fish zsh
+                libtcmalloc-minimal4 jq php-cli ruby nodejs fish zsh
 SOAK_PACKAGES = $(TEST_PACKAGES) memtester stressapptest glibc-source
 BENCH_PACKAGES = $(BUILD_PACKAGES) python3 python3-numpy xz-utils util-linux redis-tools sqlite3 coreutils gnuplot-nox
 
@@ -161,8 +205,8 @@ deps-soak:
 deps-bench:
 	@tests/install.sh make $(BENCH_PACKAGES)
 
-CHECK = GHOSTMEM_LIB=$(CURDIR)/libghostmem.so GHOSTMEM_INJECT_LIB=$(CURDIR)/build/inject/libghostmem.so GHOSTMEM_TEST_BIN=$(CURDIR)/build/tests \
-        ASAN_OPTIONS=detect_leaks=0 tests/check.sh
+CHECK = GHOSTMEM_LIB=$(CURDIR)/libghostmem.so GHOSTMEM_INJECT_LIB=$(CURDIR)/build/inject/libghostmem.so \
+        GHOSTMEM_TEST_BIN=$(CURDIR)/build/tests ASAN_OPTIONS=detect_leaks=0 tests/check.sh
 
 # The backends that anybody may use, as an ordinary user: GHOSTMEM_TEST_USER is for setpriv(1).
 NOBODY = env GHOSTMEM_TEST_USER=--reuid=65534
@@ -173,31 +217,42 @@ PROGRAMS = build/tests/programs -j2 --verbose
 FOR_ROOT = --filter !(python|postgres)/*@(_64|1024)_pages
 BRIEFLY = --filter !(python)/*@(_64|1024)_pages
 # What takes minutes is left to `make check-all`.
-SHORT = --filter */!(test_io*|test_socket*|test_subprocess*|of_400_kb_at_22*)
+SHORT = --filter python/!(test_io*|test_socket*|test_subprocess*)
 
+UNIT_PLAIN = "unit=build/unit/plain -j2 --verbose"
+UNIT = $(UNIT_PLAIN) "unit, ASan and UBSan=build/unit/asan -j2 --verbose"
+UNIT_TSAN = "unit, TSan=build/unit/tsan -j2"
+QUICKLY = @(settings|report|misuse)/*
+
+# Three lanes, whose suites run at the same time: while one waits, as Python's own tests do most of the time, the others work.
 check: deps-test
 	@$(MAKE) --no-print-directory -j2 check-build
 	@$(MAKE) --no-print-directory layers
-	@$(CHECK) "unit=build/unit/plain -j2 --verbose" "unit, ASan and UBSan=build/unit/asan -j2 --verbose" \
-	    "unit, TSan=build/unit/tsan" \
+	@$(CHECK) $(UNIT_TSAN) \
+	    "programs, signal, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=signal $(PROGRAMS) --filter !(python)/*" \
+	    "programs, segv, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=segv $(PROGRAMS) $(BRIEFLY)" \
+	    "whole process, segv, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=segv $(PROGRAMS) --filter process/*" \
+	    "programs, thread=env GHOSTMEM_TEST_FAULTS=thread $(PROGRAMS) $(FOR_ROOT)" \
+	    "programs, swap file=env GHOSTMEM_TEST_SWAP=/var/tmp $(PROGRAMS) $(FOR_ROOT)" \
+	    -- $(UNIT) \
 	    "command=build/tests/command -j2 --verbose" \
 	    "preload=env GHOSTMEM_TEST_FAULTS=thread $(PRELOAD)" \
 	    "probes, signal, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=signal $(PROBES)" \
 	    "probes, segv, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=segv $(PROBES)" \
-	    "programs, thread=env GHOSTMEM_TEST_FAULTS=thread $(PROGRAMS) $(FOR_ROOT)" \
-	    "programs, signal, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=signal $(PROGRAMS) $(SHORT)" \
-	    "programs, segv, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=segv $(PROGRAMS) $(BRIEFLY)" \
-	    "programs, swap file=env GHOSTMEM_TEST_SWAP=/var/tmp $(PROGRAMS) $(FOR_ROOT)" \
+	    -- "python, signal, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=signal $(PROGRAMS) $(SHORT)" \
 	    "stress programs=tests/soak.sh --brief"
 
-# Everything with every backend: an hour and more.
+# Everything with every backend, and all sizes: an hour and more.
+ALL = env GHOSTMEM_TEST_WAYS=all
 check-all: deps-test
 	@$(MAKE) --no-print-directory -j2 check-build
-	@$(CHECK) "preload, signal=env GHOSTMEM_TEST_FAULTS=signal $(PRELOAD)" "preload, segv=env GHOSTMEM_TEST_FAULTS=segv $(PRELOAD)" \
-	    "programs, thread=env GHOSTMEM_TEST_FAULTS=thread $(PROGRAMS) --filter !(postgres)/*" \
+	@$(CHECK) "programs, thread=env GHOSTMEM_TEST_FAULTS=thread $(PROGRAMS) --filter !(postgres)/*" \
 	    "programs, signal, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=signal $(PROGRAMS)" \
 	    "programs, segv, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=segv $(PROGRAMS)" \
-	    "programs, swap file=$(NOBODY) GHOSTMEM_TEST_SWAP=/var/tmp $(PROGRAMS)"
+	    "programs, swap file=$(NOBODY) GHOSTMEM_TEST_SWAP=/var/tmp $(PROGRAMS)" \
+	    -- "preload, thread=$(ALL) GHOSTMEM_TEST_FAULTS=thread $(PRELOAD)" \
+	    "preload, signal=$(ALL) GHOSTMEM_TEST_FAULTS=signal $(PRELOAD)" \
+	    "preload, segv=$(ALL) GHOSTMEM_TEST_FAULTS=segv $(PRELOAD)"
 
 # Other people's stress programs with every backend: a quarter of an hour.
 soak: deps-soak
@@ -205,24 +260,44 @@ soak: deps-soak
 	@tests/soak/glibc.sh $(CURDIR)/build/tests/glibc
 	@GHOSTMEM_LIB=$(CURDIR)/libghostmem.so GHOSTMEM_TEST_BIN=$(CURDIR)/build/tests tests/soak.sh
 
-check-build: libghostmem.so ghostmem-core ghostmem build/tests/command build/inject/libghostmem.so build/unit/plain build/unit/asan build/unit/tsan build/tests/preload build/tests/programs build/bench/simulate $(HELPERS)
+BUILT_FOR_CHECK = libghostmem.so ghostmem-core ghostmem build/tests/command build/inject/libghostmem.so build/unit/plain build/unit/asan build/unit/tsan \
+                  build/tests/preload build/tests/programs build/bench/simulate $(HELPERS)
+check-build: $(BUILT_FOR_CHECK)
+
+# The core's tests alone, without the packages that the others need.
+unit: build/unit/plain build/unit/asan build/unit/tsan build/tests/helper_speed
+	@$(CHECK) $(UNIT) -- $(UNIT_TSAN)
+
+# Less than a minute, on what is built: the core, and what a change of the library shows first.
+quick: libghostmem.so ghostmem-core build/inject/libghostmem.so build/unit/plain $(addprefix build/tests/,preload probe helper_speed)
+	@$(MAKE) --no-print-directory layers
+	@$(CHECK) $(UNIT_PLAIN) -- "preload, briefly=$(PRELOAD) --filter $(QUICKLY)"
 
 layers:
 	@tests/layers.sh
 	@tests/docs.sh
 
 PREFIX ?= /usr/local
+INSTALLED = lib/libghostmem.so bin/ghostmem-core share/man/man1/ghostmem-core.1 share/man/man7/libghostmem.7 \
+            share/ghostmem/ghostmem.gdb include/ghostmem.h bin/ghostmem share/man/man1/ghostmem.1 \
+            share/bash-completion/completions/ghostmem share/zsh/site-functions/_ghostmem \
+            share/fish/vendor_completions.d/ghostmem.fish
 install: libghostmem.so ghostmem-core ghostmem
-	install -D -m 755 libghostmem.so $(DESTDIR)$(PREFIX)/lib/libghostmem.so
-	install -D -m 755 ghostmem-core $(DESTDIR)$(PREFIX)/bin/ghostmem-core
 	install -D -m 755 ghostmem $(DESTDIR)$(PREFIX)/bin/ghostmem
 	install -D -m 644 doc/ghostmem.1 $(DESTDIR)$(PREFIX)/share/man/man1/ghostmem.1
 	install -D -m 644 doc/completion/ghostmem.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/ghostmem
 	install -D -m 644 doc/completion/_ghostmem $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_ghostmem
 	install -D -m 644 doc/completion/ghostmem.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/ghostmem.fish
+	install -D -m 755 libghostmem.so $(DESTDIR)$(PREFIX)/lib/libghostmem.so
+	install -D -m 755 ghostmem-core $(DESTDIR)$(PREFIX)/bin/ghostmem-core
 	install -D -m 644 doc/ghostmem-core.1 $(DESTDIR)$(PREFIX)/share/man/man1/ghostmem-core.1
 	install -D -m 644 doc/libghostmem.7 $(DESTDIR)$(PREFIX)/share/man/man7/libghostmem.7
 	install -D -m 644 doc/ghostmem.gdb $(DESTDIR)$(PREFIX)/share/ghostmem/ghostmem.gdb
+	install -D -m 644 interpose/ghostmem.h $(DESTDIR)$(PREFIX)/include/ghostmem.h
+
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,$(INSTALLED))
+	-rmdir $(DESTDIR)$(PREFIX)/share/ghostmem
 
 demo: deps-build
 	@$(MAKE) --no-print-directory libghostmem.so
@@ -242,7 +317,7 @@ build/bench/floor: bench/floor.c bench/pattern.c $(wildcard bench/*.h)
 
 build/bench/simulate: $(SIMULATOR) bench/simulate/simulate.c $(wildcard bench/simulate/*.h) bench/pattern.h
 	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) -O2 -o $@ $(filter %.c,$^) -lm
+	$(CC) $(FLAGS_check) -O2 -o $@ $(filter %.c,$^) -lm
 
 simulate: build/bench/simulate
 	@build/bench/simulate
@@ -263,7 +338,34 @@ bench-plot: deps-bench
 	@$(MAKE) --no-print-directory libghostmem.so build/bench/workload
 	@bench/plot.py
 
-clean:
-	rm -rf build libghostmem.so ghostmem-core ghostmem
+# ---- others ----
 
-.PHONY: all clean install check check-all soak check-build layers demo bench bench-plot simulate simulate-programs deps-build deps-test deps-soak deps-bench
+# For editors and clang-tidy.
+compile_commands.json: Makefile $(SOURCES)
+	@for source in $(SOURCES) $(TOOL_SOURCES) $(COMMAND_SOURCES); do \
+	    echo '{"directory": "$(CURDIR)", "file": "'$$source'", "command": "$(CC) $(FLAGS_lib) -c '$$source'"},'; \
+	done | sed '1s/^/[/; $$s/,$$/]/' >$@
+
+help:
+	@echo 'make            the library and its tools'
+	@echo 'make demo       what it does, in a minute'
+	@echo 'make quick      less than a minute of tests'
+	@echo 'make unit       the tests of the core, also with ASan, UBSan and TSan'
+	@echo 'make lint       what compilers and checkers say of the source'
+	@echo 'make layers     who may include whom, and whether documents and code agree'
+	@echo 'make check      every test: some minutes; packages that are missing are named and installed'
+	@echo 'make check-all  with every size and backend: an hour and more'
+	@echo 'make soak       the stress programs of others: a quarter of an hour'
+	@echo 'make bench      the measurements of the README: an hour; bench-plot: its curve; simulate: replacement policies'
+	@echo 'make install    below PREFIX, /usr/local; and make uninstall'
+	@echo 'make clean      removes what was built; compile_commands.json is for editors'
+	@echo 'CC=clang chooses the compiler, CFLAGS=... its optimisation.'
+
+clean:
+	rm -rf build libghostmem.so ghostmem-core ghostmem compile_commands.json
+
+-include $(patsubst %.o,%.d,$(foreach variant,$(VARIANTS),$(call objects,$(variant),$(SOURCES) $(UNIT_SOURCES) tests/unit/unit_main.c \
+    $(TOOL_SOURCES) $(COMMAND_SOURCES) $(COMMAND_TESTS) $(PROBE_SOURCES) $(PRELOAD_SOURCES) $(PROGRAM_SOURCES) bench/trace/record.c)) $(wildcard build/check/tests/*/*.d))
+
+.PHONY: all clean install uninstall check check-all unit quick lint soak check-build layers demo bench bench-plot \
+        simulate simulate-programs help deps-build deps-test deps-soak deps-bench FORCE

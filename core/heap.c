@@ -179,7 +179,9 @@ static bool engage_locked(struct heap *heap)
 /* May @n_pages more be handed out? Engages the pager when the sum of all blocks passes the limit for the first time. */
 static bool admit_locked(struct heap *heap, size_t n_pages)
 {
-    return heap->live_pages + n_pages <= heap->limit && !heap->closed ? true : engage_locked(heap);
+    bool fits = heap->live_pages + n_pages <= heap->limit || pager_locks_future(heap->pager);
+
+    return fits && !heap->closed ? true : engage_locked(heap);
 }
 
 bool heap_start_paging(struct heap *heap)
@@ -421,6 +423,20 @@ long heap_cede(struct heap *heap, uintptr_t addr, size_t bytes, bool keep, pager
     os_lock_take(&heap->lock);
     if (heap_in_one_block(heap, first, n_pages))
         result = pager_cede(heap->pager, first, n_pages, keep, call, arg);
+    os_lock_release(&heap->lock);
+    return result;
+}
+
+int heap_visit_blocks(struct heap *heap, heap_visit *visit, void *arg)
+{
+    int result = 0;
+
+    os_lock_take(&heap->lock);
+    for (size_t i = 0, n_pages; i < heap->top && result == 0; i += n_pages) {
+        n_pages = heap_pages_at(heap, i);
+        if (heap_kind_at(heap, i) == TAG_USED)
+            result = visit(arg, (page_number)i, n_pages);
+    }
     os_lock_release(&heap->lock);
     return result;
 }

@@ -86,6 +86,10 @@ long heap_cede(struct heap *heap, uintptr_t addr, size_t bytes, bool keep, pager
 /* The process has reached the limit, wherever its memory lies: paging starts, if it has not. False: it cannot. */
 bool heap_start_paging(struct heap *heap);
 
+/* @visit for each live block, as long as it returns 0: what it returned last. Under the heap's lock. */
+typedef int heap_visit(void *arg, page_number first, size_t n_pages);
+int heap_visit_blocks(struct heap *heap, heap_visit *visit, void *arg);
+
 void heap_fork_prepare(struct heap *heap);
 void heap_fork_parent(struct heap *heap);
 void heap_fork_child(struct heap *heap);

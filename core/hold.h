@@ -8,7 +8,11 @@
  * Calls that are under way at the same time share the limit. Each says what it is going to hold before it looks at what the
  * others do, so that of two that begin together at least one sees the other.
  *
- * Calls: nothing.  Locks: none to end one; filling in and starting are its thread's alone.  Memory: its owner's, for ever.
+ * A hold is exact: it has as many ranges as a call needs, and never what lies between them. Few ranges have room in the struct. More are
+ * kept in parts, each twice as long as the one before. A part is mapped when it is needed first, and stays mapped: a thread that evicts
+ * may still be reading a hold that has just ended. Only the RAM goes back, and what is read then is empty ranges.
+ *
+ * Calls: os.  Locks: none to end one; filling in and starting are its thread's alone.  Memory: its owner's, for ever, and the parts.
  */
 #ifndef GHOSTMEM_CORE_HOLD_H
 #define GHOSTMEM_CORE_HOLD_H
@@ -17,8 +21,12 @@
 
 #include <stdatomic.h>
 
-/* More than that are joined: what lies between is held too. */
-#define HOLD_RANGES 32u
+/* Ranges in the struct itself. */
+#define HOLD_OWN 32u
+/* Of the first part: one page. */
+#define HOLD_PART ((uint32_t)(PAGE_BYTES / sizeof(struct hold_range)))
+/* With so many parts there is a range for every second page that a page number can name. */
+#define HOLD_PARTS 18u
 
 struct hold_range {
     page_number first;
@@ -30,8 +38,11 @@ struct hold_range {
 
 struct hold {
     _Atomic uint32_t active; /* pages held, or HOLD_CLAIM and pages; first: assembly clears it */
-    uint32_t n;
-    struct hold_range ranges[HOLD_RANGES];
+    _Atomic uint32_t n;
+    uint32_t n_ordered; /* so many of them are in order and apart, from the first; all while it is active */
+    struct hold_range own[HOLD_OWN];
+    struct hold_range *_Atomic parts[HOLD_PARTS];
+    bool in_parts; /* since it was cleared last */
     bool listed;
     struct hold *next;
 };
@@ -49,17 +60,25 @@ static inline void hold_end(struct hold *hold)
 /* Nothing is in it, and it is not active. */
 void hold_clear(struct hold *hold);
 
-/* One more range: of an inactive hold, or under pager.lock. */
+/*
+ * One more range: of an inactive hold, or under pager.lock. Where there is no memory for it, it is joined with the nearest one, and what
+ * lies between is held too.
+ */
 void hold_add(struct hold *hold, page_number first, page_number end);
 
-/* What @hold has of these pages, into @part, which is nobody else's. */
-void hold_intersect(const struct hold *hold, page_number first, page_number end, struct hold *part);
+/* The @i-th of its `n` ranges: in order and apart from hold_pages() or hold_start() on. */
+struct hold_range hold_range(const struct hold *hold, uint32_t i);
 
-/* Its ranges that lie within these pages go; those that reach further stay. */
+/*
+ * The first range of pages from @first on, and before @end, that @hold has. False: there is none. In order as above.
+ */
+bool hold_next(const struct hold *hold, page_number first, page_number end, struct hold_range *range);
+
+/* These pages go. Where a range would become two and there is no memory for that, it stays. In order as above; under pager.lock if active. */
 void hold_remove(struct hold *hold, page_number first, page_number end);
 
-/* Pages in all its ranges. */
-size_t hold_pages(const struct hold *hold);
+/* Pages in all its ranges, which are put in order. */
+size_t hold_pages(struct hold *hold);
 
 /* @hold, which is not active, is going to take so many pages. Returns how many the others have or are going to. */
 size_t hold_claim(struct holds *holds, struct hold *hold, size_t n_pages);

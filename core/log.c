@@ -23,6 +23,10 @@ static const char *errno_name(int error)
     case EFAULT: return "EFAULT";
     case EBUSY: return "EBUSY";
     case EEXIST: return "EEXIST";
+    case ELOOP: return "ELOOP";
+    case ENXIO: return "ENXIO";
+    case ENOLCK: return "ENOLCK";
+    case EDQUOT: return "EDQUOT";
     case EISDIR: return "EISDIR";
     case ENOTDIR: return "ENOTDIR";
     case EINVAL: return "EINVAL";

@@ -57,6 +57,13 @@ static void fault_entry(void *arg, struct fault *fault)
     pager_fault(arg, fault);
 }
 
+static size_t number_entry(void *arg, uintptr_t addr)
+{
+    const struct pager *pager = arg;
+
+    return space_number(&pager->space, addr);
+}
+
 static void evict_entry(void *arg, unsigned worker)
 {
     struct pager *pager = arg;
@@ -116,7 +123,7 @@ static int adopt_all_locked(struct pager *pager, size_t committed)
 
     pager_mark_ceded_locked(pager);
     for (uint32_t i = 0; i < pager->sealed.n && error == 0; i++)
-        error = scan(pager, pager->sealed.ranges[i].first, pager->sealed.ranges[i].end, adopt_sealed_run);
+        error = scan(pager, hold_range(&pager->sealed, i).first, hold_range(&pager->sealed, i).end, adopt_sealed_run);
     while (error == 0 && pager_next_part(pager, &part)) {
         size_t first = space_number(&pager->space, part.start);
 
@@ -154,6 +161,7 @@ static int build(struct pager *pager, size_t committed)
     if (error == 0)
         error = reclaim_init(&pager->reclaim, &pager->space, &pager->table, &pager->store, pager->backend, &pager->holds,
                              pager->limit);
+    pager->reclaim.locked = &pager->locked;
     if (error == 0 && pager->reclaim_fixed)
         duel_fix(&pager->reclaim.duel, pager->reclaim_way);
     if (error == 0)
@@ -170,6 +178,8 @@ static void describe(const struct pager *pager, struct fault_setup *setup)
         .ranges = {{pager->space.near_base, pager->space.near_pages * PAGE_BYTES},
                    {(uintptr_t)limbo->space, (size_t)limbo->n_slots * PAGE_BYTES}},
         .next_part = pager_next_part,
+        .number = number_entry,
+        .n_numbers = pager->table.n_pages,
         .on_fault = fault_entry,
         .background = {{evict_entry, "ghostmem/evict"}},
         .arg = (void *)(uintptr_t)pager,

@@ -60,6 +60,8 @@ struct pager {
     struct hold sealed;       /* with by_protection: what the program protects in a way of its own */
     _Atomic bool reprotected; /* there was such a call */
     struct hold ceding;       /* what must stay until it is ceded */
+    struct marks locked;      /* what the program has locked in RAM: never evicted; guarded by pager.lock */
+    _Atomic bool locks_future; /* what is allocated from now on will be */
     _Atomic uint64_t ceded[PAGER_MAX_CEDED]; /* first page, and the end in the upper half; 0: free. Never freed while in use */
     _Atomic uint32_t n_ceded;
     struct visits visits;
@@ -126,6 +128,9 @@ void pager_allow_read_ahead(struct pager *pager);
  */
 void pager_hold(struct pager *pager, struct hold *hold);
 
+/* These pages too are held by @hold, which may be active. Context: as above, with signals blocked; takes pager.lock. */
+void pager_hold_more(struct pager *pager, struct hold *hold, page_number first, page_number end);
+
 /* Bring in all pages of @hold, which another one keeps. Context: as pager_hold(). */
 void pager_bring_in(struct pager *pager, const struct hold *hold);
 
@@ -134,6 +139,27 @@ int pager_protect(struct pager *pager, page_number first, size_t n_pages, int pr
 
 /* Discarded pages are readable and writable again, whatever their block's protection was. 0 or -errno. */
 int pager_unprotect(struct pager *pager, page_number first, size_t n_pages);
+
+/*
+ * mlock2(2) and munlock(2) by the program, whole blocks or parts: what is locked has its pages in their places, or with @on_fault will
+ * have when they are touched, and none of them leaves; the limit yields. 0 or -errno, as those. Context: as pager_hold(); one at a time.
+ */
+int pager_lock(struct pager *pager, page_number first, size_t n_pages, bool on_fault);
+void pager_unlock(struct pager *pager, page_number first, size_t n_pages);
+
+/* In a forked child, which inherits no locks. */
+void pager_forget_locks(struct pager *pager);
+
+/* Will all that is allocated be locked? Then paging does not begin: there would be next to nothing to evict. */
+static inline void pager_lock_future(struct pager *pager, bool on)
+{
+    atomic_store(&pager->locks_future, on);
+}
+
+static inline bool pager_locks_future(const struct pager *pager)
+{
+    return atomic_load_explicit(&pager->locks_future, memory_order_relaxed);
+}
 
 /*
  * A memory call of the program puts something else in the place of the pages, or does to them what we do not follow: from now on

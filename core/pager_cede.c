@@ -59,41 +59,33 @@ size_t pager_alike(struct pager *pager, page_number first, size_t n_pages, bool 
     return end - first;
 }
 
-/* The ranges that are left to the program: what is ceded, and where pages are shut, what it protects itself. */
-#define N_LEFT (PAGER_MAX_CEDED + HOLD_RANGES)
-
-static uint64_t left_at(struct pager *pager, size_t i)
+/* The first range from @first on that is left to the program: what is ceded, and where pages are shut, what it protects itself. */
+static struct hold_range next_left(struct pager *pager, page_number first)
 {
-    const struct hold *sealed = &pager->sealed;
+    struct hold_range left = {(page_number)pager->space.near_pages, (page_number)pager->space.near_pages};
 
-    if (i < PAGER_MAX_CEDED)
-        return range_at(pager, i);
-    i -= PAGER_MAX_CEDED;
-    return i < sealed->n ? make_range(sealed->ranges[i].first, sealed->ranges[i].end) : 0;
+    (void)hold_next(&pager->sealed, first, left.first, &left);
+    for (size_t i = 0; i < PAGER_MAX_CEDED; i++) {
+        uint64_t range = range_at(pager, i);
+
+        if (range != 0 && end_of(range) > first && first_of(range) < left.first)
+            left = (struct hold_range){first_of(range), end_of(range)};
+    }
+    return left;
 }
 
 bool pager_next_part(void *arg, struct fault_range *part)
 {
     struct pager *pager = arg;
     page_number first = (page_number)((part->start + part->bytes - pager->space.near_base) >> PAGE_SHIFT);
-    page_number end = (page_number)pager->space.near_pages;
+    struct hold_range left = next_left(pager, first);
 
-    for (size_t i = 0; i < N_LEFT; i++) {
-        uint64_t range = left_at(pager, i);
-
-        if (range != 0 && first >= first_of(range) && first < end_of(range)) {
-            first = end_of(range);
-            i = (size_t)-1; /* the next one may begin there */
-        }
+    while (left.first <= first && left.first < left.end) {
+        first = left.end; /* the next one may begin there */
+        left = next_left(pager, first);
     }
-    for (size_t i = 0; i < N_LEFT; i++) {
-        uint64_t range = left_at(pager, i);
-
-        if (range != 0 && first_of(range) >= first && first_of(range) < end)
-            end = first_of(range);
-    }
-    *part = (struct fault_range){space_near_address(&pager->space, first), (size_t)(end - first) * PAGE_BYTES};
-    return first < end;
+    *part = (struct fault_range){space_near_address(&pager->space, first), (size_t)(left.first - first) * PAGE_BYTES};
+    return first < left.first;
 }
 
 /* A place for the range; one that overlaps it, of the same block, is joined. @before: what stood there. False: there is none. */
@@ -257,7 +249,7 @@ static int run_watch(struct pager *pager, page_number first, page_number end, bo
 {
     struct watch_job job = {.pager = pager, .first = first, .end = end, .on = on};
 
-    if (pager->backend->watch == NULL)
+    if (pager->backend->by_protection || pager->backend->watch == NULL)
         return 0;
     pager->backend->run(pager->backend, watch, &job, true);
     return job.error;

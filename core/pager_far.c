@@ -5,6 +5,7 @@
 #include "core/log.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 
 void pager_change_begin(struct pager *pager, struct visit *visit)
 {
@@ -23,6 +24,19 @@ void pager_change_end(struct pager *pager, const struct visit *visit)
 static size_t n_pages_of(uintptr_t start, uintptr_t end)
 {
     return (end - start) / PAGE_BYTES;
+}
+
+bool pager_far_whole_locked(struct pager *pager, uintptr_t start, uintptr_t end)
+{
+    uint64_t at = start;
+    struct range part;
+
+    while (rangeset_next(&pager->space.areas, &at, end, &part)) {
+        if (part.first != start || (part.value & AREA_WATCHED) == 0)
+            return false;
+        start = part.end;
+    }
+    return start == end;
 }
 
 bool pager_far_any_locked(struct pager *pager, uintptr_t start, uintptr_t end)
@@ -75,11 +89,51 @@ void pager_far_forget_locked(struct pager *pager, uintptr_t start, uintptr_t end
     }
 }
 
+/* Runs of numbers in the watched parts of [@start, @end), until @act says that it cannot go on. */
+typedef int run_act(struct pager *pager, uintptr_t addr, page_number first, size_t n_pages);
+
+static int each_watched_run_locked(struct pager *pager, uintptr_t start, uintptr_t end, run_act *act)
+{
+    uint64_t at = start;
+    struct range part;
+    int error = 0;
+
+    while (error == 0 && rangeset_next(&pager->space.areas, &at, end, &part)) {
+        uintptr_t place = part.first;
+        page_number first;
+        size_t n;
+
+        while (error == 0 && (part.value & AREA_WATCHED) != 0 && space_run(&pager->space, &place, part.end, &first, &n))
+            error = act(pager, space_address(&pager->space, first), first, n);
+    }
+    return error;
+}
+
+static int lose_run(struct pager *pager, uintptr_t addr, page_number first, size_t n_pages)
+{
+    (void)first;
+    pager->backend->lost(pager->backend, addr, n_pages);
+    return 0;
+}
+
+static int shut_run(struct pager *pager, uintptr_t addr, page_number first, size_t n_pages)
+{
+    (void)first;
+    return pager->backend->protect(pager->backend, addr, n_pages, true);
+}
+
+int pager_far_shut_locked(struct pager *pager, uintptr_t start, uintptr_t end)
+{
+    return pager->backend->by_protection ? each_watched_run_locked(pager, start, end, shut_run) : 0;
+}
+
 void pager_far_unlearn_locked(struct pager *pager, uintptr_t start, uintptr_t end)
 {
     pager_far_forget_locked(pager, start, end);
     if (rangeset_from(&pager->space.areas, start) == NULL)
         return;
+    if (pager->backend->by_protection)
+        each_watched_run_locked(pager, start, end, lose_run);
     /* Where there is no memory to split a range, what is known of it is as good as lost. */
     if (rangeset_set(&pager->space.areas, start, end, 0) != 0)
         log_line(LOG_ERROR, "no memory for the list of mappings: a part that is gone is still taken for ours");
@@ -88,29 +142,42 @@ void pager_far_unlearn_locked(struct pager *pager, uintptr_t start, uintptr_t en
 
 /* ---- watching ---- */
 
-struct watch_job {
-    struct pager *pager;
-    uintptr_t start;
-    size_t n_pages;
-    bool on;
-    int error;
-};
-
-static void watch_job(void *arg, unsigned worker)
+int pager_far_protection(uint32_t value)
 {
-    struct watch_job *job = arg;
-    struct fault_backend *backend = job->pager->backend;
-
-    (void)worker;
-    job->error = backend->watch(backend, job->start, job->n_pages, job->on);
+    return ((value & AREA_READ) != 0 ? PROT_READ : 0) | ((value & AREA_WRITE) != 0 ? PROT_WRITE : 0);
 }
 
-static int watch(struct pager *pager, uintptr_t start, uintptr_t end, bool on)
+static int watch_runs(struct pager *pager, uintptr_t start, uintptr_t end, uint32_t value, bool on)
 {
-    struct watch_job job = {.pager = pager, .start = start, .n_pages = n_pages_of(start, end), .on = on};
+    struct fault_backend *backend = pager->backend;
+    page_number first;
+    size_t n;
+    int error = 0;
 
-    watch_job(&job, 0);
-    return job.error;
+    while (error == 0 && space_run(&pager->space, &start, end, &first, &n)) {
+        uintptr_t addr = space_address(&pager->space, first);
+
+        if (on)
+            error = backend->reprotect(backend, addr, n, pager_far_protection(value));
+        if (error == 0)
+            error = backend->watch(backend, addr, n, on);
+    }
+    return error;
+}
+
+/* All of it has numbers. */
+static int watch(struct pager *pager, uintptr_t start, uintptr_t end, uint32_t value, bool on)
+{
+    int error;
+
+    if (!pager->backend->by_protection)
+        return pager->backend->watch(pager->backend, start, n_pages_of(start, end), on);
+    error = watch_runs(pager, start, end, value, on);
+    if (error != 0 && on) { /* as it was */
+        (void)watch_runs(pager, start, end, value, false);
+        (void)os_mem_protect((void *)start, end - start, pager_far_protection(value));
+    }
+    return error;
 }
 
 /* What was in RAM before the area was watched. */
@@ -122,17 +189,22 @@ static void adopt(void *arg, uintptr_t start, size_t n_pages)
     page_number first;
     size_t n;
 
-    while (space_run(&pager->space, &at, start + n_pages * PAGE_BYTES, &first, &n))
+    while (space_run(&pager->space, &at, start + n_pages * PAGE_BYTES, &first, &n)) {
+        bool shut = pager->backend->by_protection &&
+                    pager->backend->protect(pager->backend, space_address(&pager->space, first), n, false) != 0;
+
         for (page_number number = first; number < first + n; number++) {
             if (page_state(page_at(&pager->table, number)) != PAGE_EMPTY)
                 continue;
             page_at(&pager->table, number)->value = 0;
             reclaim_enter_locked(r, number);
             reclaim_adopt_locked(r);
+            page_at(&pager->table, number)->flags |= shut ? PAGE_FLAG_SHUT : 0;
         }
+    }
 }
 
-static int watch_area_locked(struct pager *pager, uintptr_t start, uintptr_t end, uint32_t value, bool fresh)
+int pager_far_watch_locked(struct pager *pager, uintptr_t start, uintptr_t end, uint32_t value, bool fresh)
 {
     int error = rangeset_reserve(&pager->space.areas, 1);
 
@@ -142,12 +214,12 @@ static int watch_area_locked(struct pager *pager, uintptr_t start, uintptr_t end
         return error;
     error = pagetable_commit_far(&pager->table, pager->space.far_first, space_end(&pager->space));
     if (error == 0)
-        error = watch(pager, start, end, true);
+        error = watch(pager, start, end, value, true);
     if (error == 0 && !fresh) {
         error = os_mem_scan_present((void *)start, end - start, adopt, pager);
         if (error != 0) { /* a page that is there and not known would be overwritten */
             pager_far_forget_locked(pager, start, end);
-            (void)watch(pager, start, end, false);
+            (void)watch(pager, start, end, value, false);
         }
     }
     if (error == 0)
@@ -168,7 +240,7 @@ int pager_far_learn_locked(struct pager *pager, uintptr_t start, uintptr_t end, 
 
     if (!pager_is_engaged(pager) || !is_accessible(value))
         return rangeset_set(&pager->space.areas, start, end, value);
-    error = watch_area_locked(pager, start, end, value, fresh);
+    error = pager_far_watch_locked(pager, start, end, value, fresh);
     if (error == 0)
         return 0;
     pager->n_unwatched++;
@@ -189,22 +261,69 @@ void pager_far_start_locked(struct pager *pager)
     }
 }
 
-void pager_far_protect_locked(struct pager *pager, uintptr_t start, uintptr_t end, uint32_t protection)
+/* What is known is put right. */
+static void note_protection_locked(struct pager *pager, uintptr_t start, uintptr_t end, uint32_t access)
 {
     uint64_t at = start;
     struct range part;
 
     while (rangeset_next(&pager->space.areas, &at, end, &part)) {
-        uint32_t value = (part.value & ~AREA_PROTECTION) | protection;
+        uint32_t value = (part.value & ~AREA_PROTECTION) | access;
 
         if ((value & AREA_WATCHED) == 0 && is_accessible(value)) {
             if (pager_far_learn_locked(pager, part.first, part.end, value, false) != 0)
                 (void)rangeset_set(&pager->space.areas, part.first, part.end, 0);
         } else if (value != part.value) {
-            /* On failure what is known is too old, and only read-ahead asks. */
+            /* On failure what is known is too old: see pager_far_protect_locked(). */
             (void)rangeset_set(&pager->space.areas, part.first, part.end, value);
         }
     }
+}
+
+static int reprotect_part(struct pager *pager, const struct range *part, int protection)
+{
+    uintptr_t place = part->first;
+    page_number first;
+    size_t n;
+    int error = 0;
+
+    while (error == 0 && space_run(&pager->space, &place, part->end, &first, &n))
+        error = pager->backend->reprotect(pager->backend, space_address(&pager->space, first), n, protection);
+    return error;
+}
+
+/* Where protections are ours, the watched parts are not the kernel's to change. */
+static long protect_parts_locked(struct pager *pager, uintptr_t start, uintptr_t end, int protection)
+{
+    long result = 0;
+
+    while (start < end && result == 0) {
+        uint64_t at = start;
+        struct range part = {.first = end, .end = end};
+
+        while (rangeset_next(&pager->space.areas, &at, end, &part) && (part.value & AREA_WATCHED) == 0)
+            part = (struct range){.first = end, .end = end};
+        if (part.first > start)
+            result = os_mem_protect((void *)start, (size_t)(part.first - start), protection);
+        if (result == 0 && part.first < part.end)
+            result = reprotect_part(pager, &part, protection);
+        start = part.end;
+    }
+    return result;
+}
+
+long pager_far_protect_locked(struct pager *pager, uintptr_t start, uintptr_t end, int protection)
+{
+    uint32_t access = ((protection & PROT_READ) != 0 ? AREA_READ : 0) | ((protection & PROT_WRITE) != 0 ? AREA_WRITE : 0);
+    long result = -ENOMEM;
+
+    if (!pager->backend->by_protection)
+        result = os_mem_protect((void *)start, end - start, protection);
+    else if (rangeset_reserve(&pager->space.areas, 2) == 0)
+        result = protect_parts_locked(pager, start, end, protection);
+    if (result == 0)
+        note_protection_locked(pager, start, end, access);
+    return result;
 }
 
 void pager_far_mark_locked(struct pager *pager, uintptr_t start, uintptr_t end, uint32_t set, uint32_t clear)
@@ -215,90 +334,6 @@ void pager_far_mark_locked(struct pager *pager, uintptr_t start, uintptr_t end, 
     while (rangeset_next(&pager->space.areas, &at, end, &part))
         if (((part.value | set) & ~clear) != part.value)
             (void)rangeset_set(&pager->space.areas, part.first, part.end, (part.value | set) & ~clear);
-}
-
-/* ---- moving ---- */
-
-/* A page whose frame the kernel has moved. What it was closed to is not known any more. */
-static void move_resident_locked(struct pager *pager, page_number to, page_number from)
-{
-    uint32_t kept = page_at(&pager->table, from)->value;
-
-    reclaim_leave_locked(&pager->reclaim, from);
-    page_set_state(&pager->table, from, PAGE_EMPTY);
-    page_at(&pager->table, to)->value = kept;
-    reclaim_enter_locked(&pager->reclaim, to);
-}
-
-static void move_entries_locked(struct pager *pager, page_number to, page_number from, size_t n_pages)
-{
-    for (page_number i = 0; i < n_pages;) {
-        const struct page *page = page_at(&pager->table, (page_number)(from + i));
-
-        if (page_state(page) == PAGE_EMPTY) {
-            i = pagetable_next_busy(&pager->table, (page_number)(from + i + 1), (page_number)(from + n_pages)) - from;
-        } else if (page_is_resident(page)) {
-            move_resident_locked(pager, (page_number)(to + i), (page_number)(from + i));
-            i++;
-        } else {
-            i += (page_number)pager_move_run_locked(pager, (page_number)(to + i), (page_number)(from + i), n_pages - i);
-        }
-    }
-}
-
-/* The tables cannot have the new place: what is not in RAM is put there, and all of it is the kernel's. */
-static void put_there_locked(struct pager *pager, uintptr_t to, uintptr_t from, size_t bytes)
-{
-    uintptr_t at = from;
-    page_number first;
-    size_t n;
-
-    while (space_run(&pager->space, &at, from + bytes, &first, &n))
-        for (page_number number = first; number < first + n; number++) {
-            uintptr_t target = to + (space_address(&pager->space, number) - from);
-
-            if (page_state(page_at(&pager->table, number)) != PAGE_EMPTY && !page_is_resident(page_at(&pager->table, number)))
-                pager_thaw_into(pager, number, (unsigned char *)target);
-        }
-}
-
-int pager_far_move_locked(struct pager *pager, uintptr_t to, uintptr_t from, size_t bytes)
-{
-    uint64_t at = from;
-    struct range part;
-    int error = 0;
-
-    while (rangeset_next(&pager->space.areas, &at, from + bytes, &part)) {
-        uintptr_t target = to + (part.first - from);
-        uintptr_t source = part.first;
-        int failed = 0;
-
-        if ((part.value & AREA_WATCHED) != 0)
-            failed = watch_area_locked(pager, target, target + (part.end - part.first), part.value, true);
-        else
-            failed = rangeset_set(&pager->space.areas, target, target + (part.end - part.first), part.value);
-        while (failed == 0 && (part.value & AREA_WATCHED) != 0 && source < part.end) {
-            page_number from_first;
-            page_number to_first;
-            size_t n_from;
-            size_t n_to;
-            uintptr_t next_source = source;
-            uintptr_t next_target = target;
-
-            if (!space_run(&pager->space, &next_source, part.end, &from_first, &n_from) ||
-                !space_run(&pager->space, &next_target, target + (part.end - source), &to_first, &n_to))
-                break;
-            n_from = min_size(n_from, n_to);
-            move_entries_locked(pager, to_first, from_first, n_from);
-            source += n_from * PAGE_BYTES;
-            target += n_from * PAGE_BYTES;
-        }
-        if (failed != 0 && (part.value & AREA_WATCHED) != 0)
-            put_there_locked(pager, target, part.first, part.end - part.first);
-        error = error != 0 ? error : failed;
-    }
-    pager_far_unlearn_locked(pager, from, from + bytes);
-    return error;
 }
 
 /* ---- leaving ---- */
@@ -330,7 +365,7 @@ static void leave_part(struct pager *pager, const struct range *part)
     reclaim_admit_locked(&pager->reclaim);
     pager_far_settle_relock(pager, part->first, part->end);
     /* What comes in by a fault now is there, and what leaves is none of these. */
-    if (watch(pager, part->first, part->end, false) == 0)
+    if (watch(pager, part->first, part->end, part->value, false) == 0)
         pager_far_unlearn_locked(pager, part->first, part->end);
     pager_change_end(pager, &visit);
     hold_end(hold);
@@ -381,11 +416,13 @@ void pager_far_fork_child(struct pager *pager)
             pager_far_unlearn_locked(pager, part.first, part.end);
             continue;
         }
-        if ((part.value & AREA_WIPEONFORK) != 0)
+        if ((part.value & AREA_WIPEONFORK) != 0) {
+            (void)pager_far_shut_locked(pager, part.first, part.end);
             pager_far_forget_locked(pager, part.first, part.end);
+        }
         if ((part.value & AREA_WATCHED) == 0)
             continue;
-        error = watch(pager, part.first, part.end, true);
+        error = pager->backend->by_protection ? 0 : watch(pager, part.first, part.end, part.value, true);
         if (error == 0)
             continue;
         log_line(LOG_CHOICE, "memory at %p is not managed in a forked child: %e", (void *)(uintptr_t)part.first, -error);
@@ -400,7 +437,18 @@ void pager_far_end(struct pager *pager)
 
     while (rangeset_next(&pager->space.areas, &at, UINT64_MAX, &part))
         if ((part.value & AREA_WATCHED) != 0)
-            (void)watch(pager, part.first, part.end, false);
+            (void)watch(pager, part.first, part.end, part.value, false);
+}
+
+void pager_far_open_all(struct pager *pager, bool for_all)
+{
+    uint64_t at = 0;
+    struct range part;
+
+    while (rangeset_next(&pager->space.areas, &at, UINT64_MAX, &part))
+        if ((part.value & AREA_WATCHED) != 0)
+            (void)os_mem_protect((void *)(uintptr_t)part.first, (size_t)(part.end - part.first),
+                                 for_all ? PROT_READ | PROT_WRITE : pager_far_protection(part.value));
 }
 
 size_t pager_far_pages(struct pager *pager, uint32_t kind)

@@ -35,17 +35,38 @@ void pager_far_unlearn_locked(struct pager *pager, uintptr_t start, uintptr_t en
  */
 int pager_far_learn_locked(struct pager *pager, uintptr_t start, uintptr_t end, uint32_t value, bool fresh);
 
-/* The kernel has changed the protection of [@start, @end): AREA_READ, AREA_WRITE. What becomes accessible is watched. */
-void pager_far_protect_locked(struct pager *pager, uintptr_t start, uintptr_t end, uint32_t protection);
+/*
+ * mprotect(2) of [@start, @end), without PROT_EXEC: made here, because with by_protection the kernel must not see what it says of watched
+ * pages. What becomes accessible is watched. 0 or -errno.
+ */
+long pager_far_protect_locked(struct pager *pager, uintptr_t start, uintptr_t end, int protection);
+
+/* PROT_READ and PROT_WRITE of an area's value. */
+int pager_far_protection(uint32_t value);
+
+/* Before the kernel discards [@start, @end), where no page is in transit: with by_protection no page can be touched unseen. 0 or -errno. */
+int pager_far_shut_locked(struct pager *pager, uintptr_t start, uintptr_t end);
 
 /* What is known in [@start, @end) has the AREA_ marks @set, and has the marks @clear no longer. */
 void pager_far_mark_locked(struct pager *pager, uintptr_t start, uintptr_t end, uint32_t set, uint32_t clear);
+
+/* Memory of @value at [@start, @end), accessible, is watched from now on. 0 or -errno: nothing has changed. See pager_far_learn_locked(). */
+int pager_far_watch_locked(struct pager *pager, uintptr_t start, uintptr_t end, uint32_t value, bool fresh);
 
 /*
  * The kernel has moved what was mapped at [@from, @from + @bytes) to @to, of which nothing is known: pages follow with their images.
  * Nothing is known of the old place then. 0 or -errno: see pager_far_leave(), which then is to be called before.
  */
 int pager_far_move_locked(struct pager *pager, uintptr_t to, uintptr_t from, size_t bytes);
+
+/*
+ * With by_protection, where what the program sees as one mapping is many: [@from, @from + @bytes), all of it watched, goes to @to, where there
+ * is fresh private memory that is readable and writable. The old pages are EMPTY then.
+ */
+void pager_far_carry_locked(struct pager *pager, uintptr_t to, uintptr_t from, size_t bytes);
+
+/* Is all of [@start, @end) watched? */
+bool pager_far_whole_locked(struct pager *pager, uintptr_t start, uintptr_t end);
 
 /*
  * All of [@start, @end) comes to its place and is the kernel's from then on. The limit yields for that. Context: as pager_hold(), not
@@ -58,6 +79,12 @@ void pager_far_start_locked(struct pager *pager);
 
 /* In a forked child, once the backend has started again. */
 void pager_far_fork_child(struct pager *pager);
+
+/*
+ * With by_protection: all watched memory is as the program protects it, or (@for_all) readable and writable, with nobody there but
+ * the caller.
+ */
+void pager_far_open_all(struct pager *pager, bool for_all);
 
 /* Paging ends, and all pages are in their places: the kernel tells us of none any more. */
 void pager_far_end(struct pager *pager);

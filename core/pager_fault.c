@@ -92,6 +92,22 @@ void pager_release_and_refill(struct reclaim *r, unsigned worker)
         (void)reclaim_refill(r, worker);
 }
 
+/* Where protections are ours, a fault may be what the program's own protection brings about. */
+static bool may_access_locked(struct pager *pager, const struct fault *fault, page_number number)
+{
+    uint32_t value;
+
+    if (!pager->backend->by_protection || space_is_near(&pager->space, number))
+        return true;
+    value = rangeset_value(&pager->space.areas, fault->addr);
+    return (value & (fault->write ? AREA_WRITE : AREA_READ)) != 0;
+}
+
+static bool is_limbo(const struct reclaim *r, uintptr_t addr)
+{
+    return addr - limbo_address(&r->limbo, 0) < (size_t)r->limbo.n_slots * PAGE_BYTES;
+}
+
 void pager_fault(struct pager *pager, struct fault *fault)
 {
     struct reclaim *r = &pager->reclaim;
@@ -105,9 +121,22 @@ void pager_fault(struct pager *pager, struct fault *fault)
         os_lock_release(&r->lock);
         return;
     }
+    if (is_limbo(r, fault->addr)) { /* in limbo: the kernel fills all that the process has */
+        size_t n_done;
+
+        os_lock_release(&r->lock);
+        (void)pager->backend->fill(pager->backend, fault->addr, NULL, 1, false, &n_done);
+        pager->backend->wake(pager->backend, fault->addr, 1);
+        return;
+    }
     r->counters.faults++;
     number = space_number(&pager->space, fault->addr);
     if (number == PAGE_NONE || !space_is_watched_locked(&pager->space, number)) { /* not any more */
+        os_lock_release(&r->lock);
+        fault->answer = FAULT_WAS_THERE;
+        return;
+    }
+    if (!may_access_locked(pager, fault, number)) {
         os_lock_release(&r->lock);
         fault->answer = FAULT_WAS_THERE;
         return;

@@ -191,6 +191,8 @@ static void thaw_everything(struct pager *pager, bool watched)
 
     while (pager->backend->by_protection && pager_next_part(pager, &part) && part.start < near_end)
         INVARIANT(os_mem_commit((void *)part.start, min_size(part.bytes, near_end - part.start)) == 0);
+    if (pager->backend->by_protection)
+        pager_far_open_all(pager, true);
     for (page_number i = pagetable_next_busy(&pager->table, 0, end); i < end;
          i = pagetable_next_busy(&pager->table, i + 1, end)) {
         unsigned char *target = (unsigned char *)reclaim_address(r, i);
@@ -199,6 +201,8 @@ static void thaw_everything(struct pager *pager, bool watched)
         if (contents != NULL)
             put_back(pager, target, contents, watched);
     }
+    if (pager->backend->by_protection)
+        pager_far_open_all(pager, false);
 }
 
 /* From here on all of it is the kernel's. */
@@ -297,9 +301,10 @@ void pager_give_up(struct pager *pager)
     come_to_rest(pager);
     os_lock_take(&pager->store.pool.lock);
     thaw_everything(pager, watched);
-    while (pager->backend->watch != NULL && pager_next_part(pager, &part))
+    while (watched && pager->backend->watch != NULL && pager_next_part(pager, &part))
         INVARIANT(pager->backend->watch(pager->backend, part.start, part.bytes / PAGE_BYTES, false) == 0);
-    pager_far_end(pager);
+    if (watched)
+        pager_far_end(pager);
     log_line(LOG_CHOICE, "process %d is going to be traced: it runs on without a limit", os_process_id());
     disengage(pager);
     os_lock_release(&pager->store.pool.lock);

@@ -26,8 +26,20 @@ static void note_yielding_locked(const struct reclaim *r, struct yielding *yield
     }
 }
 
+/* Not any more; or nobody may read it, and so neither may the kernel. */
+static bool can_be_held_locked(struct pager *pager, page_number number, bool for_kernel)
+{
+    uint32_t value;
+
+    if (space_is_near(&pager->space, number))
+        return true;
+    value = rangeset_value(&pager->space.areas, space_far_address(&pager->space, number));
+    return (value & AREA_WATCHED) != 0 && (!for_kernel || (value & (AREA_READ | AREA_WRITE)) != 0);
+}
+
 /* One page of a hold. A lost one stays lost: the system call finds out. It must not see one that is closed. */
-static void hold_page(struct pager *pager, const struct fault *fault, page_number number, page_number end, struct yielding *yielding)
+static void hold_page(struct pager *pager, const struct fault *fault, page_number number, page_number end, bool for_kernel,
+                      struct yielding *yielding)
 {
     struct reclaim *r = &pager->reclaim;
     struct ahead ahead = {.step = 1, .n = (uint32_t)min_size(STREAM_MAX_WINDOW, end - number)};
@@ -38,7 +50,7 @@ static void hold_page(struct pager *pager, const struct fault *fault, page_numbe
     os_lock_take(&r->lock);
     while (!settled) {
         reclaim_admit_locked(r);
-        if (!space_is_watched_locked(&pager->space, number))
+        if (!can_be_held_locked(pager, number, for_kernel))
             break;
         switch (page_state(page_at(&pager->table, number))) {
         case PAGE_RESIDENT:
@@ -93,13 +105,14 @@ static void hold_all(void *arg, unsigned worker)
     struct yielding yielding = {.n_next = YIELDING_FIRST};
 
     for (uint32_t i = 0; i < job->hold->n; i++) {
-        page_number end = (page_number)min_size(job->hold->ranges[i].end, pagetable_end(&job->pager->table));
+        const struct hold_range range = hold_range(job->hold, i);
+        page_number end = (page_number)min_size(range.end, pagetable_end(&job->pager->table));
 
-        for (page_number number = job->hold->ranges[i].first; number < end; number++) {
+        for (page_number number = range.first; number < end; number++) {
             if (job->used)
                 number = pagetable_next_busy(&job->pager->table, number, end);
             if (number < end && !(job->used && is_untouched(job->pager, number)))
-                hold_page(job->pager, &fault, number, job->used ? number + 1 : end, &yielding);
+                hold_page(job->pager, &fault, number, job->used ? number + 1 : end, !job->used, &yielding);
         }
     }
 }
@@ -136,4 +149,17 @@ void pager_hold(struct pager *pager, struct hold *hold)
     wait_for_engaging(pager);
     if (pager_is_engaged(pager))
         pager_bring_in(pager, hold);
+}
+
+void pager_hold_more(struct pager *pager, struct hold *hold, page_number first, page_number end)
+{
+    const struct hold added = {.n = 1, .own = {{first, end}}};
+
+    os_lock_take(&pager->reclaim.lock);
+    hold_add(hold, first, end);
+    hold_start(&pager->holds, hold);
+    os_lock_release(&pager->reclaim.lock);
+    wait_for_engaging(pager);
+    if (pager_is_engaged(pager))
+        pager_bring_in(pager, &added);
 }

@@ -22,20 +22,17 @@ static void unseal(struct pager *pager, page_number first, page_number end)
     visit_end(&visit);
 }
 
-static int protect_all(struct pager *pager, const struct hold *hold, int protection)
+/* Pages that are held. */
+static int protect_present(struct pager *pager, page_number first, page_number end, int protection)
 {
-    int error = 0;
+    const struct hold all = {.n = 1, .own = {{first, end}}};
 
-    pager_bring_in(pager, hold);
-    for (uint32_t i = 0; i < hold->n && error == 0; i++)
-        error = os_mem_protect((void *)space_address(&pager->space, hold->ranges[i].first),
-                               (size_t)(hold->ranges[i].end - hold->ranges[i].first) * PAGE_BYTES, protection);
-    return error;
+    pager_bring_in(pager, &all);
+    return os_mem_protect((void *)space_address(&pager->space, first), (size_t)(end - first) * PAGE_BYTES, protection);
 }
 
 static int seal(struct pager *pager, page_number first, page_number end, int protection)
 {
-    const struct hold all = {.n = 1, .ranges = {{first, end}}};
     struct visit visit;
 
     visit_begin(&pager->visits, &visit);
@@ -44,22 +41,30 @@ static int seal(struct pager *pager, page_number first, page_number end, int pro
     hold_start(&pager->holds, &pager->sealed);
     os_lock_release(&pager->reclaim.lock);
     visit_end(&visit);
-    return protect_all(pager, &all, protection);
+    return protect_present(pager, first, end, protection);
+}
+
+static bool next_sealed(struct pager *pager, page_number first, page_number end, struct hold_range *range)
+{
+    struct visit visit;
+    bool found;
+
+    visit_begin(&pager->visits, &visit);
+    os_lock_take(&pager->reclaim.lock);
+    found = hold_next(&pager->sealed, first, end, range);
+    os_lock_release(&pager->reclaim.lock);
+    visit_end(&visit);
+    return found;
 }
 
 /* Only what is sealed, and so held, may be opened: the pages around it may be frozen. */
 static int open_sealed(struct pager *pager, page_number first, page_number end)
 {
-    struct visit visit;
-    struct hold part;
-    int error;
+    struct hold_range range = {first, first};
+    int error = 0;
 
-    visit_begin(&pager->visits, &visit);
-    os_lock_take(&pager->reclaim.lock);
-    hold_intersect(&pager->sealed, first, end, &part);
-    os_lock_release(&pager->reclaim.lock);
-    visit_end(&visit);
-    error = protect_all(pager, &part, PROT_READ | PROT_WRITE);
+    while (error == 0 && next_sealed(pager, range.end, end, &range))
+        error = protect_present(pager, range.first, range.end, PROT_READ | PROT_WRITE);
     if (error == 0)
         unseal(pager, first, end);
     return error;

@@ -10,6 +10,9 @@
 /* Free frames that the background thread keeps: a sixteenth of the limit, at most 4 MiB. None below 64 pages. */
 #define MAX_HIGH_FREE 1024
 #define MIN_LIMIT_FOR_RESERVE 64
+/* Beside pages that do not leave: so many pages at the least, or this part of the limit. An instruction can need four at once. */
+#define MIN_BESIDE 16u
+#define BESIDE_SHARE 8u
 /* Cooled pages: an eighth of the limit, at most 16 MiB. */
 #define MAX_COOLED 4096
 #define COOLED_SHARE 8
@@ -78,9 +81,20 @@ static void charge_locked(struct reclaim *r, size_t n_pages)
         r->exceeded_peak = r->charged - r->limit;
 }
 
+/*
+ * Beside pages that do not leave there is room for others, however many those are: else each page that comes in would be the next to
+ * leave.
+ */
+static size_t limit_locked(const struct reclaim *r)
+{
+    return r->stuck.n_pages == 0 ? r->limit : max_size(r->limit, r->stuck.n_pages + max_size(MIN_BESIDE, r->limit / BESIDE_SHARE));
+}
+
 static size_t free_frames_locked(const struct reclaim *r)
 {
-    return r->charged < r->limit ? r->limit - r->charged : 0;
+    size_t limit = limit_locked(r);
+
+    return r->charged < limit ? limit - r->charged : 0;
 }
 
 /* Its part of the reserve is low; or the limit has yielded, whoever evicts, and the excess must not wait for a next fault. */
@@ -88,7 +102,7 @@ static bool background_is_wanted_locked(const struct reclaim *r)
 {
     if (r->high_free == 0)
         return false;
-    return r->charged > r->limit || (r->duel.way == RECLAIM_BACKGROUND && free_frames_locked(r) < r->low_free);
+    return r->charged > limit_locked(r) || (r->duel.way == RECLAIM_BACKGROUND && free_frames_locked(r) < r->low_free);
 }
 
 /* Pages for the background thread to evict now. */
@@ -98,7 +112,7 @@ static size_t background_share_locked(const struct reclaim *r)
 
     if (r->duel.way == RECLAIM_BACKGROUND)
         return n_free < r->high_free ? min_size(RECLAIM_BATCH, r->high_free - n_free) : 0;
-    return r->high_free > 0 && r->charged > r->limit ? min_size(RECLAIM_BATCH, r->charged - r->limit) : 0;
+    return r->high_free > 0 && r->charged > limit_locked(r) ? min_size(RECLAIM_BATCH, r->charged - limit_locked(r)) : 0;
 }
 
 void reclaim_uncharge_locked(struct reclaim *r, size_t n_pages)
@@ -426,7 +440,7 @@ static void rest(struct reclaim *r, uint32_t ticket)
     bool yields;
 
     os_lock_take(&r->lock);
-    yields = r->charged > r->limit;
+    yields = r->charged > limit_locked(r);
     os_lock_release(&r->lock);
     if (yields)
         os_sleep_ms(NOTHING_TO_EVICT_MS);

@@ -37,6 +37,7 @@
 #include "core/hold.h"
 #include "core/limbo.h"
 #include "core/lock.h"
+#include "core/marks.h"
 #include "core/pagetable.h"
 #include "core/queue.h"
 #include "core/store.h"
@@ -97,6 +98,7 @@ struct reclaim {
     struct fault_backend *backend;
     struct reclaim_worker *workers; /* FAULT_MAX_WORKERS */
     struct holds *holds;
+    const struct marks *locked; /* pages that never leave; NULL: there are none */
     size_t limit;
     size_t low_free;      /* the background thread starts below so many free frames ... */
     size_t high_free;     /* ... and stops here */

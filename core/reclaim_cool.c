@@ -25,7 +25,8 @@ void reclaim_enter_stuck_locked(struct reclaim *r, page_number number)
     if (r->stuck.n_pages == 0 && r->n_retried == 0)
         r->stuck_retry_ns = os_now_ns() + STUCK_RETRY_NS;
     history_forget(&r->history, number); /* it has not left */
-    page_set_state(r->table, number, PAGE_RESIDENT);
+    if (page_state(page_at(r->table, number)) != PAGE_RESIDENT)
+        page_set_state(r->table, number, PAGE_RESIDENT);
     page_at(r->table, number)->flags |= PAGE_FLAG_STUCK;
     queue_push(&r->stuck, r->table, number);
 }
@@ -178,6 +179,11 @@ static page_number hunt_on_locked(struct reclaim *r, struct hunt *hunt)
     while ((walk = queue_to_hunt(r, hunt)) != NULL) {
         page_number number = walk_on(r, walk);
 
+        if (r->locked != NULL && marks_has(r->locked, number)) {
+            queue_remove(walk->queue, r->table, number);
+            reclaim_enter_stuck_locked(r, number);
+            continue;
+        }
         if (streams_protect(&r->streams, number, hunt->now_ns))
             continue;
         if (!(hunt->any_held && holds_contain(r->holds, number)) && !is_spared_locked(r, hunt, number)) {
@@ -261,12 +267,12 @@ static size_t pick_victims_locked(struct reclaim *r, struct reclaim_worker *w, s
     return n;
 }
 
-static size_t run_length(const struct reclaim_worker *w, size_t from, size_t n)
+static size_t run_length(const struct reclaim *r, const struct reclaim_worker *w, size_t from, size_t n)
 {
     size_t length = 1;
 
     while (from + length < n && w->outcomes[from + length] == w->outcomes[from] &&
-           w->batch[from + length] == w->batch[from] + length && w->slots[from + length] == w->slots[from] + length)
+           space_adjoins(r->space, w->batch[from + length - 1], w->batch[from + length]) && w->slots[from + length] == w->slots[from] + length)
         length++;
     return length;
 }
@@ -286,10 +292,20 @@ static enum outcome outcome_of(struct reclaim *r, page_number number, int error)
     return GONE;
 }
 
+/*
+ * The kernel has filled the slot, which is the page's alone: where the program locks all that the process has. If the page is still in
+ * its place, what is in the slot is nothing.
+ */
+static void clear_slot(struct reclaim *r, page_number number, limbo_slot slot)
+{
+    if (os_mem_is_present((const void *)reclaim_address(r, number)))
+        (void)os_mem_release((void *)limbo_address(&r->limbo, slot), PAGE_BYTES);
+}
+
 static void move_victims(struct reclaim *r, struct reclaim_worker *w, size_t n)
 {
     for (size_t i = 0; i < n;) {
-        size_t length = run_length(w, i, n);
+        size_t length = run_length(r, w, i, n);
         size_t n_moved;
         int error;
 
@@ -299,6 +315,11 @@ static void move_victims(struct reclaim *r, struct reclaim_worker *w, size_t n)
         }
         n_moved = reclaim_move_run(r, limbo_address(&r->limbo, w->slots[i]), reclaim_address(r, w->batch[i]),
                                           length, &error);
+        if (error == -EEXIST)
+            clear_slot(r, w->batch[i + n_moved], w->slots[i + n_moved]);
+        if (error == -EEXIST)
+            n_moved += reclaim_move_run(r, limbo_address(&r->limbo, w->slots[i + n_moved]),
+                                        reclaim_address(r, w->batch[i + n_moved]), length - n_moved, &error);
 
         for (size_t k = 0; k < n_moved; k++)
             w->outcomes[i++] = DONE;

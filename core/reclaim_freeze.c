@@ -290,7 +290,7 @@ size_t reclaim_freeze_in_place(struct reclaim *r, struct reclaim_worker *w, size
     for (size_t i = 0; i < n;) {
         size_t length = 1;
 
-        while (i + length < n && w->batch[i + length] == w->batch[i] + length)
+        while (i + length < n && space_adjoins(r->space, w->batch[i + length - 1], w->batch[i + length]))
             length++;
         for (size_t k = i; k < i + length; k++)
             w->outcomes[k] = REFUSED;

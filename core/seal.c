@@ -33,10 +33,17 @@ int seal_start(void)
     return sodium_init() >= 0 ? 0 : -ENOSYS;
 }
 
-int seal_init(struct seal *seal, bool encrypts)
+int seal_init(struct seal *seal, unsigned char *key, bool encrypts)
 {
-    seal->encrypts = encrypts;
-    return os_random(seal->key, sizeof seal->key);
+    *seal = (struct seal){.key = key, .encrypts = encrypts};
+    return os_random(key, SEAL_KEY_BYTES);
+}
+
+void seal_forget(struct seal *seal)
+{
+    if (seal->key != NULL)
+        sodium_memzero(seal->key, SEAL_KEY_BYTES);
+    seal->key = NULL;
 }
 
 /* Seeded with the key, so that a file made up from outside does not pass either. */
@@ -52,6 +59,7 @@ static void checksum(const struct seal *seal, const struct place *place, const u
     hash = XXH3_128bits_withSeed(image, place->image_bytes, seed);
     XXH128_canonicalFromHash(&canonical, hash);
     memcpy(tag, &canonical, 16);
+    sodium_memzero(&seed, sizeof seed);
 }
 
 void seal_close(const struct seal *seal, uint64_t sequence, uint32_t unit, unsigned char *box, size_t image_bytes)

@@ -18,17 +18,20 @@
 #define SEAL_HEADER_BYTES ((size_t)24)
 #define SEAL_KEY_BYTES ((size_t)32)
 
-/* One a file: lives in the process alone. */
+/* One a file. The key lives in the process alone, in memory of its own. */
 struct seal {
-    unsigned char key[SEAL_KEY_BYTES];
+    unsigned char *key;
     bool encrypts;
 };
 
 /* Once a process, before the first seal_init(). 0; -ENOSYS: encryption cannot be had. */
 int seal_start(void);
 
-/* A fresh random key. 0 or -errno. */
-int seal_init(struct seal *seal, bool encrypts);
+/* A fresh random key, into SEAL_KEY_BYTES at @key. 0 or -errno. */
+int seal_init(struct seal *seal, unsigned char *key, bool encrypts);
+
+/* The key is no more. */
+void seal_forget(struct seal *seal);
 
 /* Write the header in front of an image that stands at @box + SEAL_HEADER_BYTES, and encrypt that in place. */
 void seal_close(const struct seal *seal, uint64_t sequence, uint32_t unit, unsigned char *box, size_t image_bytes);

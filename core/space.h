@@ -96,6 +96,13 @@ static inline uintptr_t space_address(const struct space *space, page_number num
     return space_is_near(space, number) ? space_near_address(space, number) : space_far_address(space, number);
 }
 
+/* Is @next the page behind @number, in memory as in number? */
+static inline bool space_adjoins(const struct space *space, page_number number, page_number next)
+{
+    return next == number + 1 && (next % SPACE_CHUNK_PAGES != 0 || next < space->near_pages ||
+                                  (number >= space->near_pages && space_far_address(space, next) == space_far_address(space, number) + PAGE_BYTES));
+}
+
 /* PAGE_NONE: no chunk at @addr has numbers. Any context. */
 static inline page_number space_number(const struct space *space, uintptr_t addr)
 {

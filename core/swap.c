@@ -1,6 +1,7 @@
 /* swap.c - see swap.h. */
 #include "core/swap.h"
 
+#include "platform/memlock.h"
 #include "platform/swapfile.h"
 
 #include <errno.h>
@@ -28,6 +29,8 @@ int swap_init(struct swap *swap, const char *path, uint64_t max_bytes, bool encr
     error = encrypts ? seal_start() : 0;
     if (error == 0)
         error = os_mem_reserve(SWAP_MAX_SEGMENTS * sizeof *swap->segments, (void **)&swap->segments);
+    if (error == 0)
+        error = os_mem_map_secret(round_up(SWAP_MAX_FILES * SEAL_KEY_BYTES, PAGE_BYTES), (void **)&swap->keys);
     if (error != 0)
         swap->path = NULL;
     return error;
@@ -75,7 +78,7 @@ int swap_add_file(struct swap *swap, struct os_lock *lock)
         return -EMFILE;
     error = need_places(file);
     if (error == 0)
-        error = seal_init(&seal, swap->encrypts);
+        error = seal_init(&seal, swap->keys + (size_t)(file - swap->files) * SEAL_KEY_BYTES, swap->encrypts);
     if (error != 0)
         return error;
     fd = os_swapfile_create(swap->path);
@@ -366,6 +369,7 @@ void swap_fork_child(struct swap *swap, const struct swap_fork *copies, bool inh
         }
         if (copies->fds[i] < 0) {
             memset(file->places, SWAP_PLACE_ABSENT, file->n_places);
+            seal_forget(&file->seal);
             *file = (struct swap_file){.fd = -1, .direct = -1, .places = file->places};
             continue;
         }

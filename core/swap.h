@@ -82,6 +82,7 @@ struct swap {
     uint64_t max_bytes;
     bool encrypts;
     struct swap_segment *segments;
+    unsigned char *keys; /* of the files, SEAL_KEY_BYTES each */
 
     /* Guarded by pager.lock. */
     struct swap_file files[SWAP_MAX_FILES];

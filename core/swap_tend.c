@@ -63,6 +63,7 @@ static void close_file(struct swap_file *file, struct os_lock *lock)
 
     os_lock_take(lock);
     memset(file->places, SWAP_PLACE_ABSENT, file->n_places);
+    seal_forget(&file->seal);
     *file = (struct swap_file){.fd = -1, .direct = -1, .places = file->places};
     os_lock_release(lock);
     os_swapfile_close(fd);

@@ -56,7 +56,7 @@ static void *ghost_allocate(size_t bytes, size_t alignment)
         return NULL;
     quiet = ghost_quiet_begin();
     heap = ghost_heap();
-    p = heap != NULL ? heap_allocate(heap, bytes, alignment) : NULL;
+    p = heap != NULL ? memory_allocate(heap, bytes, alignment) : NULL;
     ghost_quiet_end(quiet);
     return p;
 }

@@ -1,9 +1,11 @@
 /* guard.c - the trap, the faults, and the program's own names for what they change. See guard.h. */
 #include "interpose/guard.h"
 
+#include "interpose/guard_table.h"
 #include "interpose/libc.h"
 #include "interpose/memory.h"
 
+#include "core/log.h"
 #include "platform/abi.h"
 #include "platform/file.h"
 #include "platform/sys.h"
@@ -18,23 +20,6 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#ifndef SYS_close_range
-#define SYS_close_range 436
-#endif
-#ifndef SYS_epoll_pwait2
-#define SYS_epoll_pwait2 441
-#endif
-#ifndef PR_SET_SYSCALL_USER_DISPATCH
-#define PR_SET_SYSCALL_USER_DISPATCH 59 /* Linux 5.11 */
-#endif
-#ifndef PR_SET_MEMORY_MERGE
-#define PR_SET_MEMORY_MERGE 67 /* Linux 6.4 */
-#endif
-
-#ifndef SOL_XDP
-#define SOL_XDP 283
-#endif
 
 static bool prepared; /* before there are threads */
 static _Atomic bool armed;
@@ -114,7 +99,7 @@ static void set_argument(const struct guard_call *call, unsigned index, uintptr_
     call->context->uc_mcontext.gregs[registers[index]] = (greg_t)value;
 }
 
-static uintptr_t stack_pointer(const ucontext_t *context)
+uintptr_t guard_stack_pointer(const ucontext_t *context)
 {
     return (uintptr_t)context->uc_mcontext.gregs[REG_RSP];
 }
@@ -137,7 +122,8 @@ static bool is_ghost_fault(int number, const siginfo_t *info)
     if (!ghost.pager.backend->by_protection)
         return number == SIGBUS && info->si_code == BUS_ADRERR;
     return number == SIGSEGV && info->si_code == SEGV_ACCERR &&
-           (uintptr_t)info->si_addr - ghost.pager.space.near_base < ghost.pager.table.committed_pages * PAGE_BYTES;
+           (!heap_owns(&ghost.heap, info->si_addr) ||
+            (uintptr_t)info->si_addr - ghost.pager.space.near_base < ghost.pager.table.committed_pages * PAGE_BYTES);
 }
 
 /* Another thread may have opened the page before we looked; but not at each of so many faults: the program has protected it. */
@@ -214,7 +200,7 @@ static void replace_select_mask(struct guard_thread *self, const struct guard_ca
  */
 static void fix_frame(struct guard_thread *self, ucontext_t *context)
 {
-    ucontext_t *frame = (void *)stack_pointer(context);
+    ucontext_t *frame = (void *)guard_stack_pointer(context);
     stack_t ours = context->uc_stack;
     os_sigset visible;
     os_sigset mask;
@@ -254,13 +240,6 @@ static bool is_ours(unsigned long fd)
     return fd <= INT32_MAX && os_file_next_owned((int)fd) == (int)fd;
 }
 
-static bool answer_if(const struct guard_call *call, bool done, const long *result)
-{
-    if (done)
-        guard_return(call, *result);
-    return done;
-}
-
 /*
  * Swap files are opened by whoever needs one first and used by every thread, so all need the table that they are in. A
  * child of vfork() has its own anyhow.
@@ -268,6 +247,38 @@ static bool answer_if(const struct guard_call *call, bool done, const long *resu
 static bool needs_one_table(void)
 {
     return ghost.config.swap != NULL && os_process_id() == ghost.process;
+}
+
+static bool answer(const struct guard_call *call, long result)
+{
+    guard_return(call, result);
+    return true;
+}
+
+static bool see_to_mask(struct guard_thread *self, const struct guard_call *call)
+{
+    ucontext_t *context = call->context;
+    os_sigset mask;
+
+    memcpy(&mask, &context->uc_sigmask, sizeof mask);
+    guard_return(call, guard_sigprocmask(self, call->args, &mask));
+    memcpy(&context->uc_sigmask, &mask, sizeof mask);
+    return true;
+}
+
+static bool see_to_pending(struct guard_thread *self, const struct guard_call *call)
+{
+    os_sigset mask;
+
+    memcpy(&mask, &call->context->uc_sigmask, sizeof mask);
+    return answer(call, guard_sigpending(self, call->args, mask));
+}
+
+static bool see_to_dup2(const struct guard_call *call)
+{
+    if (is_ours(call->args[0]))
+        return answer(call, -EBADF);
+    return is_ours(call->args[1]) && answer(call, -EBUSY);
 }
 
 /* A range can be watched by one userfaultfd alone. */
@@ -279,157 +290,126 @@ static void leave_to_program(uintptr_t at)
         memory_far_leave(watch.range.start, watch.range.len);
 }
 
+static bool see_to_ioctl(const struct guard_call *call)
+{
+    if (is_ours(call->args[0]))
+        return answer(call, -EBADF);
+    guard_note_device((int)call->args[0]);
+    if (call->args[1] == UFFDIO_REGISTER)
+        leave_to_program(call->args[2]);
+    return false;
+}
+
+static bool see_to_unshare(struct guard_thread *self, const struct guard_call *call)
+{
+    if ((call->args[0] & CLONE_FILES) == 0 || !needs_one_table())
+        return false;
+    if (!guard_is_alone(self))
+        return answer(call, -ENOMEM);
+    set_argument(call, 0, call->args[0] & ~(unsigned long)CLONE_FILES); /* it shares with threads of ours alone */
+    return false;
+}
+
+static bool see_to_close_range(struct guard_thread *self, const struct guard_call *call)
+{
+    if ((call->args[2] & 2) != 0 && needs_one_table() && !guard_is_alone(self))
+        return answer(call, -ENOMEM);
+    if ((call->args[2] & 2) != 0 && !needs_one_table()) /* CLOSE_RANGE_UNSHARE: the others keep theirs */
+        (void)sys_call1(SYS_unshare, CLONE_FILES);
+    return answer(call, close_range_around((unsigned)call->args[0], (unsigned)call->args[1], (unsigned)call->args[2] & ~2u));
+}
+
+/* The dispatch is ours, and merged pages lose their write-protection: as a kernel without them answers. */
+static bool see_to_prctl(const struct guard_call *call)
+{
+    if (call->args[0] == PR_SET_SECCOMP)
+        guard_forbid_extracting();
+    if (call->args[0] == PR_SET_SYSCALL_USER_DISPATCH || (call->args[0] == PR_SET_MEMORY_MERGE && call->args[1] != 0))
+        return answer(call, -EINVAL);
+    return false;
+}
+
 /* True: the call is over, or on its way by other means. */
 static bool see_to(struct guard_thread *self, struct guard_call *call)
 {
-    ucontext_t *context = call->context;
-    os_sigset mask;
+    const struct guard_row *row = guard_row_of(call->number);
     long result;
 
-    switch (call->number) {
-    case SYS_rt_sigaction:
-        guard_return(call, guard_sigaction(call->args));
-        return true;
-    case SYS_rt_sigprocmask:
-        memcpy(&mask, &context->uc_sigmask, sizeof mask);
-        guard_return(call, guard_sigprocmask(self, call->args, &mask));
-        memcpy(&context->uc_sigmask, &mask, sizeof mask);
-        return true;
-    case SYS_rt_sigpending:
-        memcpy(&mask, &context->uc_sigmask, sizeof mask);
-        guard_return(call, guard_sigpending(self, call->args, mask));
-        return true;
-    case SYS_sigaltstack:
-        guard_return(call, guard_sigaltstack(self, call->args, stack_pointer(context)));
-        return true;
-    case SYS_rt_sigreturn:
-        fix_frame(self, context);
-        break;
-    case SYS_rt_sigsuspend:
-        replace_mask(self, call, 0);
-        break;
-    case SYS_ppoll:
-        replace_mask(self, call, 3);
-        break;
-    case SYS_epoll_pwait:
-    case SYS_epoll_pwait2:
-        replace_mask(self, call, 4);
-        break;
-    case SYS_pselect6:
+    switch (row->handler) {
+    case GUARD_BY_SIGACTION:
+        return answer(call, guard_sigaction(self, call->args));
+    case GUARD_BY_SIGPROCMASK:
+        return see_to_mask(self, call);
+    case GUARD_BY_SIGPENDING:
+        return see_to_pending(self, call);
+    case GUARD_BY_SIGALTSTACK:
+        return answer(call, guard_sigaltstack(self, call->args, guard_stack_pointer(call->context)));
+    case GUARD_BY_SIGRETURN:
+        fix_frame(self, call->context);
+        return false;
+    case GUARD_BY_MASK:
+        replace_mask(self, call, row->handler_arg);
+        return false;
+    case GUARD_BY_SELECT_MASK:
         replace_select_mask(self, call);
-        break;
-    case SYS_signalfd:
-    case SYS_signalfd4:
-        replace_mask(self, call, 1);
-        break;
-    case SYS_clone:
-    case SYS_clone3:
-    case SYS_fork:
-    case SYS_vfork:
+        return false;
+    case GUARD_BY_CLONE:
         guard_clone(self, call);
         return true;
-    case SYS_exit:
+    case GUARD_BY_EXIT:
         if (atomic_load(&self->id) == os_thread_id())
             atomic_store(&self->ending, true);
-        break;
-    case SYS_close: /* and the calls by which a program finds out which descriptors there are */
-    case SYS_fstat:
-    case SYS_fstatfs:
-    case SYS_statx:
-    case SYS_newfstatat:
-    case SYS_fcntl:
-    case SYS_lseek:
-    case SYS_dup:
-        if (!is_ours(call->args[0]))
-            break;
-        guard_return(call, -EBADF);
-        return true;
-    case SYS_ioctl:
-        if (is_ours(call->args[0])) {
-            guard_return(call, -EBADF);
-            return true;
-        }
-        guard_note_device((int)call->args[0]);
-        if (call->args[1] == UFFDIO_REGISTER)
-            leave_to_program(call->args[2]);
-        break;
-    case SYS_dup2:
-    case SYS_dup3:
-        if (is_ours(call->args[0])) {
-            guard_return(call, -EBADF);
-            return true;
-        }
-        if (!is_ours(call->args[1]))
-            break;
-        guard_return(call, -EBUSY);
-        return true;
-    case SYS_unshare:
-        if ((call->args[0] & CLONE_FILES) == 0 || !needs_one_table())
-            break;
-        if (guard_is_alone(self)) { /* it shares with threads of ours alone */
-            context->uc_mcontext.gregs[REG_RDI] &= ~(greg_t)CLONE_FILES;
-            break;
-        }
-        guard_return(call, -ENOMEM);
-        return true;
-    case SYS_close_range:
-        if ((call->args[2] & 2) != 0 && needs_one_table() && !guard_is_alone(self)) {
-            guard_return(call, -ENOMEM);
-            return true;
-        }
-        if ((call->args[2] & 2) != 0 && !needs_one_table()) /* CLOSE_RANGE_UNSHARE: the others keep theirs */
-            (void)sys_call1(SYS_unshare, CLONE_FILES);
-        guard_return(call, close_range_around((unsigned)call->args[0], (unsigned)call->args[1],
-                                              (unsigned)call->args[2] & ~2u));
-        return true;
-    case SYS_madvise:
-        return answer_if(call, memory_advise(call->args, &result), &result);
-    case SYS_mprotect:
-        return answer_if(call, memory_protect(call->args, &result), &result);
-    case SYS_setsockopt:
-        if (call->args[1] == SOL_XDP)
-            guard_forbid_extracting();
-        break;
-    case SYS_mmap:
+        return false;
+    case GUARD_BY_DESCRIPTOR: /* to be closed, or one of the calls by which a program finds out which there are */
+        return is_ours(call->args[0]) && answer(call, -EBADF);
+    case GUARD_BY_IOCTL:
+        return see_to_ioctl(call);
+    case GUARD_BY_DUP2:
+        return see_to_dup2(call);
+    case GUARD_BY_UNSHARE:
+        return see_to_unshare(self, call);
+    case GUARD_BY_CLOSE_RANGE:
+        return see_to_close_range(self, call);
+    case GUARD_BY_MADVISE:
+        return memory_advise(call->args, &result) && answer(call, result);
+    case GUARD_BY_BRK:
+        return memory_has_far() && answer(call, memory_far_break(call->args));
+    case GUARD_BY_MLOCK:
+        if (call->number == SYS_mlock)
+            call->args[2] = 0;
+        return memory_lock(call->args, &result) && answer(call, result);
+    case GUARD_BY_MUNLOCK:
+        return memory_unlock(call->args, &result) && answer(call, result);
+    case GUARD_BY_MLOCKALL:
+        return memory_lock_all(call->args, &result) && answer(call, result);
+    case GUARD_BY_MUNLOCKALL:
+        return memory_unlock_all(call->args, &result) && answer(call, result);
+    case GUARD_BY_MPROTECT:
+        return memory_protect(call->args, &result) && answer(call, result);
+    case GUARD_BY_MMAP:
         if (((int)call->args[3] & MAP_ANONYMOUS) == 0)
             guard_note_device((int)call->args[4]);
-        return answer_if(call, memory_map(call->args, &result), &result);
-    case SYS_munmap:
-        return answer_if(call, memory_unmap(call->args, &result), &result);
-    case SYS_mremap:
-        return answer_if(call, memory_remap(call->args, &result), &result);
-    case SYS_pkey_mprotect:
-        return answer_if(call, memory_protect_by_key(call->args, &result), &result);
-    case SYS_brk:
-        if (!memory_has_far())
-            break;
-        guard_return(call, memory_far_break(call->args));
-        return true;
-    case SYS_mlock:
-    case SYS_mlock2:
-        if (!memory_has_far() || heap_owns(&ghost.heap, (const void *)call->args[0]))
-            break;
-        guard_return(call, memory_far_lock(call->number, call->args));
-        return true;
-    case SYS_seccomp:
-        guard_forbid_extracting();
-        break;
-    case SYS_prctl: /* the dispatch is ours, and merged pages lose their write-protection: as a kernel without them answers */
-        if (call->args[0] == PR_SET_SECCOMP)
+        return memory_map(call->args, &result) && answer(call, result);
+    case GUARD_BY_MUNMAP:
+        return memory_unmap(call->args, &result) && answer(call, result);
+    case GUARD_BY_MREMAP:
+        return memory_remap(call->args, &result) && answer(call, result);
+    case GUARD_BY_PKEY_MPROTECT:
+        return memory_protect_by_key(call->args, &result) && answer(call, result);
+    case GUARD_BY_SETSOCKOPT:
+        if (call->args[1] == SOL_XDP)
             guard_forbid_extracting();
-        if (call->args[0] != PR_SET_SYSCALL_USER_DISPATCH &&
-            (call->args[0] != PR_SET_MEMORY_MERGE || call->args[1] == 0))
-            break;
-        guard_return(call, -EINVAL);
-        return true;
-    case SYS_io_uring_setup:
-    case SYS_io_setup:
-        guard_return(call, -ENOSYS);
-        return true;
+        return false;
+    case GUARD_BY_SECCOMP:
+        guard_forbid_extracting();
+        return false;
+    case GUARD_BY_PRCTL:
+        return see_to_prctl(call);
+    case GUARD_BY_REFUSAL:
+        return answer(call, -ENOSYS);
     default:
-        break;
+        return false;
     }
-    return false;
 }
 
 static void on_trap(int number, siginfo_t *info, void *context)
@@ -464,6 +444,8 @@ static int arm(void)
 {
     int error;
 
+    if (guard_is_polled())
+        return -EOPNOTSUPP;
     guard_take_signals(on_trap, on_fault);
     error = guard_arm_thread(NULL);
     if (error == 0)
@@ -472,6 +454,8 @@ static int arm(void)
         return error;
     atomic_store(&armed, true);
     guard_look_for_pins();
+    if (!guard_look_for_rings())
+        log_line(LOG_CHOICE, "/proc/self/maps cannot be read: what rings of io_uring name is not known");
     return 0;
 }
 

@@ -9,8 +9,9 @@
  *   - System calls trap (dispatch.h). Those that concern signals, threads, forks and our descriptors are seen to here;
  *     of all others the memory that the kernel will touch is brought in and held until the call is over.
  *
- * guard.c has the trap and the wrappers for signals, guard_often.c those of the usual calls, guard_call.c what the kernel touches,
- * guard_large.c calls with more of it than the limit has, guard_signal.c the signals, guard_thread.c the threads, guard_pins.c who else
+ * guard.c has the trap and the wrappers for signals, guard_often.c those of the usual calls, guard_table.c what is known of each call.
+ * guard_call.c, guard_ioctl.c and guard_rings.c find what the kernel touches, guard_hold.c what of it is managed memory.
+ * guard_large.c has calls with more of it than the limit has, guard_signal.c the signals, guard_thread.c the threads, guard_pins.c who else
  * may have its memory, guard_trace.c those that ask to be traced.
  *
  * Calls: ghost, pager, dispatch, signal.  Locks: guard_signal.c has one, a leaf, taken with signals blocked.
@@ -23,6 +24,7 @@
 
 #include "core/hold.h"
 #include "platform/dispatch.h"
+#include "platform/maps.h"
 #include "platform/signal.h"
 
 #include <ucontext.h>
@@ -45,9 +47,12 @@ struct guard_thread {
     unsigned n_idle;
     bool returning; /* from a handler: `hold` was for its frame, and nobody has ended it */
     bool forking;
+    bool clearing;           /* a child that is being made has none of the program's handlers: CLONE_CLEAR_SIGHAND */
     bool vforking;           /* what the child changes in this record is put right when it is gone */
     stack_t vfork_stack;
     os_sigset vfork_blocked;
+    bool was_apart;
+    struct guard_thread *vfork_child; /* holds its stack */
     os_sigset fork_mask;
     uint32_t tracee;      /* who has asked to be traced and is not yet: kernel's id */
     bool passing;         /* its calls do not trap any more */
@@ -56,6 +61,8 @@ struct guard_thread {
         const os_sigset *mask;
         size_t bytes;
     } masked;             /* the same for pselect(2) */
+    bool apart;           /* its process shares the program's memory, but has signal handlers of its own: these */
+    struct os_sigaction apart_actions[OS_SIGNALS + 1];
 };
 
 /* The signals that are ours alone. */
@@ -89,6 +96,9 @@ void guard_return(const struct guard_call *call, long result);
 /* Let a trapped call go on with its registers as they are now. */
 void guard_go_on(struct guard_thread *self, const struct guard_call *call);
 
+/* Of the program, where it was interrupted. */
+uintptr_t guard_stack_pointer(const ucontext_t *context);
+
 /* ---- guard_call.c ---- */
 
 /* The thread is back from a handler: its frame may go. */
@@ -103,8 +113,53 @@ static inline void guard_end_return(struct guard_thread *self)
 /* Bring in what the call touches, and hold it. True: the call has been made already. */
 bool guard_hold_memory(struct guard_thread *self, const struct guard_call *call);
 
-/* Range by range; a hold that is not active. */
+/* ---- guard_hold.c: of a hold that is not active, what of these bytes is managed memory ---- */
+
+bool guard_is_managed(uintptr_t addr);
+
+/* All of them; the program may take blocks that follow one another for one. */
 void guard_hold_range(struct hold *hold, uintptr_t start, size_t bytes);
+
+/* The length may say more than there is: no structure reaches beyond its block. */
+void guard_hold_room(struct hold *hold, uintptr_t start, size_t bytes);
+
+/* Up to and with the zero, and so many at the most. */
+void guard_hold_string(struct hold *hold, uintptr_t start, size_t bytes);
+
+/* What our code needs of the stack that @pointer points into. */
+void guard_hold_stack(struct hold *hold, uintptr_t pointer);
+
+/* From now on, for the rest of the process: brings them in too. In a trap's handler. */
+void guard_hold_for_good(uintptr_t start, size_t bytes);
+
+/* The same while paging starts, when all of it is in RAM. The caller holds pager.lock. */
+void guard_hold_at_start(uintptr_t start, size_t bytes);
+
+/* ---- guard_ioctl.c: what a structure leads to whose form depends on a request ---- */
+
+void guard_hold_request(struct hold *hold, unsigned request, uintptr_t at);
+void guard_hold_bpf(struct hold *hold, unsigned command, uintptr_t at, size_t bytes);
+
+/* Whatever any word of these bytes leads to, as far as its block goes, GUARD_INNER_BYTES at the most. */
+#define GUARD_INNER_BYTES MIB
+void guard_hold_pointers(struct hold *hold, uintptr_t at, size_t bytes);
+
+/* ---- guard_call.c: structures that lead to others ---- */
+
+void guard_hold_vector(struct hold *hold, uintptr_t at, size_t n);
+void guard_hold_message(struct hold *hold, uintptr_t at);
+
+/* ---- guard_rings.c: io_uring and AIO that the program made before paging started ---- */
+
+void guard_hold_aio(struct hold *hold, uintptr_t at, size_t n);
+void guard_hold_ring_call(struct hold *hold, const unsigned long *args);
+void guard_hold_registration(struct hold *hold, const unsigned long *args);
+
+/* Is there a ring with which paging must not start? Then a line has been said. Context: paging starts. */
+bool guard_is_polled(void);
+
+/* Once all threads are in: what is named in rings is held. False: it cannot be told which there are. Context: paging starts. */
+bool guard_look_for_rings(void);
 
 /* ---- guard_large.c ---- */
 
@@ -120,7 +175,13 @@ bool guard_make_in_parts(struct guard_thread *self, const struct guard_call *cal
 void guard_take_signals(void (*trap)(int, siginfo_t *, void *), void (*fault)(int, siginfo_t *, void *));
 
 /* In the child of a fork. */
-void guard_signals_fork_child(void);
+void guard_signals_fork_child(struct guard_thread *self);
+
+/* The process of @t, which @maker is about to make, will share memory and not handlers. A vfork child has its maker's record. */
+void guard_signals_part(struct guard_thread *t, struct guard_thread *maker);
+
+/* In a child whose handlers the kernel has cleared, ours among them. Before it can fault. */
+void guard_signals_clear(struct guard_thread *self);
 
 /* A hidden signal that is not ours to deal with. */
 void guard_pass_on(int number, siginfo_t *info, ucontext_t *context);
@@ -138,7 +199,7 @@ void guard_send_all_pending(struct guard_thread *self);
 void guard_give_signals_back(void);
 
 /* rt_sigaction(2), rt_sigprocmask(2), rt_sigpending(2), sigaltstack(2) of the program. Results or -errno. */
-long guard_sigaction(const unsigned long *args);
+long guard_sigaction(struct guard_thread *self, const unsigned long *args);
 long guard_sigprocmask(struct guard_thread *self, const unsigned long *args, os_sigset *mask);
 long guard_sigpending(struct guard_thread *self, const unsigned long *args, os_sigset mask);
 long guard_sigaltstack(struct guard_thread *self, const unsigned long *args, uintptr_t stack_pointer);
@@ -147,6 +208,9 @@ long guard_sigaltstack(struct guard_thread *self, const unsigned long *args, uin
 
 /* Once all threads are in: may the program's memory be pinned already? Then it is moved (fault.h). Context: paging starts. */
 void guard_look_for_pins(void);
+
+/* os_maps_each() with a buffer of ours. Context: paging starts. */
+int guard_visit_maps(os_maps_visit *visit, void *arg);
 
 /* The program uses this descriptor for what may pin memory: if it is a device, memory is moved from now on. */
 void guard_note_device(int fd);

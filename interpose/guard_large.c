@@ -6,6 +6,8 @@
  */
 #include "interpose/guard.h"
 
+#include "interpose/guard_table.h"
+
 #include "platform/sys.h"
 
 #include <fcntl.h>
@@ -64,22 +66,15 @@ static bool is_stream(int fd)
     return !sys_failed(sys_call5(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &bytes)) && type == SOCK_STREAM;
 }
 
-static bool is_one_of(long number, long positional, long sequential)
+static enum way way_of(const struct guard_call *call, enum guard_cut cut)
 {
-    return number == positional || number == sequential;
-}
-
-static enum way way_of(const struct guard_call *call)
-{
-    bool reads = is_one_of(call->number, SYS_pread64, SYS_read);
+    bool reads = cut == GUARD_READS || cut == GUARD_READS_AT;
     int fd = (int)call->args[0];
     struct stat status;
 
-    if (!reads && !is_one_of(call->number, SYS_pwrite64, SYS_write) && call->number != SYS_recvfrom)
+    if (cut == GUARD_WHOLE || sys_failed(sys_call2(SYS_fstat, fd, &status)))
         return WHOLE;
-    if (sys_failed(sys_call2(SYS_fstat, fd, &status)))
-        return WHOLE;
-    if (call->number == SYS_recvfrom)
+    if (cut == GUARD_RECEIVES)
         return (call->args[3] & (MSG_WAITALL | MSG_TRUNC | MSG_PEEK)) == 0 && is_stream(fd) ? SHORTER : WHOLE;
     if (reads && (S_ISFIFO(status.st_mode) || (S_ISSOCK(status.st_mode) && is_stream(fd))))
         return SHORTER;
@@ -98,7 +93,7 @@ static size_t hold_part(struct guard_thread *self, uintptr_t buffer, size_t byte
     size_t n_others = hold_claim(&ghost.pager.holds, &self->hold, min_size(bytes / PAGE_BYTES, hold_share(limit, 0)));
     size_t part = min_size(bytes, hold_share(limit, n_others) * PAGE_BYTES);
 
-    self->hold.n = 0;
+    hold_clear(&self->hold);
     guard_hold_range(&self->hold, buffer, part);
     return part;
 }
@@ -177,7 +172,8 @@ bool guard_may_hold(struct guard_thread *self)
 
 bool guard_make_in_parts(struct guard_thread *self, const struct guard_call *call)
 {
-    enum way way = way_of(call);
+    enum guard_cut cut = guard_row_of(call->number)->cut;
+    enum way way = way_of(call, cut);
     size_t bytes = min_size(call->args[2], TRANSFER_MAX);
     long result;
 
@@ -188,7 +184,7 @@ bool guard_make_in_parts(struct guard_thread *self, const struct guard_call *cal
         call->context->uc_mcontext.gregs[REG_RDX] = (greg_t)hold_part(self, call->args[1], bytes);
         return false;
     case PARTS:
-        if (call->number == SYS_pread64 || call->number == SYS_pwrite64)
+        if (cut == GUARD_READS_AT || cut == GUARD_WRITES_AT)
             result = transfer(self, call, call->number, bytes, (long)call->args[3]);
         else if (!transfer_at_position(self, call, bytes, &result))
             return false;

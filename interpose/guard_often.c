@@ -52,7 +52,7 @@ static bool is_guarded(void)
 }
 
 #define GUARDED(buffer, bytes)                                                                                         \
-    bool entered __attribute__((cleanup(leave))) = is_guarded() && enter((uintptr_t)(buffer), bytes)
+    bool entered __attribute__((cleanup(leave), unused)) = is_guarded() && enter((uintptr_t)(buffer), bytes)
 
 EXPORT ssize_t read(int fd, void *buffer, size_t bytes)
 {

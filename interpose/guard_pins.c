@@ -7,6 +7,7 @@
  */
 #include "interpose/guard.h"
 
+#include "platform/abi.h"
 #include "platform/file.h"
 #include "platform/maps.h"
 #include "platform/sys.h"
@@ -18,10 +19,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-
-#ifndef AF_XDP
-#define AF_XDP 44
-#endif
 
 /* /dev/null and its like, terminals. Source: Documentation/admin-guide/devices.txt. */
 static bool only_copies(unsigned device_major)
@@ -108,10 +105,16 @@ static bool maps_no_device(void *arg, const struct os_mapping *mapping)
 
 static bool any_mapped(void)
 {
-    static char buffer[OS_MAPS_BUFFER_BYTES]; /* under the heap's lock, as all that is done when paging starts */
     bool found = false;
 
-    return os_maps_each(buffer, maps_no_device, &found) != 0 || found;
+    return guard_visit_maps(maps_no_device, &found) != 0 || found;
+}
+
+int guard_visit_maps(os_maps_visit *visit, void *arg)
+{
+    static char buffer[OS_MAPS_BUFFER_BYTES]; /* under the heap's lock, as all that is done when paging starts */
+
+    return os_maps_each(buffer, visit, arg);
 }
 
 void guard_look_for_pins(void)

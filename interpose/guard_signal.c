@@ -10,9 +10,13 @@
 #include <stddef.h>
 #include <string.h>
 
-/* What the program has set for each signal, as the kernel would show it. */
+/* What the program has set for each signal, as the kernel would show it. A process that is apart has its own: struct guard_thread. */
 static struct os_sigaction actions[OS_SIGNALS + 1];
 static struct os_lock actions_lock;
+
+/* What the kernel has for the hidden signals, in each process of ours. */
+static struct os_sigaction ours_for_traps;
+static struct os_sigaction ours_for_faults;
 
 static void on_signal(int number, siginfo_t *info, void *context);
 
@@ -26,16 +30,30 @@ static bool is_handler(const struct os_sigaction *action)
     return (uintptr_t)action->handler != (uintptr_t)SIG_DFL && (uintptr_t)action->handler != (uintptr_t)SIG_IGN;
 }
 
+/* Who is apart is alone at its table, and may be killed at any moment: it holds no lock that others need. */
+static struct os_sigaction *table_take(struct guard_thread *self)
+{
+    if (self != NULL && self->apart)
+        return self->apart_actions;
+    os_lock_take(&actions_lock);
+    return actions;
+}
+
+static void table_release(const struct os_sigaction *table)
+{
+    if (table == actions)
+        os_lock_release(&actions_lock);
+}
+
 /* For a signal that has come: a hidden one's handler may be for one time only. */
 static struct os_sigaction action_of(int number)
 {
-    struct os_sigaction action;
+    struct os_sigaction *table = table_take(guard_self());
+    struct os_sigaction action = table[number];
 
-    os_lock_take(&actions_lock);
-    action = actions[number];
     if (is_hidden(number) && is_handler(&action) && (action.flags & SA_RESETHAND) != 0)
-        actions[number] = (struct os_sigaction){0};
-    os_lock_release(&actions_lock);
+        table[number] = (struct os_sigaction){0};
+    table_release(table);
     return action;
 }
 
@@ -270,9 +288,22 @@ void guard_pass_on(int number, siginfo_t *info, ucontext_t *context)
 }
 
 /* Another thread may have been at the table. */
-void guard_signals_fork_child(void)
+void guard_signals_fork_child(struct guard_thread *self)
 {
     os_lock_reset(&actions_lock);
+    if (self == NULL || !self->apart)
+        return;
+    memcpy(actions, self->apart_actions, sizeof actions);
+    self->apart = false;
+}
+
+void guard_signals_part(struct guard_thread *t, struct guard_thread *maker)
+{
+    struct os_sigaction *table = table_take(maker);
+
+    memcpy(t->apart_actions, table, sizeof t->apart_actions);
+    table_release(table);
+    t->apart = true;
 }
 
 /* ---- what the program asks for ---- */
@@ -290,44 +321,30 @@ static int install(int number, const struct os_sigaction *action)
     return os_sigaction(number, &ours, NULL);
 }
 
-/*
- * A vfork child sets its own dispositions while all it has in memory is its parent's, this file's table too. It runs no
- * handlers worth the name before it execs; the hidden signals stay ours until then.
- */
-static long sigaction_of_vfork_child(const unsigned long *args)
+long guard_sigaction(struct guard_thread *self, const unsigned long *args)
 {
     int number = (int)args[0];
-
-    if (!is_hidden(number))
-        return sys_call4(SYS_rt_sigaction, args[0], args[1], args[2], args[3]);
-    return args[2] == 0 || guard_copy((void *)args[2], &actions[number], sizeof actions[number]) == 0 ? 0 : -EFAULT;
-}
-
-long guard_sigaction(const unsigned long *args)
-{
-    int number = (int)args[0];
+    struct os_sigaction *table;
     struct os_sigaction action;
     struct os_sigaction old;
     struct os_sigaction now;
     long result = 0;
 
-    if (os_process_id() != ghost.process)
-        return sigaction_of_vfork_child(args);
     if (number < 1 || number > OS_SIGNALS || number == SIGKILL || number == SIGSTOP || args[3] != sizeof(os_sigset))
         return sys_call4(SYS_rt_sigaction, args[0], args[1], args[2], args[3]);
     if (args[1] != 0 && guard_copy(&action, (const void *)args[1], sizeof action) != 0)
         return -EFAULT;
-    os_lock_take(&actions_lock);
-    old = actions[number];
+    table = table_take(self);
+    old = table[number];
     /* A handler that was for one time only is gone. */
     if (!is_hidden(number) && os_sigaction(number, NULL, &now) == 0 && now.handler != on_signal)
         old = now;
     if (args[1] != 0) {
-        actions[number] = action;
+        table[number] = action;
         if (!is_hidden(number))
             result = install(number, &action);
     }
-    os_lock_release(&actions_lock);
+    table_release(table);
     if (result == 0 && args[2] != 0 && guard_copy((void *)args[2], &old, sizeof old) != 0)
         return -EFAULT;
     return result;
@@ -433,37 +450,52 @@ long guard_sigaltstack(struct guard_thread *self, const unsigned long *args, uin
 
 /* ---- taking over ---- */
 
+static void take_hidden_signals(void)
+{
+    (void)os_sigaction(SIGSYS, &ours_for_traps, NULL);
+    (void)os_sigaction(SIGSEGV, &ours_for_faults, NULL);
+    (void)os_sigaction(SIGBUS, &ours_for_faults, NULL);
+}
+
 void guard_take_signals(void (*trap)(int, siginfo_t *, void *), void (*fault)(int, siginfo_t *, void *))
 {
-    struct os_sigaction ours = {
+    ours_for_traps = (struct os_sigaction){
+        .handler = trap,
         /* Copying to and from the program's memory may fault: guard_copy(). */
         .mask = ~(os_signal_bit(SIGSEGV) | os_signal_bit(SIGBUS)),
         .flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART | OS_SA_RESTORER | SA_NODEFER,
         .restorer = os_signal_return,
     };
-
+    ours_for_faults = ours_for_traps;
+    ours_for_faults.handler = fault;
     os_lock_take(&actions_lock);
     for (int number = 1; number <= OS_SIGNALS; number++) {
         if (number == SIGKILL || number == SIGSTOP || os_sigaction(number, NULL, &actions[number]) != 0)
             continue;
-        if (!is_hidden(number)) {
-            if (is_handler(&actions[number]))
-                (void)install(number, &actions[number]);
-            continue;
-        }
-        ours.handler = number == SIGSYS ? trap : fault;
-        (void)os_sigaction(number, &ours, NULL);
+        if (!is_hidden(number) && is_handler(&actions[number]))
+            (void)install(number, &actions[number]);
     }
+    take_hidden_signals();
     os_lock_release(&actions_lock);
+}
+
+/* Source: kernel/signal.c, flush_signal_handlers(). */
+void guard_signals_clear(struct guard_thread *self)
+{
+    struct os_sigaction *table = self->apart ? self->apart_actions : actions;
+
+    for (int number = 1; number <= OS_SIGNALS; number++)
+        table[number] = (struct os_sigaction){.handler = is_handler(&table[number]) ? NULL : table[number].handler};
+    take_hidden_signals();
 }
 
 void guard_give_signals_back(void)
 {
+    struct os_sigaction *table = table_take(guard_self());
     struct os_sigaction now;
 
-    os_lock_take(&actions_lock);
     for (int number = 1; number <= OS_SIGNALS; number++)
         if (is_hidden(number) || (os_sigaction(number, NULL, &now) == 0 && now.handler == on_signal))
-            (void)os_sigaction(number, &actions[number], NULL);
-    os_lock_release(&actions_lock);
+            (void)os_sigaction(number, &table[number], NULL);
+    table_release(table);
 }

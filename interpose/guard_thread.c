@@ -85,6 +85,15 @@ static struct guard_thread *record_new(void)
     return NULL;
 }
 
+static void drop(struct guard_thread *t)
+{
+    if (t == NULL)
+        return;
+    hold_end(&t->hold);
+    hold_end(&t->lasting);
+    atomic_store(&t->id, 0);
+}
+
 static bool is_known(uint32_t id)
 {
     for (size_t i = 0; i < MAX_THREADS; i++) {
@@ -326,6 +335,10 @@ bool guard_traps_forks(void)
 
 #if defined(__x86_64__)
 
+#ifndef CLONE_CLEAR_SIGHAND
+#define CLONE_CLEAR_SIGHAND 0x100000000ul /* Source: include/uapi/linux/sched.h, Linux 5.5 */
+#endif
+
 struct clone_wish {
     unsigned long flags;
     uintptr_t stack; /* top; 0: the caller's */
@@ -339,7 +352,7 @@ static bool wish_of(const struct guard_call *call, struct clone_wish *wish)
 
     switch (call->number) {
     case SYS_clone:
-        *wish = (struct clone_wish){call->args[0], call->args[1], call->args[4]};
+        *wish = (struct clone_wish){(uint32_t)call->args[0], call->args[1], call->args[4]};
         return true;
     case SYS_clone3:
         if (call->args[1] < sizeof args || guard_copy(args, (const void *)call->args[0], sizeof args) != 0)
@@ -355,44 +368,60 @@ static bool wish_of(const struct guard_call *call, struct clone_wish *wish)
     }
 }
 
+/* In the thread that made the call; in a vfork child too, whose record is its parent's. */
+static void after_clone_in_maker(struct guard_thread *self, long result)
+{
+    uint32_t id = os_thread_id();
+
+    if (self->vforking && atomic_load(&self->id) == id) {
+        self->vforking = false;
+        drop(self->vfork_child);
+        self->vfork_child = NULL;
+        self->apart = self->was_apart;
+        self->own_stack = self->vfork_stack;
+        self->blocked = self->vfork_blocked;
+        self->stub.active = &self->hold.active;
+        self->tracee = self->tracee == id ? id : 0; /* the child's request is gone with it */
+    }
+    if (self->forking) {
+        self->forking = false;
+        ghost_fork_parent();
+        os_signals_restore(self->fork_mask);
+    }
+    hold_end(&self->hold); /* not before: the stack could not come back */
+    if (result < 0)
+        drop(self->child);
+    self->child = NULL;
+    self->clearing = false;
+}
+
+static void after_clone_in_child(struct guard_thread *self)
+{
+    os_sigset mask = self->fork_mask;
+
+    if (self->clearing)
+        guard_signals_clear(self);
+    self->clearing = false;
+    if (!self->forking) { /* memory and thread-local storage are the waiting parent's: vfork */
+        (void)os_dispatch_arm();
+        return;
+    }
+    self->forking = false;
+    ghost_fork_child();
+    os_signals_restore(mask);
+}
+
 /* The two sides of a trapped clone, each with what the kernel returned to it. */
 static void after_clone(long result, uintptr_t stack)
 {
     struct guard_thread *self = guard_self();
-    uint32_t id = os_thread_id();
 
-    if (self != NULL && atomic_load(&self->id) == id) { /* the parent */
-        if (self->vforking) {
-            self->vforking = false;
-            self->own_stack = self->vfork_stack;
-            self->blocked = self->vfork_blocked;
-            self->stub.active = &self->hold.active;
-            self->tracee = self->tracee == id ? id : 0; /* the child's request is gone with it */
-        }
-        if (self->forking) {
-            self->forking = false;
-            ghost_fork_parent();
-            os_signals_restore(self->fork_mask);
-        }
-        hold_end(&self->hold); /* not before: the stack could not come back */
-        if (result < 0 && self->child != NULL) {
-            hold_end(&self->child->hold);
-            hold_end(&self->child->lasting);
-            atomic_store(&self->child->id, 0);
-        }
-        self->child = NULL;
+    if (self != NULL && result != 0) {
+        after_clone_in_maker(self, result);
         return;
     }
-    if (self != NULL && self->forking) { /* a forked child */
-        os_sigset mask = self->fork_mask;
-
-        self->forking = false;
-        ghost_fork_child();
-        os_signals_restore(mask);
-        return;
-    }
-    if (self != NULL) { /* memory and thread-local storage are the waiting parent's: vfork */
-        (void)os_dispatch_arm();
+    if (self != NULL) {
+        after_clone_in_child(self);
         return;
     }
     for (size_t i = 0; i < MAX_THREADS; i++) {
@@ -403,6 +432,9 @@ static void after_clone(long result, uintptr_t stack)
         if (atomic_load(&t->id) != CLAIMED || t->born_stack != stack)
             continue;
         t->born_stack = 0;
+        if (t->clearing)
+            guard_signals_clear(t);
+        t->clearing = false;
         if (adopt(t, NULL) != 0)
             break;
         hold_end(&t->hold); /* of its first stack pages: from now on it can fault on them */
@@ -412,6 +444,14 @@ static void after_clone(long result, uintptr_t stack)
     os_abort();
 }
 
+/* What a child finds on its stack before it can fault. */
+static void hold_first_stack(struct guard_thread *t, uintptr_t top)
+{
+    guard_hold_range(&t->hold, top - 8 * PAGE_BYTES, 9 * PAGE_BYTES);
+    if (t->hold.n > 0)
+        pager_hold(&ghost.pager, &t->hold);
+}
+
 /* The first pages of its stack are there until the thread can fault; its control block for its life. */
 static bool expect_thread(struct guard_thread *self, const struct clone_wish *wish)
 {
@@ -419,13 +459,39 @@ static bool expect_thread(struct guard_thread *self, const struct clone_wish *wi
 
     if (t == NULL)
         return false;
-    guard_hold_range(&t->hold, wish->stack - 8 * PAGE_BYTES, 9 * PAGE_BYTES);
-    if (t->hold.n > 0)
-        pager_hold(&ghost.pager, &t->hold);
+    hold_first_stack(t, wish->stack);
     if ((wish->flags & CLONE_SETTLS) != 0)
         hold_control_block(t, wish->tls);
+    if (self->apart || (wish->flags & CLONE_SIGHAND) == 0)
+        guard_signals_part(t, self);
+    t->clearing = (wish->flags & CLONE_CLEAR_SIGHAND) != 0;
     self->child = t;
     t->born_stack = wish->stack;
+    return true;
+}
+
+/* The child has this record while it runs; where its stack is another one, a second record holds that. */
+static bool expect_vfork_child(struct guard_thread *self, const struct clone_wish *wish)
+{
+    bool is_elsewhere = wish->stack != 0 && heap_owns(&ghost.heap, (const void *)(wish->stack - 1));
+
+    if (self->vforking && is_elsewhere) /* the caller is such a child itself */
+        return false;
+    if (is_elsewhere) {
+        self->vfork_child = record_new();
+        if (self->vfork_child == NULL)
+            return false;
+        hold_first_stack(self->vfork_child, wish->stack);
+    }
+    self->clearing = (wish->flags & CLONE_CLEAR_SIGHAND) != 0;
+    if (self->vforking)
+        return true;
+    self->vforking = true;
+    self->vfork_stack = self->own_stack;
+    self->vfork_blocked = self->blocked;
+    self->was_apart = self->apart;
+    if (!self->apart && (wish->flags & CLONE_SIGHAND) == 0)
+        guard_signals_part(self, self);
     return true;
 }
 
@@ -446,14 +512,12 @@ void guard_clone(struct guard_thread *self, struct guard_call *call)
     if ((wish.flags & CLONE_VM) == 0) {
         ghost_fork_prepare();
         self->forking = true;
+        self->clearing = (wish.flags & CLONE_CLEAR_SIGHAND) != 0;
         self->fork_mask = mask;
         mask = ~(os_sigset)0; /* until both sides have let our locks go */
         memcpy(&call->context->uc_sigmask, &mask, sizeof mask);
-    } else if ((wish.flags & CLONE_VFORK) != 0) {
-        self->vforking = true;
-        self->vfork_stack = self->own_stack;
-        self->vfork_blocked = self->blocked;
-    } else if (!expect_thread(self, &wish)) {
+    } else if (!((wish.flags & CLONE_VFORK) != 0 ? expect_vfork_child(self, &wish) : expect_thread(self, &wish))) {
+        hold_end(&self->hold);
         guard_return(call, -EAGAIN);
         return;
     }
@@ -475,7 +539,7 @@ void guard_fork_child(void)
 {
     struct guard_thread *self = guard_self();
 
-    guard_signals_fork_child();
+    guard_signals_fork_child(self);
     if (self == NULL)
         return;
     for (size_t i = 0; i < MAX_THREADS; i++) {
@@ -485,10 +549,10 @@ void guard_fork_child(void)
             break;
         if (t == self)
             continue;
-        hold_end(&t->hold);
-        hold_end(&t->lasting);
-        atomic_store(&t->id, 0);
+        drop(t);
     }
+    self->vforking = false;
+    self->vfork_child = NULL;
     hold_end(&self->hold);
     self->stub.active = &self->hold.active;
     self->tracee = 0;

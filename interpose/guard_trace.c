@@ -8,7 +8,10 @@
  */
 #include "interpose/guard.h"
 
+#include "interpose/guard_table.h"
+
 #include "core/log.h"
+#include "platform/abi.h"
 #include "platform/file.h"
 #include "platform/sys.h"
 #include "platform/thread.h"
@@ -20,13 +23,6 @@
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#ifndef AT_EXECVE_CHECK
-#define AT_EXECVE_CHECK 0x10000 /* Source: include/uapi/linux/fcntl.h, Linux 6.14 */
-#endif
-#ifndef SYS_faccessat2
-#define SYS_faccessat2 439 /* Linux 5.8 */
-#endif
 
 /* Source: proc(5), /proc/PID/status. */
 static bool is_traced(void)
@@ -96,17 +92,9 @@ static bool begin(struct guard_thread *self, ucontext_t *context)
 
 static bool sends_signal(const struct guard_call *call)
 {
-    switch (call->number) {
-    case SYS_kill:
-    case SYS_tkill:
-    case SYS_rt_sigqueueinfo:
-        return call->args[1] != 0;
-    case SYS_tgkill:
-    case SYS_rt_tgsigqueueinfo:
-        return call->args[2] != 0;
-    default:
-        return false;
-    }
+    unsigned argument = guard_row_of(call->number)->sends;
+
+    return argument != 0 && call->args[argument] != 0;
 }
 
 bool guard_trace(struct guard_thread *self, const struct guard_call *call)

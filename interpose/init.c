@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "platform/file.h"
 #include "platform/host.h"
+#include "platform/swapfile.h"
 #include "platform/thread.h"
 
 #include <errno.h>
@@ -58,8 +59,23 @@ static int open_log(const struct config *config)
         os_file_own(fd);
         return fd;
     }
-    log_line(LOG_ERROR, "GHOSTMEM_LOG=%s: cannot be opened: %e; used instead: stderr", config->log, -fd);
+    log_line(LOG_ERROR, "GHOSTMEM_LOG=%s: cannot be opened: %e; accepted: a regular file of ours, or a new one, or a terminal; used "
+             "instead: stderr", config->log, -fd);
     return STDERR_FILENO;
+}
+
+/* Said now, and not when the first image is to be written. */
+static void check_swap_path(struct config *config)
+{
+    int error = os_swapfile_check(swap_path);
+
+    if (error == 0)
+        return;
+    if (error == -EEXIST)
+        log_line(LOG_ERROR, "swap file %s: exists and is not empty: it is left alone, and images stay in RAM", swap_path);
+    else
+        log_line(LOG_ERROR, "swap file %s: cannot be created: %e; images stay in RAM", swap_path, -error);
+    config->swap = NULL;
 }
 
 static void resolve_swap_path(struct config *config)
@@ -71,8 +87,10 @@ static void resolve_swap_path(struct config *config)
     if (config->swap[0] != '/' && os_working_directory(swap_path, sizeof swap_path) == 0)
         length = log_format(swap_path, sizeof swap_path, strlen(swap_path), "/");
     length = log_format(swap_path, sizeof swap_path, length, "%s", config->swap);
-    if (length + 1 < sizeof swap_path)
+    if (length + 1 < sizeof swap_path) {
+        check_swap_path(config);
         return;
+    }
     log_line(LOG_ERROR, "GHOSTMEM_SWAP=%s: the path is too long; accepted: a path; used instead: RAM alone", config->swap);
     config->swap = NULL;
 }
@@ -103,6 +121,7 @@ void ghost_fork_parent(void)
 void ghost_fork_child(void)
 {
     ghost.process = os_process_id();
+    memory_fork_child_begin();
     if (ghost.heap.bytes != 0)
         heap_fork_child(&ghost.heap);
     report_fork_child();
@@ -296,7 +315,7 @@ static void use_far(void)
     const char *name = ghost.pager.backend->name;
     int error = -ENOSYS;
 
-    if (strcmp(name, "signal") == 0)
+    if (strcmp(name, "thread") != 0)
         error = pager_use_far(&ghost.pager, survey_locked, NULL);
     if (error == 0)
         return;

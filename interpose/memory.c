@@ -8,6 +8,7 @@
 #include "platform/sys.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #define EXPORT __attribute__((visibility("default")))
@@ -33,22 +34,71 @@ bool memory_is_ghost(uintptr_t addr, size_t bytes, page_number *first, size_t *n
     return true;
 }
 
+void memory_take_lock(void)
+{
+    os_lock_take(&lock);
+}
+
+void memory_release_lock(void)
+{
+    os_lock_release(&lock);
+}
+
+int memory_reserve_marks(void)
+{
+    int error = marks_reserve(&wiped, ghost.heap.n_pages);
+
+    if (error == 0)
+        error = marks_reserve(&unforked, ghost.heap.n_pages);
+    return error == 0 ? marks_reserve(&ghost.pager.locked, ghost.heap.n_pages) : error;
+}
+
 /* ---- advice and protection ---- */
 
-static int mark(struct marks *marks, page_number first, size_t n_pages, bool on)
+static long tell(page_number first, page_number end, int advice)
+{
+    return sys_call3(SYS_madvise, space_near_address(&ghost.pager.space, first), (size_t)(end - first) * PAGE_BYTES, advice);
+}
+
+/* The kernel's mark is for children that are made without us. */
+static long mark(struct marks *marks, page_number first, size_t n_pages, int advice, bool on)
 {
     page_number end = (page_number)(first + n_pages);
-    int error = 0;
+    long error = 0;
 
     if (end > ghost.heap.top)
         return -ENOMEM; /* nothing was ever there */
     os_lock_take(&lock);
     if (on)
-        error = marks_add(marks, first, end);
-    else
+        error = marks_reserve(marks, ghost.heap.n_pages);
+    if (error == 0 && on)
+        marks_add(marks, first, end);
+    else if (error == 0)
         marks_remove(marks, first, end);
+    if (error == 0)
+        error = tell(first, end, advice);
     os_lock_release(&lock);
     return error;
+}
+
+/* Discarding takes the lock away: it comes back. Source: madvise(2): what is locked is not discarded but by MADV_DONTNEED_LOCKED. */
+static long discard(page_number first, size_t n_pages, bool also_locked)
+{
+    page_number end = (page_number)(first + n_pages);
+    struct marks_range range;
+    long result;
+
+    if (!marks_meet(&ghost.pager.locked, first, end))
+        return pager_discard(&ghost.pager, first, n_pages) == 0 ? 0 : -EINVAL;
+    if (!also_locked)
+        return -EINVAL;
+    os_lock_take(&lock);
+    result = pager_discard(&ghost.pager, first, n_pages) == 0 ? 0 : -EINVAL;
+    for (; result == 0 && marks_next(&ghost.pager.locked, first, end, &range); first = range.end)
+        (void)os_mem_lock((void *)(space_near_address(&ghost.pager.space, range.first)),
+                          (size_t)(range.end - range.first) * PAGE_BYTES, true);
+    os_lock_release(&lock);
+    return result;
 }
 
 /*
@@ -73,11 +123,11 @@ bool memory_advise(const unsigned long *args, long *result)
     switch (advice) {
     case MADV_WIPEONFORK:
     case MADV_KEEPONFORK:
-        *result = mark(&wiped, first, n_pages, advice == MADV_WIPEONFORK);
+        *result = mark(&wiped, first, n_pages, advice, advice == MADV_WIPEONFORK);
         return true;
     case MADV_DONTFORK:
     case MADV_DOFORK:
-        *result = mark(&unforked, first, n_pages, advice == MADV_DONTFORK);
+        *result = mark(&unforked, first, n_pages, advice, advice == MADV_DONTFORK);
         return true;
     case ADVICE_GUARD_INSTALL: /* as a kernel without them answers */
     case ADVICE_GUARD_REMOVE:
@@ -94,17 +144,11 @@ bool memory_advise(const unsigned long *args, long *result)
     case ADVICE_DONTNEED_LOCKED:
         if (!pager_is_engaged(&ghost.pager))
             return false;
-        *result = pager_discard(&ghost.pager, first, n_pages) == 0 ? 0 : -EINVAL;
+        *result = discard(first, n_pages, advice == ADVICE_DONTNEED_LOCKED);
         return *result != 0 || !pager_has_ceded(&ghost.pager, first, n_pages); /* of what is ceded, the kernel knows */
     default:
         return false;
     }
-}
-
-static void unmark_locked(page_number first, page_number end)
-{
-    marks_remove(&wiped, first, end);
-    marks_remove(&unforked, first, end);
 }
 
 static page_number number_of(const void *p)
@@ -114,35 +158,107 @@ static page_number number_of(const void *p)
 
 static bool any_marks(void)
 {
-    return marks_any(&wiped) || marks_any(&unforked);
+    return marks_any(&wiped) || marks_any(&unforked) || marks_any(&ghost.pager.locked);
 }
 
+static void unmark(struct marks *marks, page_number first, page_number end, int advice)
+{
+    if (!marks_meet(marks, first, end))
+        return;
+    (void)tell(first, end, advice);
+    marks_remove(marks, first, end);
+}
+
+/* What has been said of pages that a block has no more. Nobody else can say anything of them while the lock is held. */
+static void unmark_locked(page_number first, page_number end)
+{
+    unmark(&wiped, first, end, MADV_KEEPONFORK);
+    unmark(&unforked, first, end, MADV_DOFORK);
+    if (marks_meet(&ghost.pager.locked, first, end))
+        pager_unlock(&ghost.pager, first, end - first);
+}
+
+void memory_forget_locks(page_number first, size_t n_pages)
+{
+    if (!marks_any(&ghost.pager.locked))
+        return;
+    os_lock_take(&lock);
+    if (marks_meet(&ghost.pager.locked, first, (page_number)(first + n_pages)))
+        pager_unlock(&ghost.pager, first, n_pages);
+    os_lock_release(&lock);
+}
+
+/* Not before the block is gone: until then its contents must not get to where they may not be. */
 void memory_free(void *p, const char *caller)
 {
-    if (__builtin_expect(any_marks(), 0)) { /* while the block is nobody else's yet */
-        size_t bytes = heap_usable_bytes(&ghost.heap, p, caller);
+    page_number first = number_of(p);
+    page_number end;
 
-        os_lock_take(&lock);
-        unmark_locked(number_of(p), (page_number)(number_of(p) + bytes / PAGE_BYTES));
-        os_lock_release(&lock);
+    if (__builtin_expect(!any_marks(), 1)) {
+        heap_free(&ghost.heap, p, caller);
+        return;
     }
+    os_lock_take(&lock);
+    end = (page_number)(first + heap_usable_bytes(&ghost.heap, p, caller) / PAGE_BYTES);
     heap_free(&ghost.heap, p, caller);
+    unmark_locked(first, end);
+    os_lock_release(&lock);
+}
+
+static void move_marks(struct marks *marks, page_number first, page_number end, page_number to, int advice)
+{
+    page_number to_end = to + (end - first);
+    struct marks_range range;
+
+    marks_move(marks, first, end, to);
+    for (; marks_next(marks, to, to_end, &range); to = range.end)
+        (void)tell(range.first, range.end, advice);
+}
+
+/* Contents that are locked must be locked at the new place before they are there. */
+static void *move_locked(page_number first, page_number end, size_t bytes, const char *caller)
+{
+    void *p = (void *)(space_near_address(&ghost.pager.space, first));
+    void *fresh = heap_allocate(&ghost.heap, bytes, 0);
+    struct marks_range range = {.end = first};
+    int error = 0;
+
+    if (fresh == NULL)
+        return NULL;
+    while (error == 0 && marks_next(&ghost.pager.locked, range.end, end, &range))
+        error = pager_lock(&ghost.pager, number_of(fresh) + (range.first - first), range.end - range.first, true);
+    if (error != 0) {
+        heap_free(&ghost.heap, fresh, caller);
+        pager_unlock(&ghost.pager, number_of(fresh), round_up(bytes, PAGE_BYTES) / PAGE_BYTES);
+        return NULL;
+    }
+    memcpy(fresh, p, (size_t)(end - first) * PAGE_BYTES);
+    heap_free(&ghost.heap, p, caller);
+    pager_unlock(&ghost.pager, first, end - first);
+    return fresh;
 }
 
 /* Under the lock as a whole: a fork finds the marks where the block is. */
 static void *resize_marked(void *p, size_t bytes, const char *caller)
 {
     page_number first = number_of(p);
-    page_number end = (page_number)(first + heap_usable_bytes(&ghost.heap, p, caller) / PAGE_BYTES);
+    page_number end;
+    size_t n_wanted = max_size(1, round_up(bytes, PAGE_BYTES) / PAGE_BYTES);
     void *fresh;
 
     os_lock_take(&lock);
-    fresh = heap_resize(&ghost.heap, p, bytes, caller);
-    if (fresh != NULL && round_up(bytes, PAGE_BYTES) / PAGE_BYTES < end - first)
-        unmark_locked((page_number)(first + max_size(1, round_up(bytes, PAGE_BYTES) / PAGE_BYTES)), end);
+    end = (page_number)(first + heap_usable_bytes(&ghost.heap, p, caller) / PAGE_BYTES);
+    if (n_wanted > end - first && marks_meet(&ghost.pager.locked, first, end))
+        fresh = move_locked(first, end, bytes, caller);
+    else
+        fresh = heap_resize(&ghost.heap, p, bytes, caller);
+    if (fresh != NULL && n_wanted < end - first)
+        unmark_locked((page_number)(first + n_wanted), end);
     if (fresh != NULL && fresh != p) {
-        marks_move(&wiped, first, end, number_of(fresh));
-        marks_move(&unforked, first, end, number_of(fresh));
+        move_marks(&wiped, first, end, number_of(fresh), MADV_WIPEONFORK);
+        move_marks(&unforked, first, end, number_of(fresh), MADV_DONTFORK);
+        (void)tell(first, end, MADV_KEEPONFORK);
+        (void)tell(first, end, MADV_DOFORK);
     }
     os_lock_release(&lock);
     return fresh;
@@ -163,23 +279,44 @@ void memory_fork_parent(void)
     os_lock_release(&lock);
 }
 
+/* Where the kernel left something out, there is to be memory again before anybody looks at it. */
+void memory_fork_child_begin(void)
+{
+    struct marks_range range = {.end = 0};
+
+    while (marks_next(&unforked, range.end, (page_number)ghost.heap.top, &range)) {
+        uintptr_t addr = space_near_address(&ghost.pager.space, range.first);
+
+        INVARIANT(os_mem_renew((void *)addr, (size_t)(range.end - range.first) * PAGE_BYTES) == 0);
+        if (pager_is_engaged(&ghost.pager) && ghost.pager.backend->by_protection) /* what is missing is shut there */
+            INVARIANT(os_mem_protect_none((void *)addr, (size_t)(range.end - range.first) * PAGE_BYTES) == 0);
+    }
+}
+
 /* A page that may still hold what the child must not see would be worse than no child. */
 static void forget(const struct marks *marks)
 {
-    for (uint32_t i = 0; i < marks->n; i++)
-        INVARIANT(pager_discard(&ghost.pager, marks->ranges[i].first,
-                                marks->ranges[i].end - marks->ranges[i].first) == 0);
+    struct marks_range range = {.end = 0};
+
+    while (marks_next(marks, range.end, (page_number)ghost.heap.top, &range))
+        INVARIANT(pager_discard(&ghost.pager, range.first, range.end - range.first) == 0);
 }
 
 void memory_fork_child(void)
 {
+    struct marks_range range = {.end = 0};
+
     os_lock_reset(&lock);
+    if (marks_any(&ghost.pager.locked) || pager_locks_future(&ghost.pager)) {
+        pager_forget_locks(&ghost.pager);
+        os_mem_unlock_own(false);
+    }
     forget(&wiped);
     forget(&unforked);
     /* Where protections are ours, a protected page takes RAM: there they read as zeros. */
-    for (uint32_t i = 0; i < unforked.n && !(pager_is_engaged(&ghost.pager) && ghost.pager.backend->by_protection); i++)
-        (void)pager_protect(&ghost.pager, unforked.ranges[i].first,
-                            unforked.ranges[i].end - unforked.ranges[i].first, PROT_NONE);
+    while (!(pager_is_engaged(&ghost.pager) && ghost.pager.backend->by_protection) &&
+           marks_next(&unforked, range.end, (page_number)ghost.heap.top, &range))
+        (void)pager_protect(&ghost.pager, range.first, range.end - range.first, PROT_NONE);
 }
 
 bool memory_protect(const unsigned long *args, long *result)

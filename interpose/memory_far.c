@@ -44,6 +44,12 @@ static uintptr_t end_of(uintptr_t start, size_t bytes)
     return whole < bytes || start + whole < start ? UINTPTR_MAX & ~(PAGE_BYTES - 1) : start + whole;
 }
 
+/* Where protections are ours, one mapping of the program's is many to the kernel. */
+static bool shuts(void)
+{
+    return pager()->backend->by_protection;
+}
+
 static uint32_t access_of(int protection)
 {
     return ((protection & PROT_READ) != 0 ? AREA_READ : 0) | ((protection & PROT_WRITE) != 0 ? AREA_WRITE : 0);
@@ -77,7 +83,7 @@ static bool may_be_managed(const unsigned long *args)
     const int others = MAP_GROWSDOWN | MAP_HUGETLB | MAP_STACK | MAP_LOCKED;
     int flags = (int)args[3];
 
-    return (flags & MAP_TYPE) == MAP_PRIVATE && (flags & MAP_ANONYMOUS) != 0 && (flags & others) == 0 && ((int)args[2] & PROT_EXEC) == 0 &&
+    return !pager_locks_future(pager()) && (flags & MAP_TYPE) == MAP_PRIVATE && (flags & MAP_ANONYMOUS) != 0 && (flags & others) == 0 && ((int)args[2] & PROT_EXEC) == 0 &&
            args[1] >= SURVEY_LEAST_BYTES;
 }
 
@@ -136,7 +142,7 @@ long memory_far_break(const unsigned long *args)
     after = round_up((uintptr_t)result, PAGE_BYTES);
     if (after < before)
         pager_far_unlearn_locked(pager(), after, before);
-    else if (after > before)
+    else if (after > before && !pager_locks_future(pager()))
         (void)pager_far_learn_locked(pager(), before, after, AREA_HEAP | AREA_READ | AREA_WRITE, true);
     pager_change_end(pager(), &visit);
     return result;
@@ -166,6 +172,64 @@ static void follow_remap_locked(uintptr_t from, uintptr_t from_end, uintptr_t to
     }
 }
 
+/*
+ * The same by other calls, where the kernel would not take the many mappings for one. What the program asks for is in order, and all of
+ * the old place is watched. The new memory is as private anonymous memory comes.
+ */
+static long carry_relock(const unsigned long *args)
+{
+    const int kind = MAP_PRIVATE | MAP_ANONYMOUS;
+    size_t old_bytes = end_of(args[0], args[1]) - args[0];
+    size_t new_bytes = end_of(args[0], args[2]) - args[0];
+    uintptr_t from_end = args[0] + old_bytes;
+    int flags = (int)args[3];
+    uint32_t value = rangeset_value(&pager()->space.areas, from_end - PAGE_BYTES);
+    int protection = pager_far_protection(value);
+    size_t moved = min_size(old_bytes, new_bytes);
+    long to = -ENOMEM;
+
+    if ((flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) == 0 && new_bytes <= old_bytes) {
+        if (new_bytes < old_bytes && sys_call2(SYS_munmap, args[0] + new_bytes, old_bytes - new_bytes) == 0)
+            pager_far_unlearn_locked(pager(), args[0] + new_bytes, from_end);
+        return (long)args[0];
+    }
+    if ((flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) == 0)
+        to = sys_call6(SYS_mmap, (long)from_end, (long)(new_bytes - old_bytes), protection, kind | MAP_FIXED_NOREPLACE, -1, 0);
+    if (to == (long)from_end) {
+        (void)pager_far_learn_locked(pager(), from_end, from_end + (new_bytes - old_bytes), value & ~AREA_WATCHED, true);
+        return (long)args[0];
+    }
+    if ((flags & MREMAP_MAYMOVE) == 0)
+        return -ENOMEM;
+    to = sys_call6(SYS_mmap, (flags & MREMAP_FIXED) != 0 ? (long)args[4] : 0, (long)new_bytes, PROT_READ | PROT_WRITE,
+                   kind | ((flags & MREMAP_FIXED) != 0 ? MAP_FIXED : 0), -1, 0);
+    if (sys_failed(to))
+        return to;
+    pager_far_unlearn_locked(pager(), (uintptr_t)to, (uintptr_t)to + new_bytes);
+    pager_far_carry_locked(pager(), (uintptr_t)to, args[0], moved);
+    if (moved < new_bytes) {
+        (void)sys_call3(SYS_mprotect, (uintptr_t)to + moved, new_bytes - moved, protection);
+        (void)pager_far_learn_locked(pager(), (uintptr_t)to + moved, (uintptr_t)to + new_bytes, value & ~AREA_WATCHED, true);
+    }
+    if ((flags & MREMAP_DONTUNMAP) == 0 && sys_call2(SYS_munmap, args[0], old_bytes) == 0)
+        pager_far_unlearn_locked(pager(), args[0], from_end);
+    return to;
+}
+
+/* Source: mremap(2), ERRORS. */
+static bool is_in_order(const unsigned long *args)
+{
+    int flags = (int)args[3];
+    bool may_move = (flags & MREMAP_MAYMOVE) != 0;
+    bool fixed = (flags & MREMAP_FIXED) != 0;
+    bool overlaps = fixed && args[4] < end_of(args[0], args[1]) && args[0] < end_of(args[4], args[2]);
+
+    return args[0] % PAGE_BYTES == 0 && args[1] > 0 && args[2] > 0 && (flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP)) == 0 &&
+           (may_move || (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) == 0) && !(fixed && args[4] % PAGE_BYTES != 0) && !overlaps &&
+           ((flags & MREMAP_DONTUNMAP) == 0 || args[1] == args[2]) && end_of(args[0], args[1]) < UINTPTR_MAX / 2 &&
+           end_of(args[0], args[2]) < UINTPTR_MAX / 2;
+}
+
 long memory_far_remap(const unsigned long *args)
 {
     uintptr_t from_end = end_of(args[0], args[1]);
@@ -179,6 +243,11 @@ long memory_far_remap(const unsigned long *args)
         pager_far_settle_relock(pager(), args[0], from_end);
     if ((flags & MREMAP_FIXED) != 0)
         pager_far_settle_relock(pager(), args[4], end_of(args[4], args[2]));
+    if (shuts() && is_in_order(args) && pager_far_whole_locked(pager(), args[0], from_end)) {
+        result = carry_relock(args);
+        pager_change_end(pager(), &visit);
+        return result;
+    }
     value = args[1] > 0 ? rangeset_value(&pager()->space.areas, from_end - PAGE_BYTES) : 0;
     result = sys_call5(SYS_mremap, args[0], args[1], args[2], flags, args[4]);
     if (!sys_failed(result) && args[1] > 0)
@@ -189,36 +258,32 @@ long memory_far_remap(const unsigned long *args)
     return result;
 }
 
-/* ---- mprotect(2), pkey_mprotect(2), mlock(2) ---- */
+/* ---- mprotect(2), pkey_mprotect(2) ---- */
 
 long memory_far_protect(const unsigned long *args, bool by_key)
 {
     uintptr_t end = end_of(args[0], args[1]);
     int protection = (int)args[2];
+    bool followed = !by_key && (protection & ~(PROT_READ | PROT_WRITE)) == 0 && args[0] % PAGE_BYTES == 0 && args[1] > 0 && args[0] < end;
     struct visit visit;
     long result;
 
-    if ((protection & PROT_EXEC) != 0)
-        leave(args[0], end);
+    if (!followed && protection != PROT_NONE)
+        leave(args[0] & ~(PAGE_BYTES - 1), end);
     pager_change_begin(pager(), &visit);
-    result = by_key ? sys_call4(SYS_pkey_mprotect, args[0], args[1], args[2], args[3])
-                    : sys_call3(SYS_mprotect, args[0], args[1], args[2]);
-    if (result == 0 && (protection & PROT_EXEC) == 0)
-        pager_far_protect_locked(pager(), args[0], end, access_of(protection));
+    if (followed)
+        result = pager_far_protect_locked(pager(), args[0], end, protection);
+    else
+        result = by_key ? sys_call4(SYS_pkey_mprotect, args[0], args[1], args[2], args[3])
+                        : sys_call3(SYS_mprotect, args[0], args[1], args[2]);
     pager_change_end(pager(), &visit);
     return result;
-}
-
-long memory_far_lock(long number, const unsigned long *args)
-{
-    leave(args[0] & ~(PAGE_BYTES - 1), end_of(args[0] & ~(PAGE_BYTES - 1), args[1] + args[0] % PAGE_BYTES));
-    return sys_call3(number, args[0], args[1], args[2]);
 }
 
 void memory_far_leave(uintptr_t start, size_t bytes)
 {
     if (memory_has_far())
-        leave(start & ~(PAGE_BYTES - 1), end_of(start, bytes));
+        leave(start & ~(PAGE_BYTES - 1), end_of(start & ~(PAGE_BYTES - 1), bytes + start % PAGE_BYTES));
 }
 
 /* ---- madvise(2) ---- */
@@ -231,7 +296,9 @@ static long discard(const unsigned long *args, uintptr_t end)
 
     pager_change_begin(pager(), &visit);
     pager_far_settle_relock(pager(), args[0], end);
-    result = sys_call3(SYS_madvise, args[0], args[1], advice);
+    result = pager_far_shut_locked(pager(), args[0], end);
+    if (result == 0)
+        result = sys_call3(SYS_madvise, args[0], args[1], advice);
     if (result == 0)
         pager_far_forget_locked(pager(), args[0], end);
     pager_change_end(pager(), &visit);

@@ -69,6 +69,7 @@ bool memory_map(const unsigned long *args, long *result)
         return true;
     }
     *result = (long)args[0];
+    memory_forget_locks(first, n_pages);
     if (is_fresh_memory(args) && first + n_pages <= ghost.heap.committed && !pager_has_ceded(&ghost.pager, first, n_pages) &&
         pager_discard(&ghost.pager, first, n_pages) == 0 && pager_unprotect(&ghost.pager, first, n_pages) == 0)
         return true;
@@ -98,6 +99,8 @@ bool memory_unmap(const unsigned long *args, long *result)
         return true;
     }
     *result = heap_cede(&ghost.heap, args[0], args[1], false, unmap, (void *)(uintptr_t)args);
+    if (*result == 0)
+        memory_forget_locks(first, n_pages);
     return true;
 }
 

@@ -31,6 +31,7 @@ void report_write(void)
     static char path[PATH_BYTES];
     struct stats stats;
     size_t length;
+    int error;
     int fd;
 
     /* A vfork() child shares our memory and is another process: the report is its parent's to make. */
@@ -46,11 +47,11 @@ void report_write(void)
         return;
     length = stats_json(&stats, text, sizeof text);
     fd = os_file_open(path, 0);
-    if (fd >= 0 && os_file_write(fd, text, length) == 0) {
+    error = fd < 0 ? fd : os_file_write(fd, text, length);
+    if (fd >= 0)
         os_file_close(fd);
-        return;
-    }
-    log_line(LOG_ERROR, "GHOSTMEM_STATS=%s: cannot be written", path);
+    if (error != 0)
+        log_line(LOG_ERROR, "GHOSTMEM_STATS=%s: cannot be written: %e", path, -error);
 }
 
 void report_fork_child(void)
@@ -137,15 +138,29 @@ static void install(int number)
     (void)libc_next()->sigaction(number, &ours, NULL);
 }
 
+/* From the directory of the start on, whose name may have a % in it. False: too long. */
+static bool keep_pattern(const char *where)
+{
+    char directory[PATH_BYTES];
+    size_t length = 0;
+
+    if (where[0] != '/' && strcmp(where, "1") != 0 && os_working_directory(directory, sizeof directory) == 0) {
+        for (const char *c = directory; *c != '\0'; c++)
+            length = log_format(pattern_copy, sizeof pattern_copy, length, *c == '%' ? "%%%%" : (char[]){*c, '\0'});
+        length = log_format(pattern_copy, sizeof pattern_copy, length, "/");
+    }
+    return log_format(pattern_copy, sizeof pattern_copy, length, "%s", where) + 1 < sizeof pattern_copy;
+}
+
 void report_open(const char *where)
 {
     if (where == NULL)
         return;
-    if (strlen(where) >= sizeof pattern_copy) {
+    if (!keep_pattern(where)) {
         log_line(LOG_ERROR, "GHOSTMEM_STATS=%s: the path is too long; accepted: 0, 1 or a path; used instead: 0", where);
         return;
     }
-    pattern = strcpy(pattern_copy, where);
+    pattern = pattern_copy;
     if (strcmp(where, "1") == 0) {
         report_fd = os_file_duplicate(STDERR_FILENO);
         if (report_fd < 0)

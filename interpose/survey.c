@@ -117,9 +117,23 @@ static bool look_at(void *arg, const struct os_mapping *mapping)
     return true;
 }
 
+static struct rangeset asked; /* to be left alone */
+
+void survey_leave_alone(uintptr_t start, size_t bytes)
+{
+    start &= ~(PAGE_BYTES - 1);
+    if (bytes > 0 && start + bytes > start)
+        (void)rangeset_set(&asked, start, round_up(start + bytes, PAGE_BYTES), 1);
+}
+
 static int survey(struct survey *survey)
 {
+    struct range part;
+    uint64_t at = 0;
     int error;
+
+    while (rangeset_next(&asked, &at, UINT64_MAX, &part))
+        leave_alone(survey, part.first, part.end);
 
     os_mem_visit_own(leave_own, survey);
     leave_alone(survey, (uintptr_t)__ehdr_start, (uintptr_t)end);

@@ -11,11 +11,15 @@
 #define GHOSTMEM_INTERPOSE_SURVEY_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #define SURVEY_LEAST_BYTES ((size_t)64 << 10)
 
 /* For pager_use_far(). */
 void survey_locked(void *arg);
+
+/* The kernel may write to this at any time: it is not taken. Before survey_locked(), under the heap's lock. */
+void survey_leave_alone(uintptr_t start, size_t bytes);
 
 /* Bytes of static arrays that the program may touch at any time. Before main(). */
 size_t survey_static_bytes(void);

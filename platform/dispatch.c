@@ -1,15 +1,13 @@
 /* dispatch.c - see dispatch.h. */
 #include "platform/dispatch.h"
 
+#include "platform/abi.h"
 #include "platform/inject.h"
 #include "platform/sys.h"
 
 #include <errno.h>
 #include <sys/prctl.h>
 
-#ifndef PR_SET_SYSCALL_USER_DISPATCH
-#define PR_SET_SYSCALL_USER_DISPATCH 59 /* Source: include/uapi/linux/prctl.h, Linux 5.11 */
-#endif
 #define DISPATCH_ON 1
 #define DISPATCH_OFF 0
 

@@ -47,10 +47,13 @@ typedef void fault_callback(void *arg, struct fault *fault);
 typedef void fault_background(void *arg, unsigned worker);
 typedef void fault_job(void *arg, unsigned worker);
 typedef bool fault_next_part(void *arg, struct fault_range *part);
+typedef size_t fault_number(void *arg, uintptr_t addr);
 
 struct fault_setup {
     struct fault_range ranges[2]; /* the ghost range and the limbo range */
     fault_next_part *next_part; /* of the ghost range, behind *@part, that is to be watched; false: there is no more */
+    fault_number *number; /* of the page at a watched address, below n_numbers: adjacent for the pages of a run. Any context */
+    size_t n_numbers;
     fault_callback *on_fault;
     /* Each runs for ever in a thread of its own, where there is one to be had; NULL: none. */
     struct {
@@ -118,8 +121,20 @@ struct fault_backend {
     /* Let whoever waits for these pages try again. */
     void (*wake)(struct fault_backend *backend, uintptr_t addr, size_t n_pages);
 
-    /* Begin or end watching pages of the ghost range, none of which is missing when it ends. 0 or -errno. NULL: not needed. */
+    /*
+     * Begin or end watching pages, none of which is missing when it ends. With by_protection a run of numbers, all of which are missing,
+     * and out of reach, when it begins. 0 or -errno. NULL: not needed for the ghost range.
+     */
     int (*watch)(struct fault_backend *backend, uintptr_t addr, size_t n_pages, bool on);
+
+    /*
+     * Only with by_protection. A run of pages outside of the ghost range has this protection of the program's (mprotect(2)) from now on: those
+     * that are open at once, the others when they are opened. 0 or -errno.
+     */
+    int (*reprotect)(struct fault_backend *backend, uintptr_t addr, size_t n_pages, int protection);
+
+    /* Only with by_protection. The mapping of a run of pages has gone. */
+    void (*lost)(struct fault_backend *backend, uintptr_t addr, size_t n_pages);
 
     /*
      * NULL where other threads handle faults. Otherwise: the page at @addr is missing, and the calling thread, @thread,

@@ -41,7 +41,9 @@ struct segv_backend {
     size_t max_maps;      /* of the process */
 
     struct os_lock map_lock; /* guards what follows, and the protections themselves */
-    uint64_t *open;          /* a bit a page of the ghost range */
+    uint64_t *open;          /* a bit a page, by its number + 1 */
+    uint64_t *unwritable;    /* pages that the program has so protected; NULL: only the ghost range is watched */
+    uint64_t *unreadable;
     size_t n_borders;
 
     bool is_squeezed; /* set at first, constant afterwards */
@@ -57,16 +59,29 @@ static struct segv_backend *backend_of(struct fault_backend *contract)
 
 /* ---- which pages are open ---- */
 
-static bool is_open(const struct segv_backend *b, size_t page)
+static bool has_bit(const uint64_t *bits, size_t page)
 {
-    return (b->open[page / BITS] >> page % BITS & 1) != 0;
+    return (bits[page / BITS] >> page % BITS & 1) != 0;
 }
 
-static void set_open(struct segv_backend *b, size_t page, bool open)
+static void set_bit(uint64_t *bits, size_t page, bool on)
 {
     uint64_t bit = (uint64_t)1 << page % BITS;
 
-    b->open[page / BITS] = open ? b->open[page / BITS] | bit : b->open[page / BITS] & ~bit;
+    if (has_bit(bits, page) != on) /* what is never set takes no RAM */
+        bits[page / BITS] ^= bit;
+}
+
+static bool is_open(const struct segv_backend *b, size_t page)
+{
+    return has_bit(b->open, page);
+}
+
+static int protection_of(const struct segv_backend *b, size_t page)
+{
+    if (b->unreadable == NULL)
+        return PROT_READ | PROT_WRITE;
+    return (has_bit(b->unreadable, page) ? 0 : PROT_READ) | (has_bit(b->unwritable, page) ? 0 : PROT_WRITE);
 }
 
 /* Borders at and between the pages [@first, @end). The bits of the range's two neighbours are there too, and 0. */
@@ -82,29 +97,116 @@ static size_t borders_of(const struct segv_backend *b, size_t first, size_t end)
 /* Bit 0 belongs to no page, so that page 0 has a neighbour. */
 static size_t bit_of(const struct segv_backend *b, uintptr_t addr)
 {
-    return (addr - b->own.setup.ranges[0].start) / OS_PAGE_BYTES + 1;
+    return b->own.setup.number(b->own.setup.arg, addr) + 1;
+}
+
+/* As the program has them, in runs that it protects alike. */
+static int open_pages(const struct segv_backend *b, uintptr_t addr, size_t first, size_t n_pages)
+{
+    int error = 0;
+
+    for (size_t i = 0, n; i < n_pages && error == 0; i += n) {
+        int protection = protection_of(b, first + i);
+
+        n = 1;
+        while (i + n < n_pages && protection_of(b, first + i + n) == protection)
+            n++;
+        error = (int)sys_call3(SYS_mprotect, addr + i * OS_PAGE_BYTES, n * OS_PAGE_BYTES, protection);
+    }
+    return error;
+}
+
+static int set_access_locked(struct segv_backend *b, uintptr_t addr, size_t n_pages, bool open, size_t max_borders)
+{
+    size_t first = bit_of(b, addr);
+    size_t before = borders_of(b, first - 1, first + n_pages - 1);
+    size_t after = (size_t)(is_open(b, first - 1) != open) + (size_t)(is_open(b, first + n_pages) != open);
+    int error = -ENOMEM;
+
+    if (after <= before || b->n_borders + (after - before) <= max_borders)
+        error = open ? open_pages(b, addr, first, n_pages)
+                     : (int)sys_call3(SYS_mprotect, addr, n_pages * OS_PAGE_BYTES, PROT_NONE);
+    if (error != 0)
+        return error;
+    for (size_t i = 0; i < n_pages; i++)
+        set_bit(b->open, first + i, open);
+    b->n_borders += after - before;
+    return 0;
 }
 
 /* -ENOMEM: too many borders, or nothing left of the system. */
 static int set_access(struct segv_backend *b, uintptr_t addr, size_t n_pages, bool open, size_t max_borders)
 {
-    size_t first = bit_of(b, addr);
-    size_t before;
-    size_t after;
     int error;
 
     OS_MAY_FAIL(ENOMEM);
     os_lock_take(&b->map_lock);
-    before = borders_of(b, first - 1, first + n_pages - 1);
-    after = (size_t)(is_open(b, first - 1) != open) + (size_t)(is_open(b, first + n_pages) != open);
-    error = -ENOMEM;
-    if (after <= before || b->n_borders + (after - before) <= max_borders)
-        error = (int)sys_call3(SYS_mprotect, addr, n_pages * OS_PAGE_BYTES, open ? PROT_READ | PROT_WRITE : PROT_NONE);
-    if (error == 0) {
-        for (size_t i = 0; i < n_pages; i++)
-            set_open(b, first + i, open);
-        b->n_borders += after - before;
+    error = set_access_locked(b, addr, n_pages, open, max_borders);
+    os_lock_release(&b->map_lock);
+    return error;
+}
+
+static void set_protection_locked(struct segv_backend *b, size_t first, size_t n_pages, int protection)
+{
+    for (size_t page = first; b->unreadable != NULL && page < first + n_pages; page++) {
+        set_bit(b->unreadable, page, (protection & PROT_READ) == 0);
+        set_bit(b->unwritable, page, (protection & PROT_WRITE) == 0);
     }
+}
+
+static int segv_reprotect(struct fault_backend *contract, uintptr_t addr, size_t n_pages, int protection)
+{
+    struct segv_backend *b = backend_of(contract);
+    size_t first = bit_of(b, addr);
+    int error = 0;
+
+    os_lock_take(&b->map_lock);
+    for (size_t i = 0, n; i < n_pages && error == 0; i += n) {
+        bool open = is_open(b, first + i);
+
+        n = 1;
+        while (i + n < n_pages && is_open(b, first + i + n) == open)
+            n++;
+        if (open)
+            error = (int)sys_call3(SYS_mprotect, addr + i * OS_PAGE_BYTES, n * OS_PAGE_BYTES, protection);
+        if (error == 0)
+            set_protection_locked(b, first + i, n, protection);
+    }
+    os_lock_release(&b->map_lock);
+    return error;
+}
+
+/* Nothing is known of the pages any more; what was known is no border either. */
+static void forget_locked(struct segv_backend *b, size_t first, size_t n_pages)
+{
+    size_t before = borders_of(b, first - 1, first + n_pages - 1);
+    size_t after = (size_t)is_open(b, first - 1) + (size_t)is_open(b, first + n_pages);
+
+    for (size_t page = first; page < first + n_pages; page++)
+        set_bit(b->open, page, false);
+    b->n_borders += after - before;
+    set_protection_locked(b, first, n_pages, PROT_READ | PROT_WRITE);
+}
+
+static void segv_lost(struct fault_backend *contract, uintptr_t addr, size_t n_pages)
+{
+    struct segv_backend *b = backend_of(contract);
+
+    os_lock_take(&b->map_lock);
+    forget_locked(b, bit_of(b, addr), n_pages);
+    os_lock_release(&b->map_lock);
+}
+
+static int segv_watch(struct fault_backend *contract, uintptr_t addr, size_t n_pages, bool on)
+{
+    struct segv_backend *b = backend_of(contract);
+    int error;
+
+    OS_MAY_FAIL(ENOMEM);
+    os_lock_take(&b->map_lock);
+    error = set_access_locked(b, addr, n_pages, !on, b->max_maps / 4 * 3);
+    if (error == 0 && !on)
+        forget_locked(b, bit_of(b, addr), n_pages);
     os_lock_release(&b->map_lock);
     return error;
 }
@@ -226,7 +328,8 @@ static int segv_start(struct fault_backend *contract, const struct fault_setup *
 {
     struct segv_backend *b = backend_of(contract);
     struct fault_range part = {.start = setup->ranges[0].start};
-    size_t bits_bytes = (setup->ranges[0].bytes / OS_PAGE_BYTES / BITS + 1) * sizeof *b->open;
+    bool has_others = setup->n_numbers > setup->ranges[0].bytes / OS_PAGE_BYTES;
+    size_t bits_bytes = (setup->n_numbers / BITS + 1) * sizeof *b->open;
     int error;
 
     fault_own_init(&b->own, setup);
@@ -236,8 +339,13 @@ static int segv_start(struct fault_backend *contract, const struct fault_setup *
         return error;
     if (!writes_are_forced(b->memory))
         error = -EPERM;
+    bits_bytes = (bits_bytes + OS_PAGE_BYTES - 1) & ~(OS_PAGE_BYTES - 1);
     if (error == 0)
-        error = os_mem_map((bits_bytes + OS_PAGE_BYTES - 1) & ~(OS_PAGE_BYTES - 1), (void **)&b->open);
+        error = os_mem_map(bits_bytes, (void **)&b->open);
+    if (error == 0 && has_others)
+        error = os_mem_map(bits_bytes, (void **)&b->unwritable);
+    if (error == 0 && has_others)
+        error = os_mem_map(bits_bytes, (void **)&b->unreadable);
     if (error == 0)
         error = b->own.guard->arm();
     /* Who is in the middle of an access gets a fault, and waits for the pager's lock. */
@@ -371,6 +479,9 @@ struct fault_backend *fault_backend_segv(const struct fault_guard *guard)
             .move = segv_move,
             .protect = segv_protect,
             .peek = segv_peek,
+            .watch = segv_watch,
+            .reprotect = segv_reprotect,
+            .lost = segv_lost,
             .wake = fault_own_wake,
             .handle = fault_own_handle,
             .run = fault_own_run,

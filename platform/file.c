@@ -1,6 +1,7 @@
 /* file.c - see file.h. */
 #include "platform/file.h"
 
+#include "platform/abi.h"
 #include "platform/inject.h"
 #include "platform/sys.h"
 #include "platform/thread.h"
@@ -17,9 +18,6 @@
 /* High in the table: programs that close or reuse descriptors do so from the bottom upwards. */
 #define DUPLICATE_MIN_FD 500
 
-#ifndef SYS_close_range
-#define SYS_close_range 436 /* Source: arch/x86/entry/syscalls/syscall_64.tbl, the same number everywhere */
-#endif
 
 long os_file_read(const char *path, char *buffer, size_t bytes)
 {
@@ -122,19 +120,48 @@ static bool is_for_messages(int fd)
            (message_file.open && status.st_dev == message_file.device && status.st_ino == message_file.inode);
 }
 
-int os_message_write(int fd, const char *data, size_t bytes)
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#ifndef SYS_pidfd_getfd
+#define SYS_pidfd_getfd 438 /* Linux 5.6 */
+#endif
+
+/* Of the program's table, which its first thread has. Source: pidfd_getfd(2): threads of one process may. */
+static int fetch_descriptor(int fd)
+{
+    int process = (int)sys_call2(SYS_pidfd_open, sys_call0(SYS_getpid), 0);
+    int copy;
+
+    if (process < 0)
+        return process;
+    copy = (int)sys_call3(SYS_pidfd_getfd, process, fd, 0);
+    os_file_close(process);
+    return copy;
+}
+
+/* The same by opening it again, which not all can be: no socket, and no file of another user. */
+static int reopen_descriptor(int fd)
 {
     char path[] = "/proc/self/fd/\0\0\0\0\0\0\0\0\0\0";
     char *end = path + sizeof "/proc/self/fd/" - 1;
-    int error;
-    int copy;
 
-    if (!os_thread_is_ours())
-        return is_for_messages(fd) ? os_file_write(fd, data, bytes) : -EBADF;
     for (int scale = 1000000000; scale > 0; scale /= 10)
         if (fd >= scale || scale == 1)
             *end++ = (char)('0' + fd / scale % 10);
-    copy = (int)sys_call4(SYS_openat, AT_FDCWD, path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY, 0);
+    return (int)sys_call4(SYS_openat, AT_FDCWD, path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
+}
+
+int os_message_write(int fd, const char *data, size_t bytes)
+{
+    int error;
+    int copy;
+
+    if (!os_thread_has_own_files())
+        return is_for_messages(fd) ? os_file_write(fd, data, bytes) : -EBADF;
+    copy = fetch_descriptor(fd);
+    if (copy < 0)
+        copy = reopen_descriptor(fd);
     if (copy < 0)
         return copy;
     error = is_for_messages(copy) ? os_file_write(copy, data, bytes) : -EBADF;
@@ -142,11 +169,82 @@ int os_message_write(int fd, const char *data, size_t bytes)
     return error;
 }
 
+/* ---- files that the user names ---- */
+
+static bool is_name(const char *path, const char *name)
+{
+    while (*path == *name && *name != '\0') {
+        path++;
+        name++;
+    }
+    return *path == *name;
+}
+
+/* Links to what the process has open. */
+static int open_stream(const char *path)
+{
+    int fd = is_name(path, "/dev/stderr") ? 2 : is_name(path, "/dev/stdout") ? 1 : -1;
+
+    return fd < 0 ? -ENOENT : (int)sys_call3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3);
+}
+
+/* Where everybody may put a file of that name, it must be ours. */
+static bool everybody_may_write_beside(const char *path)
+{
+    char directory[4096];
+    struct stat status;
+    size_t length = 0;
+
+    for (size_t i = 0; path[i] != '\0' && i < sizeof directory - 2; i++) {
+        directory[i] = path[i];
+        if (path[i] == '/')
+            length = i + 1;
+    }
+    if (length == 0)
+        directory[length++] = '.';
+    directory[length] = '\0';
+    return sys_failed(sys_call4(SYS_newfstatat, AT_FDCWD, directory, &status, 0)) || (status.st_mode & S_IWOTH) != 0;
+}
+
+static bool is_null(const struct stat *status)
+{
+    return S_ISCHR(status->st_mode) && status->st_rdev == 0x103; /* Source: null(4): 1, 3 */
+}
+
+static int check_named(int fd, const char *path, int append)
+{
+    struct stat status;
+    long result = sys_call2(SYS_fstat, fd, &status);
+
+    if (sys_failed(result))
+        return (int)result;
+    if (is_null(&status) || (S_ISCHR(status.st_mode) && is_terminal(fd)))
+        return (int)sys_call3(SYS_fcntl, fd, F_SETFL, append ? O_APPEND : 0);
+    if (!S_ISREG(status.st_mode))
+        return -ENXIO;
+    if (status.st_nlink > 1 || (status.st_uid != (uid_t)sys_call0(SYS_geteuid) && everybody_may_write_beside(path)))
+        return -EPERM;
+    return append ? 0 : (int)sys_call2(SYS_ftruncate, fd, 0);
+}
+
 int os_file_open(const char *path, int append)
 {
+    const int flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK;
+    int error;
+    int fd;
+
     OS_MAY_FAIL(EACCES);
-    return (int)sys_call4(SYS_openat, AT_FDCWD, path,
-                          O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | (append ? O_APPEND : O_TRUNC), 0600);
+    fd = open_stream(path);
+    if (fd != -ENOENT)
+        return fd;
+    fd = (int)sys_call4(SYS_openat, AT_FDCWD, path, flags | (append ? O_APPEND : 0), 0600);
+    if (fd < 0)
+        return fd;
+    error = check_named(fd, path, append);
+    if (error == 0)
+        return fd;
+    os_file_close(fd);
+    return error;
 }
 
 void os_file_close(int fd)

@@ -18,7 +18,7 @@ int os_directory_visit(const char *path, void (*visit)(void *arg, const char *na
 int os_file_write(int fd, const char *data, size_t bytes);
 
 /*
- * The same for a message, from any thread: ours have no descriptors of the program's and reach @fd through /proc.
+ * The same for a message, from any thread: those of ours that have a descriptor table of their own fetch @fd from the program's.
  * (To keep one would keep the pipe behind it open after the program has closed it.)
  */
 int os_message_write(int fd, const char *data, size_t bytes);
@@ -26,7 +26,11 @@ int os_message_write(int fd, const char *data, size_t bytes);
 /* Messages go to what @fd is now, and nowhere else, whatever has its number later. */
 void os_message_file(int fd);
 
-/* Open for appending (@append) or from the start, created 0600 if need be. A descriptor, or -errno. */
+/*
+ * Open what the user has named, for appending (@append) or from the start, created 0600 if need be: a regular file with one name, which
+ * is ours or in a directory that not everybody may write to; a terminal, /dev/null, /dev/stdout, /dev/stderr. Never waits. A descriptor;
+ * -ELOOP: a symbolic link; -ENXIO: a FIFO or the like; -EPERM: the file is another user's, or has other names; other -errno.
+ */
 int os_file_open(const char *path, int append);
 
 void os_file_close(int fd);

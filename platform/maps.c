@@ -25,7 +25,7 @@ static bool parse(char *line, struct os_mapping *mapping)
     mapping->protection = (at[1] == 'r' ? PROT_READ : 0) | (at[2] == 'w' ? PROT_WRITE : 0) | (at[3] == 'x' ? PROT_EXEC : 0);
     mapping->shared = at[4] == 's';
     at += sizeof " rwxp " - 1;
-    (void)strtoul(at, &at, 16); /* offset */
+    mapping->offset = strtoul(at, &at, 16);
     (void)strtoul(at, &at, 16); /* device */
     if (*at == ':')
         (void)strtoul(at + 1, &at, 16);

@@ -18,6 +18,7 @@ struct os_mapping {
     uintptr_t start;
     uintptr_t end;
     int protection; /* of mprotect(2) */
+    uint64_t offset; /* into the file */
     bool shared;
     bool of_file; /* or of something else with an inode: shared memory, huge pages */
     const char *name; /* "": none; valid during the call */

@@ -13,94 +13,119 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 
-/* ---- what is mapped by us ---- */
-
-#define OWN_EACH 255u
-
-/* Ranges are added and taken away without a lock; a block of them never goes. */
-struct own_block {
-    struct own_block *_Atomic next;
-    _Atomic uint32_t n;
-    struct {
-        _Atomic uintptr_t start; /* 0: gone, or not there yet */
-        size_t bytes;
-    } ranges[OWN_EACH];
+/*
+ * What is ours: ranges, in pieces of memory of their own that are never given back. A place is taken by its end, and may be read once
+ * it has a start.
+ */
+#define OWN_RANGES (OS_PAGE_BYTES / sizeof(struct own_range) - 1)
+struct own_range {
+    _Atomic uintptr_t start; /* 0: not yet, or not any more */
+    _Atomic uintptr_t end;   /* 0: the place is free */
 };
+struct own_ranges {
+    struct own_range ranges[OWN_RANGES];
+    _Atomic(struct own_ranges *) next;
+};
+static struct own_ranges own;
+static _Atomic bool unlocks_own;
 
-static struct own_block own_first;
-
-static long map_raw(size_t bytes, int protection, int flags)
+static bool enter_own(struct own_ranges *list, uintptr_t start, uintptr_t end)
 {
-    return sys_call6(SYS_mmap, 0, (long)bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
-}
+    for (size_t i = 0; i < OWN_RANGES; i++) {
+        uintptr_t none = 0;
 
-static void own_in(struct own_block *block, uint32_t i, uintptr_t start, size_t bytes)
-{
-    block->ranges[i].bytes = bytes;
-    atomic_store(&block->ranges[i].start, start);
-}
-
-/* Who finds no memory for another block leaves the range out: it may be taken for the program's, and no harm but delay is done to it. */
-static struct own_block *next_block(struct own_block *block)
-{
-    struct own_block *none = NULL;
-    long fresh = map_raw(sizeof *block, PROT_READ | PROT_WRITE, 0);
-
-    if (sys_failed(fresh))
-        return atomic_load(&block->next);
-    if (!atomic_compare_exchange_strong(&block->next, &none, (struct own_block *)fresh)) {
-        sys_call2(SYS_munmap, fresh, sizeof *block);
-        return none;
-    }
-    block = (struct own_block *)fresh;
-    own_in(block, 0, (uintptr_t)fresh, (sizeof *block + OS_PAGE_BYTES - 1) & ~(OS_PAGE_BYTES - 1));
-    atomic_store(&block->n, 1);
-    return block;
-}
-
-static void own(uintptr_t start, size_t bytes)
-{
-    for (struct own_block *block = &own_first; block != NULL;) {
-        uint32_t i = atomic_load(&block->n);
-
-        if (i < OWN_EACH && !atomic_compare_exchange_strong(&block->n, &i, i + 1))
+        if (!atomic_compare_exchange_strong(&list->ranges[i].end, &none, end))
             continue;
-        if (i < OWN_EACH) {
-            own_in(block, i, start, bytes);
-            return;
-        }
-        block = atomic_load(&block->next) != NULL ? atomic_load(&block->next) : next_block(block);
+        atomic_store(&list->ranges[i].start, start);
+        return true;
     }
+    return false;
 }
 
-static void disown(uintptr_t start, size_t bytes)
+static struct own_ranges *next_list(struct own_ranges *list)
 {
-    for (struct own_block *block = &own_first; block != NULL; block = atomic_load(&block->next))
-        for (uint32_t i = 0; i < OWN_EACH; i++)
-            if (atomic_load_explicit(&block->ranges[i].start, memory_order_relaxed) == start && block->ranges[i].bytes == bytes) {
-                atomic_store(&block->ranges[i].start, 0);
+    struct own_ranges *next = atomic_load(&list->next);
+    long fresh;
+
+    if (next != NULL)
+        return next;
+    fresh = sys_call6(SYS_mmap, 0, sizeof *list, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (sys_failed(fresh))
+        return NULL;
+    if (atomic_compare_exchange_strong(&list->next, &next, (struct own_ranges *)fresh))
+        return (struct own_ranges *)fresh;
+    sys_call2(SYS_munmap, fresh, sizeof *list);
+    return next;
+}
+
+/* Without memory for it, it is taken for the program's. */
+static void note_own(uintptr_t start, size_t bytes)
+{
+    struct own_ranges *list = &own;
+
+    while (list != NULL && !enter_own(list, start, start + bytes))
+        list = next_list(list);
+}
+
+static void forget_own(uintptr_t start)
+{
+    for (struct own_ranges *list = &own; list != NULL; list = atomic_load(&list->next))
+        for (size_t i = 0; i < OWN_RANGES; i++)
+            if (atomic_load(&list->ranges[i].start) == start) {
+                atomic_store(&list->ranges[i].start, 0);
+                atomic_store(&list->ranges[i].end, 0);
                 return;
             }
 }
 
-void os_mem_visit_own(os_mem_visit *visit, void *arg)
+bool os_mem_next_own(uintptr_t addr, uintptr_t *start, uintptr_t *end)
 {
-    for (struct own_block *block = &own_first; block != NULL; block = atomic_load(&block->next))
-        for (uint32_t i = 0; i < OWN_EACH; i++) {
-            uintptr_t start = atomic_load(&block->ranges[i].start);
+    *start = UINTPTR_MAX;
+    for (struct own_ranges *list = &own; list != NULL; list = atomic_load(&list->next))
+        for (size_t i = 0; i < OWN_RANGES; i++) {
+            uintptr_t from = atomic_load(&list->ranges[i].start);
+            uintptr_t to = atomic_load(&list->ranges[i].end);
 
-            if (start != 0)
-                visit(arg, start, (block->ranges[i].bytes + OS_PAGE_BYTES - 1) / OS_PAGE_BYTES);
+            if (from == 0 || to <= addr || from >= *start)
+                continue;
+            *start = from;
+            *end = to;
         }
+    return *start != UINTPTR_MAX;
 }
 
+void os_mem_visit_own(os_mem_visit *visit, void *arg)
+{
+    uintptr_t start;
+    uintptr_t end = 0;
+
+    while (os_mem_next_own(end, &start, &end))
+        visit(arg, start, (end - start + OS_PAGE_BYTES - 1) / OS_PAGE_BYTES);
+}
+
+void os_mem_unlock_own(bool on)
+{
+    atomic_store(&unlocks_own, on);
+}
+
+/* With mlockall(MCL_FUTURE) what is mapped is locked, and filled if it may be accessed. */
 static int map_anonymous(size_t bytes, int protection, int flags, void **addr)
 {
-    long result = map_raw(bytes, protection, flags);
+    bool unlocks = atomic_load(&unlocks_own);
+    long result = sys_call6(SYS_mmap, 0, (long)bytes, unlocks ? PROT_NONE : protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    int error = 0;
 
     if (sys_failed(result))
         return (int)result;
-    own((uintptr_t)result, bytes);
+    if (unlocks)
+        sys_call2(SYS_munlock, result, bytes);
+    if (unlocks && protection != PROT_NONE)
+        error = (int)sys_call3(SYS_mprotect, result, bytes, protection);
+    if (error != 0) {
+        sys_call2(SYS_munmap, result, bytes);
+        return error;
+    }
+    note_own((uintptr_t)result, bytes);
     *addr = (void *)result;
     return 0;
 }
@@ -176,9 +201,24 @@ int os_mem_renew(void *addr, size_t bytes)
     return 0;
 }
 
+#ifndef SYS_mlock2
+#define SYS_mlock2 325
+#endif
+
+int os_mem_lock(void *addr, size_t bytes, bool on_fault)
+{
+    OS_MAY_FAIL(ENOMEM);
+    return (int)sys_call3(SYS_mlock2, addr, bytes, on_fault ? 1 : 0); /* MLOCK_ONFAULT */
+}
+
+int os_mem_unlock(void *addr, size_t bytes)
+{
+    return (int)sys_call2(SYS_munlock, addr, bytes);
+}
+
 void os_mem_unmap(void *addr, size_t bytes)
 {
-    disown((uintptr_t)addr, bytes);
+    forget_own((uintptr_t)addr);
     sys_call2(SYS_munmap, addr, bytes);
 }
 
@@ -188,10 +228,6 @@ int os_mem_discard(void *addr, size_t bytes)
     return (int)sys_call3(SYS_madvise, addr, bytes, MADV_DONTNEED);
 }
 
-#ifndef SYS_process_madvise
-#define SYS_process_madvise 440
-#endif
-#define PIDFD_SELF_THREAD_GROUP -10001 /* Source: include/uapi/linux/fcntl.h; Linux 6.14 */
 #define MAX_EACH 32
 
 /* Of @n single pages, with as few system calls as the kernel lets it be. Returns how many were done so. */

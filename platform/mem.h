@@ -49,6 +49,19 @@ int os_mem_renew(void *addr, size_t bytes);
 
 void os_mem_unmap(void *addr, size_t bytes);
 
+/*
+ * What is reserved and mapped here is ours, and no business of the program's mlockall(2). The lowest part of ours that ends behind
+ * @addr, into *@start and *@end; false: there is none.
+ */
+bool os_mem_next_own(uintptr_t addr, uintptr_t *start, uintptr_t *end);
+
+/* The program has mlockall(MCL_FUTURE) on: what is reserved and mapped here is to be unlocked all the same. */
+void os_mem_unlock_own(bool on);
+
+/* mlock2(2), @on_fault: MLOCK_ONFAULT; munlock(2). 0 or -errno. */
+int os_mem_lock(void *addr, size_t bytes, bool on_fault);
+int os_mem_unlock(void *addr, size_t bytes);
+
 /* Give the RAM back; the range reads as zeros afterwards. 0; -EINVAL when part of it is locked in RAM. */
 int os_mem_discard(void *addr, size_t bytes);
 

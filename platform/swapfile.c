@@ -12,6 +12,11 @@
 #include <linux/falloc.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+#ifndef SYS_faccessat2
+#define SYS_faccessat2 439 /* Linux 5.8 */
+#endif
 
 #define PATH_BYTES 4096
 /* Descriptors stand high: programs that close or reuse descriptors do so from the bottom upwards. */
@@ -105,12 +110,16 @@ static int create_with_a_name(const char *path, bool in_directory)
     return create_named(name);
 }
 
-/* Every holder's description keeps a shared lock for as long as it is open. */
-static void lock_shared(int fd)
+/*
+ * Every holder's description keeps a shared lock for as long as it is open. One without would not be seen by the others, who would write
+ * to the file beside it, with nonces that it uses too: such a one must not be.
+ */
+static int lock_shared(int fd)
 {
     struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
 
-    (void)sys_call3(SYS_fcntl, fd, F_OFD_SETLK, &lock); /* without locks nobody will ever be found alone: safe */
+    OS_MAY_FAIL(ENOLCK);
+    return (int)sys_call3(SYS_fcntl, fd, F_OFD_SETLK, &lock);
 }
 
 /* Up in the table if there is room; where it is otherwise. */
@@ -127,6 +136,32 @@ static int keep_high(int fd)
     return (int)high;
 }
 
+static int locked_or_closed(int fd)
+{
+    int error = lock_shared(fd);
+
+    if (error == 0)
+        return keep_high(fd);
+    os_file_close(fd);
+    return error;
+}
+
+int os_swapfile_check(const char *path)
+{
+    char directory[PATH_BYTES];
+    int error = 0;
+
+    if (is_directory(path)) {
+        (void)append(directory, 0, path);
+    } else {
+        error = check_name(path);
+        directory_of(path, directory);
+    }
+    if (error == 0)
+        error = (int)sys_call4(SYS_faccessat2, AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS);
+    return error == -ENOSYS || error == -EPERM ? 0 : error; /* an older kernel, a filter: it will be found out */
+}
+
 int os_swapfile_create(const char *path)
 {
     char directory[PATH_BYTES];
@@ -141,13 +176,12 @@ int os_swapfile_create(const char *path)
         (void)append(directory, 0, path);
     else
         directory_of(path, directory);
-    fd = (int)sys_call4(SYS_openat, AT_FDCWD, directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    fd = (int)sys_call4(SYS_openat, AT_FDCWD, directory, O_TMPFILE | O_EXCL | O_RDWR | O_CLOEXEC, 0600); /* O_EXCL: nor can it be given one */
     if (fd == -EOPNOTSUPP || fd == -EISDIR || fd == -EINVAL)
         fd = create_with_a_name(path, in_directory);
     if (fd < 0)
         return fd;
-    lock_shared(fd);
-    return keep_high(fd);
+    return locked_or_closed(fd);
 }
 
 int os_swapfile_reopen(uint32_t thread, int fd)
@@ -163,8 +197,7 @@ int os_swapfile_reopen(uint32_t thread, int fd)
     copy = (int)sys_call4(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC, 0);
     if (copy < 0)
         return copy;
-    lock_shared(copy);
-    return keep_high(copy);
+    return locked_or_closed(copy);
 }
 
 bool os_swapfile_is_alone(int fd)

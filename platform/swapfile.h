@@ -16,10 +16,13 @@
 /*
  * Create a file for @path, which may be a directory, a name that does not exist, or an empty file (it stays). Mode 0600,
  * close-on-exec. Where the file system has no unnamed files, one is created as @path, or @path.PID, and unlinked.
- * Returns a descriptor; -EEXIST: there is a file that is not empty; -ELOOP: a symbolic link; -EINVAL: a device or the
+ * Returns a descriptor; -ENOLCK or the like: no locks there; -EEXIST: there is a file that is not empty; -ELOOP: a symbolic link; -EINVAL: a device or the
  * like; other -errno from open(2). Nothing that exists is changed.
  */
 int os_swapfile_create(const char *path);
+
+/* Would that work, as far as can be told without creating one? 0 or -errno as os_swapfile_create(). */
+int os_swapfile_check(const char *path);
 
 /*
  * The same file again as an open description of its own, for the calling thread's descriptor table.

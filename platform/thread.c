@@ -28,7 +28,10 @@
 #define MAX_THREADS 64
 static _Atomic uintptr_t stacks[MAX_THREADS];
 
-bool os_thread_is_ours(void)
+#define OWN_FILES ((uintptr_t)1) /* beside the address */
+
+/* 0: the caller is none of ours. */
+static uintptr_t own_stack(void)
 {
     char here;
 
@@ -36,11 +39,21 @@ bool os_thread_is_ours(void)
         uintptr_t stack = atomic_load_explicit(&stacks[i], memory_order_relaxed);
 
         if (stack == 0)
-            return false;
-        if ((uintptr_t)&here - stack < STACK_BYTES)
-            return true;
+            return 0;
+        if ((uintptr_t)&here - (stack & ~OWN_FILES) < STACK_BYTES)
+            return stack;
     }
-    return false;
+    return 0;
+}
+
+bool os_thread_is_ours(void)
+{
+    return own_stack() != 0;
+}
+
+bool os_thread_has_own_files(void)
+{
+    return (own_stack() & OWN_FILES) != 0;
 }
 
 static void remember_stack(uintptr_t stack)
@@ -177,7 +190,7 @@ int os_thread_start(os_thread_main *run, void *arg, const char *name, bool share
     start->keeps_capabilities = !share_files;
     if (share_files)
         flags |= CLONE_FILES;
-    remember_stack((uintptr_t)memory);
+    remember_stack((uintptr_t)memory | (!share_files || os_thread_has_own_files() ? OWN_FILES : 0));
     sys_call4(SYS_rt_sigprocmask, SIG_SETMASK, &all_signals, &previous, sizeof all_signals);
     result = clone_thread(flags, memory + STACK_BYTES, tls, start);
     sys_call4(SYS_rt_sigprocmask, SIG_SETMASK, &previous, 0, sizeof previous);

@@ -28,6 +28,9 @@ int os_thread_start(os_thread_main *run, void *arg, const char *name, bool share
 /* Does the caller run in a thread that os_thread_start() made? */
 bool os_thread_is_ours(void);
 
+/* In one whose descriptors are not the program's: made without @share_files, or by such a one? */
+bool os_thread_has_own_files(void);
+
 /* Called by a thread of ours once it has opened what it needs: the thread gives up every capability. */
 void os_thread_drop_capabilities(void);
 

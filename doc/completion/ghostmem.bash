@@ -4,6 +4,7 @@ _ghostmem_values() { # OPTION: what may stand behind it
     case $1 in
     -m | --max-memory) compgen -W "25% 50% 512M 1G 2G" -- "$cur" ;;
     --faults) compgen -W "auto signal thread segv" -- "$cur" ;;
+    --scope) compgen -W "blocks process" -- "$cur" ;;
     --reclaim) compgen -W "auto direct background" -- "$cur" ;;
     --verbose) compgen -W "0 1 2" -- "$cur" ;;
     --swap-encrypt | --compress | --strict | --disable) compgen -W "0 1" -- "$cur" ;;
@@ -14,7 +15,7 @@ _ghostmem_values() { # OPTION: what may stand behind it
 
 _ghostmem() {
     local cur=${COMP_WORDS[COMP_CWORD]} command=run i=1 word
-    local options="-m -v --max-memory= --max-pages= --threshold= --swap= --swap-max= --swap-encrypt --compress= --pool= --faults=
+    local options="-m -v --max-memory= --max-pages= --scope= --threshold= --swap= --swap-max= --swap-encrypt --compress= --pool= --faults=
         --reclaim= --programs= --stats --verbose --log= --strict --disable --force --help --version"
 
     case ${COMP_WORDS[1]-} in

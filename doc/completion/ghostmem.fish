@@ -10,7 +10,7 @@ function __ghostmem_skip --no-scope-shadowing
             case --
                 set -e words[1]
                 return 1
-            case -m --max-memory --max-pages --threshold --swap --swap-max --pool --faults --reclaim --programs --log
+            case -m --max-memory --max-pages --scope --threshold --swap --swap-max --pool --faults --reclaim --programs --log
                 set -e words[1]
             case '-*'
             case '*'
@@ -49,6 +49,7 @@ complete -c ghostmem -n '__fish_seen_subcommand_from report' -r -s o -l output -
 
 complete -c ghostmem -n __ghostmem_before_program -x -s m -l max-memory -a '25% 50% 512M 1G 2G' -d 'Most RAM for big allocations'
 complete -c ghostmem -n __ghostmem_before_program -x -l max-pages -d 'The same in pages'
+complete -c ghostmem -n __ghostmem_before_program -x -l scope -a 'blocks process' -d 'What the limit is on'
 complete -c ghostmem -n __ghostmem_before_program -x -l threshold -d 'Smallest allocation that is limited'
 complete -c ghostmem -n __ghostmem_before_program -r -l swap -d 'A swap file, or a directory for one'
 complete -c ghostmem -n __ghostmem_before_program -x -l swap-max -d 'Largest size of the swap file'

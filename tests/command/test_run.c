@@ -54,7 +54,7 @@ Test(run, limit_holds_in_the_program)
 
 Test(run, every_setting_is_an_option)
 {
-    static const char *const values[] = {"64", "64K", "auto", "1"};
+    static const char *const values[] = {"64", "64K", "auto", "blocks", "1"};
     const char *accepted;
     const char *name;
 
@@ -235,9 +235,9 @@ Test(run, help_and_version_are_for_standard_output)
 
 Test(run, static_binary_is_refused_and_forced)
 {
-    RUN(&said, "-m", "1M", of_ours("helper_static"));
-    cr_assert(refused(&said, 125, "helper_static: a static binary"), "%s", said.err);
-    RUN(&said, "-m", "1M", "--force", of_ours("helper_static"));
+    RUN(&said, "-m", "1M", of_ours("helper_loaderless"));
+    cr_assert(refused(&said, 125, "helper_loaderless: a static binary"), "%s", said.err);
+    RUN(&said, "-m", "1M", "--force", of_ours("helper_loaderless"));
     cr_assert(ended(&said, 3) && strstr(said.err, "a static binary") != NULL, "%s", said.err);
 }
 
@@ -245,7 +245,7 @@ Test(run, interpreter_of_a_script_counts)
 {
     char text[2 * PATH_BYTES];
 
-    snprintf(text, sizeof text, "#!%s -x\n", of_ours("helper_static"));
+    snprintf(text, sizeof text, "#!%s -x\n", of_ours("helper_loaderless"));
     write_text("inner", text, 0755);
     snprintf(text, sizeof text, "#! %s/inner\n", dir);
     write_text("outer", text, 0755);
@@ -253,7 +253,7 @@ Test(run, interpreter_of_a_script_counts)
     cr_assert(refused(&said, 125, "its interpreter"), "%s", said.err);
     cr_assert_not_null(strstr(said.err, "a static binary"));
 
-    snprintf(text, sizeof text, "#!/usr/bin/env -S %s -x\n", of_ours("helper_static"));
+    snprintf(text, sizeof text, "#!/usr/bin/env -S %s -x\n", of_ours("helper_loaderless"));
     write_text("by_env", text, 0755);
     RUN(&said, "-m", "1M", "./by_env");
     cr_assert(refused(&said, 125, "a static binary"), "%s", said.err);
@@ -339,6 +339,8 @@ Test(run, allocator_of_its_own_is_refused)
 {
     RUN(&said, "-m", "1M", of_ours("helper_with_its_own"));
     cr_assert(refused(&said, 125, "an allocator of its own"), "%s", said.err);
+    RUN(&said, "-m", "64M", "--scope=process", of_ours("helper_with_its_own"));
+    cr_assert(!ended(&said, 125), "%s", said.err);
     /* One in a library is reached. */
     RUN(&said, "-m", "1M", of_ours("helper_with_jemalloc"));
     cr_assert(!ended(&said, 125), "%s", said.err);
@@ -419,6 +421,6 @@ Test(run, swap_place_is_looked_at)
 
 Test(run, disabled_by_the_settings_runs_whatever_it_is)
 {
-    RUN(&said, "--disable", "--", of_ours("helper_static"));
+    RUN(&said, "--disable", "--", of_ours("helper_loaderless"));
     cr_assert(ended(&said, 3) && said.err[0] == '\0');
 }

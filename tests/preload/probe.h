@@ -32,6 +32,8 @@ extern const struct probe probes_world[];
 extern const struct probe probes_advice[];
 extern const struct probe probes_confined[];
 extern const struct probe probes_trace[];
+extern const struct probe probes_secrets[];
+extern const struct probe probes_spawn[];
 
 void die(const char *file, int line, const char *what);
 #define CHECK(condition) ((condition) ? (void)0 : die(__FILE__, __LINE__, #condition))

@@ -121,7 +121,7 @@ static void freed_pages_may_be_kept_until_written(size_t bytes)
 
 static void expect_end(pid_t child, int expected)
 {
-    int status;
+    int status = 0;
 
     CHECK(child > 0 && waitpid(child, &status, 0) == child);
     if (status != expected)

@@ -124,9 +124,10 @@ static void realloc_keeps_the_contents(size_t bytes)
     free(p);
 }
 
+/* Small and large ones: of all lengths about GHOSTMEM_THRESHOLD, and beyond. */
 static void many_blocks_of_all_sizes(size_t bytes)
 {
-    enum { N = 200 };
+    enum { N = 200, THRESHOLD = 128 << 10 };
     char *blocks[N] = {0};
     size_t sizes[N] = {0};
     uint64_t random = 12345;
@@ -143,7 +144,7 @@ static void many_blocks_of_all_sizes(size_t bytes)
             blocks[i] = NULL;
             continue;
         }
-        sizes[i] = 2 + (random >> 20) % (bytes / 32);
+        sizes[i] = 2 + (random >> 20) % (bytes / 32 + 2 * THRESHOLD);
         blocks[i] = realloc(blocks[i], sizes[i]);
         CHECK(blocks[i] != NULL);
         blocks[i][0] = blocks[i][sizes[i] - 1] = (char)i;

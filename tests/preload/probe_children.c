@@ -242,7 +242,7 @@ static size_t value_of_status(const char *key)
 }
 
 /* Close to what is used: a fork may fail then, and so may whatever the child would like to have; no memory may be lost. */
-static void fork_with_little_left(size_t bytes, int resource, const char *key)
+static void fork_with_little_left(size_t bytes, __rlimit_resource_t resource, const char *key)
 {
     char *p = filled(bytes, 1);
     struct rlimit old;

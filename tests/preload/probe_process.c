@@ -327,7 +327,14 @@ static void child_writes_what_its_parent_only_read(size_t bytes)
     check(p, bytes, 1);
 }
 
+static void goes_elsewhere(size_t bytes)
+{
+    CHECK(chdir("/") == 0);
+    free(filled(bytes, 1));
+}
+
 const struct probe probes_process[] = {
+    {"goes_elsewhere", goes_elsewhere},
     {"both_sides_of_a_fork_go_on", both_sides_of_a_fork_go_on},
     {"child_writes_what_its_parent_only_read", child_writes_what_its_parent_only_read},
     {"fork_chain", fork_chain},

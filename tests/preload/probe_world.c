@@ -111,7 +111,7 @@ static void threads_are_cancelled_while_they_fault(size_t bytes)
             CHECK(pthread_create(&threads[i], NULL, read_for_ever, &share) == 0);
         usleep(round * 97 % 3000);
         for (size_t i = 0; i < 2; i++) {
-            void *result;
+            void *result = NULL;
 
             CHECK(pthread_cancel(threads[i]) == 0 && pthread_join(threads[i], &result) == 0);
             CHECK(result == PTHREAD_CANCELED);

@@ -4,6 +4,7 @@
  * From the environment: GHOSTMEM_LIB and GHOSTMEM_TEST_BIN, as in tests/programs.
  */
 #include "tests/preload/outcome.h"
+#include "tests/programs/plain.h"
 #include "tests/programs/results.h"
 
 #include <criterion/criterion.h>
@@ -139,6 +140,10 @@ static const char *const probes[] = {
     "lives_in_256_mib_of_data",
     "runs_itself_again",
     "threads_walk_in_all_directions",
+    "all_is_locked",
+    "all_is_locked_without_libc",
+    "children_made_in_any_way_find_wiped_pages_empty",
+    "many_ranges_are_wiped",
     "process_shares_less",
     "traces_an_exec",
     "traces_an_exec_after_vfork",
@@ -160,28 +165,39 @@ static const char *test_user(const char *probe)
     return needs_root(probe) ? NULL : getenv("GHOSTMEM_TEST_USER");
 }
 
-static const char *const limits[][2] = {{"5", "1"}, {"64", "4"}, {"1024", "16"}, {"4096", "20"}};
+/*
+ * A limit in pages, and the megabytes of data, which are more. GHOSTMEM_TEST_WAYS=all (`make check-all`): more data, and the
+ * largest limit, at which nothing happens that does not happen at 1024 pages.
+ */
+struct way {
+    const char *limit;
+    const char *megabytes;
+    const char *most_megabytes; /* with GHOSTMEM_TEST_WAYS=all */
+    bool swaps;                 /* with a swap file */
+};
+static const struct way ways[] = {
+    {"5", "1", "1", false}, {"64", "4", "4", false}, {"1024", "6", "16", false}, {"64", "4", "8", true}, {"4096", "20", "20", false},
+};
 #define N_PROBES (sizeof probes / sizeof probes[0])
-#define N_LIMITS (sizeof limits / sizeof limits[0])
-#define N_WAYS (N_LIMITS + 1) /* and the middle one with a swap file */
+#define N_WAYS (sizeof ways / sizeof ways[0])
 
 ParameterizedTestParameters(preload, probe_ends_as_it_does_without)
 {
     static struct trial trials[N_PROBES * N_WAYS];
+    const char *wanted = getenv("GHOSTMEM_TEST_WAYS");
+    bool all = wanted != NULL && strcmp(wanted, "all") == 0;
+    size_t n_ways = all ? N_WAYS : N_WAYS - 1;
 
-    for (size_t i = 0; i < N_PROBES; i++) {
-        for (size_t k = 0; k < N_LIMITS; k++) {
-            struct trial *trial = &trials[i * N_WAYS + k];
+    for (size_t i = 0; i < N_PROBES; i++)
+        for (size_t k = 0; k < n_ways; k++) {
+            struct trial *trial = &trials[i * n_ways + k];
 
             strcpy(trial->probe, probes[i]);
-            strcpy(trial->limit, limits[k][0]);
-            strcpy(trial->megabytes, limits[k][1]);
+            strcpy(trial->limit, ways[k].limit);
+            strcpy(trial->megabytes, all ? ways[k].most_megabytes : ways[k].megabytes);
+            trial->swaps = ways[k].swaps;
         }
-        trials[i * N_WAYS + N_LIMITS] = trials[i * N_WAYS + 1];
-        strcpy(trials[i * N_WAYS + N_LIMITS].megabytes, "8");
-        trials[i * N_WAYS + N_LIMITS].swaps = true;
-    }
-    return cr_make_param_array(struct trial, trials, N_PROBES * N_WAYS);
+    return cr_make_param_array(struct trial, trials, N_PROBES * n_ways);
 }
 
 static bool is_tested_with(const char *backend)
@@ -189,6 +205,16 @@ static bool is_tested_with(const char *backend)
     const char *faults = getenv("GHOSTMEM_TEST_FAULTS");
 
     return faults != NULL && strcmp(faults, backend) == 0;
+}
+
+/* What the probe prints without GhostMem. It depends on neither the size nor the limit: one run is enough for all. */
+static void run_plain(const struct trial *trial, struct outcome *plain)
+{
+    if (plain_load(trial->probe, plain->output, sizeof plain->output))
+        return;
+    run_probe(trial->probe, trial->megabytes, NULL, NULL, NULL, plain);
+    cr_assert(WIFEXITED(plain->status) && WEXITSTATUS(plain->status) == 0, "%s without: %s", trial->probe, plain->errors);
+    plain_keep(trial->probe, plain->output);
 }
 
 ParameterizedTest(struct trial *trial, preload, probe_ends_as_it_does_without)
@@ -201,14 +227,13 @@ ParameterizedTest(struct trial *trial, preload, probe_ends_as_it_does_without)
         cr_skip_test("the kernel serves no userfault of a thread that ends: README, Limits");
     if (strcmp(trial->probe, "forks_on_a_ghost_stack") == 0 && is_tested_with("thread"))
         cr_skip_test("the child's stack is missing until it watches its memory again: README, Limits");
-    run_probe(trial->probe, trial->megabytes, NULL, NULL, NULL, &plain);
+    run_plain(trial, &plain);
     if (trial->swaps)
         run_with_swap(trial->probe, trial->megabytes, trial->limit, strlen(trial->probe) % 2 == 0,
                       test_user(trial->probe), &ghost);
     else
         run_at_limit_as(trial->probe, trial->megabytes, trial->limit, test_user(trial->probe), &ghost);
-    cr_assert(WIFEXITED(plain.status) && WEXITSTATUS(plain.status) == 0, "%s without: %s", trial->probe, plain.errors);
-    cr_assert_eq(ghost.status, plain.status, "%s at %s pages: status %#x, %s", trial->probe, trial->limit,
+    cr_assert_eq(ghost.status, 0, "%s at %s pages: status %#x, %s", trial->probe, trial->limit,
                  (unsigned)ghost.status, ghost.errors);
     cr_assert_str_eq(ghost.output, plain.output, "%s at %s pages: it says %s", trial->probe, trial->limit, ghost.output);
     cr_assert_str_eq(ghost.errors, "", "%s at %s pages: %s", trial->probe, trial->limit, ghost.errors);
@@ -421,6 +446,87 @@ Test(settings, messages_go_to_the_log_file)
     cr_assert_str_eq(outcome.errors, "");
     read_file("log", log, sizeof log);
     cr_assert_not_null(strstr(log, "GHOSTMEM_MAX_PAGES=x: not understood"));
+}
+
+/* A name in a directory where others may put links, FIFOs and files of theirs. */
+static void leaves_alone(const char *variable, const char *name, int error, const char *error_name)
+{
+    char setting[PATH_BYTES];
+    char line[2 * PATH_BYTES];
+    const char *settings[6] = {setting};
+    struct outcome outcome;
+    char text[64];
+
+    snprintf(setting, sizeof setting, "GHOSTMEM_%s=%s/%s", variable, dir, name);
+    run_probe("small_blocks_are_libcs", "1", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    snprintf(line, sizeof line, "ghostmem: %s: cannot be %s: %s (%d)", setting, strcmp(variable, "LOG") == 0 ? "opened" : "written",
+             error_name, error);
+    cr_assert_eq(outcome.status, 0);
+    cr_assert_str_eq(outcome.output, "ok\n");
+    cr_assert_eq(strncmp(outcome.errors, line, strlen(line)), 0, "%s", outcome.errors);
+    read_file("victim", text, sizeof text);
+    cr_assert_str_eq(text, "precious");
+}
+
+Test(settings, only_files_of_ours_are_written)
+{
+    static const char *const variables[] = {"STATS", "LOG"};
+    char victim[PATH_BYTES];
+    char path[PATH_BYTES];
+    FILE *file;
+
+    snprintf(victim, sizeof victim, "%s/victim", dir);
+    file = fopen(victim, "w");
+    cr_assert_not_null(file);
+    fputs("precious", file);
+    fclose(file);
+    snprintf(path, sizeof path, "%s/soft", dir);
+    cr_assert_eq(symlink(victim, path), 0);
+    snprintf(path, sizeof path, "%s/fifo", dir);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    for (size_t i = 0; i < 2; i++) {
+        leaves_alone(variables[i], "soft", ELOOP, "ELOOP");
+        leaves_alone(variables[i], "fifo", ENXIO, "ENXIO");
+        snprintf(path, sizeof path, "%s/hard", dir);
+        cr_assert_eq(link(victim, path), 0);
+        leaves_alone(variables[i], "hard", EPERM, "EPERM");
+        cr_assert_eq(unlink(path), 0);
+    }
+    for (const char *const *name = (const char *const[]){"soft", "fifo", NULL}; *name != NULL; name++) {
+        snprintf(path, sizeof path, "%s/%s", dir, *name);
+        cr_assert_eq(unlink(path), 0);
+    }
+}
+
+Test(settings, file_of_another_user_is_left_alone_where_everybody_may_write)
+{
+    char path[PATH_BYTES];
+    FILE *file;
+
+    if (geteuid() != 0)
+        cr_skip_test("needs root to make a file of another user's");
+    snprintf(path, sizeof path, "%s/victim", dir);
+    file = fopen(path, "w");
+    cr_assert_not_null(file);
+    fputs("precious", file);
+    fclose(file);
+    cr_assert(chown(path, 65534, 65534) == 0 && chmod(dir, 0777) == 0);
+    leaves_alone("STATS", "victim", EPERM, "EPERM");
+    leaves_alone("LOG", "victim", EPERM, "EPERM");
+}
+
+/* Of the start, wherever the program goes. */
+Test(settings, paths_count_from_the_directory_of_the_start)
+{
+    const char *settings[6] = {"GHOSTMEM_STATS=here.json", "GHOSTMEM_MAX_PAGES=64"};
+    struct outcome outcome;
+    char text[256];
+
+    run_probe("goes_elsewhere", "1", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert_str_eq(outcome.output, "ok\n");
+    cr_assert_str_eq(outcome.errors, "");
+    read_file("here.json", text, sizeof text);
+    cr_assert_not_null(strstr(text, "\"version\""));
 }
 
 Test(settings, verbose_says_what_was_chosen)

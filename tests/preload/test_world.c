@@ -16,7 +16,7 @@
 TestSuite(world, .init = make_dir, .fini = remove_dir);
 
 static const char *const backends[] = {"signal", "segv", "thread"};
-static const char *const limits[][2] = {{"5", "1"}, {"64", "4"}, {"1024", "16"}};
+static const char *const limits[][2] = {{"5", "1"}, {"64", "4"}, {"1024", "6"}};
 #define N_BACKENDS (sizeof backends / sizeof backends[0])
 #define N_LIMITS (sizeof limits / sizeof limits[0])
 
@@ -88,7 +88,7 @@ static void nobody_ends_well(const char *probe, const char *faults)
     const char *settings[6] = {"GHOSTMEM_MAX_PAGES=1024", faults};
     struct outcome outcome;
 
-    run_probe(probe, "16", "--reuid=65534", settings, required("GHOSTMEM_LIB"), &outcome);
+    run_probe(probe, "6", "--reuid=65534", settings, required("GHOSTMEM_LIB"), &outcome);
     cr_assert_eq(outcome.status, 0, "%s, %s: %s", probe, faults, outcome.errors);
     cr_assert_str_eq(outcome.output, "ok\n");
     lines_are_few(probe, outcome.errors, 1);

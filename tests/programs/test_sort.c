@@ -39,7 +39,7 @@ Test(sort, of_9_mb_in_short_lines_gives_the_same_output_at_1024_pages)
     compare_sort(1024, 9 * 1000 * 1000, 56, "24M");
 }
 
-Test(sort, of_200_mb_gives_the_same_output_at_16384_pages)
+Test(sort, of_90_mb_gives_the_same_output_at_16384_pages)
 {
-    compare_sort(16384, 200 * 1000 * 1000, 1000, "320M");
+    compare_sort(16384, 90 * 1000 * 1000, 1000, "160M");
 }

@@ -55,7 +55,7 @@ Test(sqlite, in_memory_with_50000_rows_gives_the_same_copy_at_1024_pages)
     compare_sqlite(1024, 50 * 1000);
 }
 
-Test(sqlite, in_memory_with_300000_rows_gives_the_same_copy_at_16384_pages)
+Test(sqlite, in_memory_with_180000_rows_gives_the_same_copy_at_16384_pages)
 {
-    compare_sqlite(16384, 300 * 1000);
+    compare_sqlite(16384, 180 * 1000);
 }

@@ -17,6 +17,7 @@
  *     GHOSTMEM_TEST_SWAP   becomes GHOSTMEM_SWAP of every run with GhostMem
  *     GHOSTMEM_TEST_USER   an argument for setpriv(1): as whom everything runs
  *     GHOSTMEM_TEST_KEEP   1 keeps the trial's directory, and the cores in it that `ulimit -c` allows
+ *     GHOSTMEM_TEST_PLAIN  what the runs without GhostMem gave in a suite before: see plain.h
  *     TMPDIR               where the directory is made; it takes up to 800 MB
  */
 #ifndef TESTS_PROGRAMS_TRIAL_H
@@ -49,6 +50,8 @@ struct trial {
     char dir[PATH_MAX / 2];
     const char *library; /* NULL: GHOSTMEM_LIB=none */
     size_t limit_pages;
+    bool is_whole; /* the limit is on the whole process: the test says so */
+    bool is_known; /* what each of the test's comparisons has to give is known from a suite before */
 };
 
 struct command {
@@ -85,14 +88,15 @@ void trial_write(const struct trial *trial, const char *name, const char *text);
 
 /*
  * Run a command without GhostMem, in the directory @dir of the trial; NULL is the trial's own. The test fails unless
- * the command ends with status 0.
+ * the command ends with status 0. Nothing runs in plain/ where it is known what comes of it.
  */
 void trial_prepare(const struct trial *trial, const char *dir, const struct command *command);
 
 /*
  * Run a command without and with GhostMem and compare: exit status, standard error, every file in the two working
  * directories (directories in them are left out). Then check GhostMem's reports: the limit was kept, and the data
- * exceeded it. The test fails with a message that names the command, the limit and the difference.
+ * exceeded it. The test fails with a message that names the command, the limit and the difference. Where a suite before
+ * made the run without GhostMem, that one is compared with, by its files' checksums.
  */
 void trial_compare(const struct trial *trial, const struct command *command);
 

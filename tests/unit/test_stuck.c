@@ -143,3 +143,32 @@ Test(stuck, hold_larger_than_the_limit_looks_for_others_now_and_then)
     write_page(w, p, 0, 1);
     free_all(w, p);
 }
+
+/* What the program locks is not even tried: no image is made of it, and it may leave again as soon as the lock is gone. */
+Test(stuck, locked_pages_have_no_images)
+{
+    enum { LOCKED_PAGES = LIMIT / 2 };
+    struct world *w = world_new(RANGE, LIMIT, true);
+    const struct reclaim_counters *counters = &w->pager.reclaim.counters;
+    uint64_t *p = pages(w);
+    page_number number = (page_number)(((uintptr_t)p - w->pager.space.near_base) / PAGE_BYTES);
+
+    read_pages(w, p, 1);
+    cr_assert_eq(pager_lock(&w->pager, number, LOCKED_PAGES, false), 0);
+    for (size_t i = 0; i < LOCKED_PAGES; i++)
+        cr_assert(fake_is_present(w, p + i * WORDS));
+    for (int round = 0; round < 3; round++) {
+        uint64_t n_busy = counters->busy_pages;
+
+        read_pages(w, p, 1);
+        cr_assert_eq(counters->busy_pages, n_busy);
+        for (size_t i = 0; i < LOCKED_PAGES; i++)
+            cr_assert(fake_is_present(w, p + i * WORDS));
+    }
+    pager_unlock(&w->pager, number, LOCKED_PAGES);
+    read_pages(w, p, 1);
+    read_pages(w, p, 1);
+    cr_assert_leq(w->pager.reclaim.charged, LIMIT);
+    cr_assert_eq(w->pager.reclaim.stuck.n_pages, 0);
+    free_all(w, p);
+}

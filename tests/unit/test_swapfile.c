@@ -4,6 +4,7 @@
 #include "tests/unit/unit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 
 static void seal_round_trip(bool encrypts)
 {
+    unsigned char key[SEAL_KEY_BYTES];
     struct seal seal;
     unsigned char box[SEAL_HEADER_BYTES + 1000];
     unsigned char image[1000];
@@ -22,7 +24,7 @@ static void seal_round_trip(bool encrypts)
     size_t bytes;
 
     cr_assert_eq(seal_start(), 0);
-    cr_assert_eq(seal_init(&seal, encrypts), 0);
+    cr_assert_eq(seal_init(&seal, key, encrypts), 0);
     for (size_t i = 0; i < sizeof image; i++)
         image[i] = (unsigned char)(i * 7);
     memcpy(box + SEAL_HEADER_BYTES, image, sizeof image);
@@ -176,4 +178,37 @@ Test(swapfile, each_file_has_a_key_of_its_own)
     cr_assert_eq(swap_add_file(&swap, &lock), 0);
     cr_assert_eq(swap_add_file(&swap, &lock), 0);
     cr_assert_neq(memcmp(swap.files[0].seal.key, swap.files[1].seal.key, SEAL_KEY_BYTES), 0);
+}
+
+/* An unnamed file stays without one: not even its owner can link it, and its key is in no core file. */
+Test(swapfile, nobody_can_name_the_file_or_dump_its_key)
+{
+    static struct swap swap;
+    static struct os_lock lock;
+    char path[64];
+    char line[256];
+    FILE *smaps;
+    uintptr_t start = 0;
+    uintptr_t end = 0;
+    bool found = false;
+
+    cr_assert_eq(swap_init(&swap, "/tmp", UINT64_MAX, true), 0);
+    cr_assert_eq(swap_add_file(&swap, &lock), 0);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", swap.files[0].fd);
+    cr_assert_eq(linkat(AT_FDCWD, path, AT_FDCWD, "/tmp/ghostmem-named", AT_SYMLINK_FOLLOW), -1);
+    smaps = fopen("/proc/self/smaps", "r");
+    cr_assert_not_null(smaps);
+    while (fgets(line, sizeof line, smaps) != NULL) {
+        uintptr_t from;
+        uintptr_t to;
+
+        if (sscanf(line, "%lx-%lx ", &from, &to) == 2) {
+            start = from;
+            end = to;
+        }
+        if (strncmp(line, "VmFlags:", 8) == 0 && (uintptr_t)swap.keys >= start && (uintptr_t)swap.keys < end)
+            found = strstr(line, " dd") != NULL;
+    }
+    fclose(smaps);
+    cr_assert(found);
 }

@@ -150,7 +150,7 @@ static int judge_loader(const char *path, const struct elf *elf, const char *lib
     return 0;
 }
 
-static int judge_elf(const char *path, int fd, const struct elf *elf, const char *library, char why[PROGRAM_WHY_BYTES])
+static int judge_elf(const char *path, int fd, const struct elf *elf, const char *library, bool whole_process, char why[PROGRAM_WHY_BYTES])
 {
     const char *rights = other_rights(fd);
     int status;
@@ -158,7 +158,7 @@ static int judge_elf(const char *path, int fd, const struct elf *elf, const char
     if (rights != NULL)
         return say(why, COMMAND_REFUSED, "%s: %s: the loader brings nothing into such programs", path, rights);
     status = judge_loader(path, elf, library, why);
-    if (status != 0)
+    if (status != 0 || whole_process)
         return status;
     if (elf->is_go)
         return say(why, COMMAND_REFUSED, "%s: a Go program: its memory does not come from malloc", path);
@@ -171,10 +171,10 @@ static int judge_elf(const char *path, int fd, const struct elf *elf, const char
 
 /* ---- scripts ---- */
 
-static int judge(const char *path, const char *library, unsigned depth, char why[PROGRAM_WHY_BYTES]);
+static int judge(const char *path, const char *library, bool whole_process, unsigned depth, char why[PROGRAM_WHY_BYTES]);
 
 /* What env(1) starts; its options and assignments are left to it. */
-static int judge_behind_env(const char *argument, const char *library, unsigned depth, char why[PROGRAM_WHY_BYTES])
+static int judge_behind_env(const char *argument, const char *library, bool whole_process, unsigned depth, char why[PROGRAM_WHY_BYTES])
 {
     char name[FIRST_LINE_BYTES];
     char path[PATH_MAX];
@@ -184,11 +184,11 @@ static int judge_behind_env(const char *argument, const char *library, unsigned 
     (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(argument, " \t"), argument);
     if (name[0] == '\0' || name[0] == '-' || strchr(name, '=') != NULL || program_find(name, path, why) != 0)
         return 0;
-    return judge(path, library, depth, why);
+    return judge(path, library, whole_process, depth, why);
 }
 
 /* @line: behind "#!". Source: execve(2), "Interpreter scripts". */
-static int judge_script(const char *path, char *line, const char *library, unsigned depth, char why[PROGRAM_WHY_BYTES])
+static int judge_script(const char *path, char *line, const char *library, bool whole_process, unsigned depth, char why[PROGRAM_WHY_BYTES])
 {
     char inner[PROGRAM_WHY_BYTES];
     char *interpreter = line + strspn(line, " \t");
@@ -206,14 +206,14 @@ static int judge_script(const char *path, char *line, const char *library, unsig
     if (status != 0) {
         status = say_error(interpreter, status, inner);
     } else {
-        status = judge(interpreter, library, depth, inner);
+        status = judge(interpreter, library, whole_process, depth, inner);
         if (status == 0 && strcmp(base_of(interpreter), "env") == 0)
-            status = judge_behind_env(argument, library, depth, inner);
+            status = judge_behind_env(argument, library, whole_process, depth, inner);
     }
     return status == 0 ? 0 : say(why, status, "%.*s: its interpreter %s", PATH_MAX, path, inner);
 }
 
-static int judge(const char *path, const char *library, unsigned depth, char why[PROGRAM_WHY_BYTES])
+static int judge(const char *path, const char *library, bool whole_process, unsigned depth, char why[PROGRAM_WHY_BYTES])
 {
     char line[FIRST_LINE_BYTES] = "";
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -223,14 +223,14 @@ static int judge(const char *path, const char *library, unsigned depth, char why
     if (fd < 0)
         return 0;
     if (elf_read(fd, &elf) == 0)
-        status = judge_elf(path, fd, &elf, library, why);
+        status = judge_elf(path, fd, &elf, library, whole_process, why);
     else if (depth < MAX_INTERPRETERS && pread(fd, line, sizeof line - 1, 0) > 0 && strncmp(line, "#!", 2) == 0)
-        status = judge_script(path, line + 2, library, depth + 1, why);
+        status = judge_script(path, line + 2, library, whole_process, depth + 1, why);
     (void)close(fd);
     return status;
 }
 
-int program_judge(const char *path, const char *library, char why[PROGRAM_WHY_BYTES])
+int program_judge(const char *path, const char *library, bool whole_process, char why[PROGRAM_WHY_BYTES])
 {
-    return judge(path, library, 0, why);
+    return judge(path, library, whole_process, 0, why);
 }

@@ -8,6 +8,7 @@
 #define GHOSTMEM_TOOLS_PROGRAM_H
 
 #include <limits.h>
+#include <stdbool.h>
 
 #define PROGRAM_WHY_BYTES (2 * PATH_MAX)
 
@@ -20,8 +21,8 @@ int program_find(const char *name, char path[PATH_MAX], char why[PROGRAM_WHY_BYT
 /*
  * Does GhostMem's @library do anything for the program at @path? Of a script its interpreter is judged, and behind env(1) what that
  * starts. 0; COMMAND_REFUSED: it would run without GhostMem; COMMAND_NO_EXEC or COMMAND_NO_PROGRAM: the interpreter cannot be run.
- * @why: a line.
+ * @whole_process: the limit is to be on all memory of the program, wherever it has that from. @why: a line.
  */
-int program_judge(const char *path, const char *library, char why[PROGRAM_WHY_BYTES]);
+int program_judge(const char *path, const char *library, bool whole_process, char why[PROGRAM_WHY_BYTES]);
 
 #endif

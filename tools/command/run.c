@@ -99,7 +99,7 @@ static int judge(const char *path, const char *library, bool force)
     config_read(&config, environ);
     if (config.disable)
         return 0;
-    status = program_judge(path, library, why);
+    status = program_judge(path, library, config.scope == CONFIG_SCOPE_PROCESS, why);
     if (status != 0 && status != COMMAND_REFUSED)
         return command_fail(status, "%s", why);
     if (status != 0)

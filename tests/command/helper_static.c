@@ -1,5 +1,0 @@
-/* helper_static.c - a program without a loader. */
-int main(void)
-{
-    return 3;
-}

@@ -1,7 +1,7 @@
 /*
  * helper_forbid.c - run a program to which some calls are refused, as in a container or a service with a seccomp profile.
  *
- * helper_forbid userfaultfd|dispatch|both PROGRAM [ARGUMENT...]
+ * helper_forbid userfaultfd|dispatch|both|userfaultfd! PROGRAM [ARGUMENT...]
  */
 #include <errno.h>
 #include <linux/filter.h>
@@ -19,7 +19,9 @@
 int main(int argc, char **argv)
 {
     unsigned userfaultfd = argc > 2 && strcmp(argv[1], "dispatch") != 0 ? SYS_userfaultfd : NEVER;
-    unsigned dispatch = argc > 2 && strcmp(argv[1], "userfaultfd") != 0 ? DISPATCH : NEVER;
+    unsigned dispatch = argc > 2 && strncmp(argv[1], "userfaultfd", strlen("userfaultfd")) != 0 ? DISPATCH : NEVER;
+    /* With ! who calls is killed. */
+    unsigned refusal = argc > 2 && strchr(argv[1], '!') != NULL ? SECCOMP_RET_KILL_PROCESS : SECCOMP_RET_ERRNO | EPERM;
     struct sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)offsetof(struct seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, userfaultfd, 4, 0),
@@ -27,7 +29,7 @@ int main(int argc, char **argv)
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)offsetof(struct seccomp_data, args[0])),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, dispatch, 1, 0),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, refusal),
     };
     struct sock_fprog program = {.len = sizeof filter / sizeof filter[0], .filter = filter};
 

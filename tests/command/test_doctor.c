@@ -140,10 +140,27 @@ Test(doctor, nothing_is_said_to_run_where_nothing_can)
 {
     as_user = getuid() == 0 ? NOBODY : NULL;
     RUN_OTHER(&said, of_ours("helper_forbid"), "both", command_path(), "-m", "1M", "true");
-    cr_assert(refused(&said, 125, "serving faults is not possible here: `ghostmem doctor` says why"), "%s", said.err);
+    cr_assert(refused(&said, 125, "--faults=auto is not possible here: `ghostmem doctor` says why"), "%s", said.err);
     RUN_OTHER(&said, of_ours("helper_forbid"), "both", command_path(), "doctor");
     cr_assert(ended(&said, 1));
     cr_assert_not_null(strstr(said.out, "nothing: programs run without a limit"));
+}
+
+Test(doctor, filter_that_kills_is_told_of)
+{
+    json_t *all;
+
+    as_user = getuid() == 0 ? NOBODY : NULL;
+    all = ask("userfaultfd!");
+    cr_assert(ended(&said, 1));
+    cr_assert(!can(all, "userfaultfd_user_mode") && can(all, "syscall_user_dispatch") && json_is_null(json_object_get(all, "auto")));
+    cr_assert_not_null(strstr(said.out, "a seccomp filter ends the program that tries it"));
+    cr_assert(advises(all, "--faults=segv"));
+    json_decref(all);
+    RUN_OTHER(&said, of_ours("helper_forbid"), "userfaultfd!", command_path(), "-m", "1M", "true");
+    cr_assert(refused(&said, 125, "--faults=auto would end the program here"), "%s", said.err);
+    RUN_OTHER(&said, of_ours("helper_forbid"), "userfaultfd!", command_path(), "-m", "1M", "--faults=segv", "true");
+    cr_assert(ended(&said, 0) && said.err[0] == '\0', "%s", said.err);
 }
 
 Test(doctor, text_has_every_check)

@@ -1,19 +1,19 @@
 /*
  * run.c - ghostmem run: a program with GhostMem in it.
  *
- * It becomes the program (execve, no fork): process id, exit status, signals and descriptors are the program's own. Before, it
+ * It becomes the program (execve): process id, exit status, signals and descriptors are the program's own. Before, it
  * looks whether GhostMem will do anything there, and says in one line why not.
  *
- * Calls: options, program, library, swapplace, config, backend.  Locks: none.  Memory: the environment.
+ * Calls: options, program, library, survey, swapplace, config.  Locks: none.  Memory: the environment.
  */
 #include "tools/command/command.h"
 #include "tools/command/library.h"
 #include "tools/command/options.h"
 #include "tools/command/program.h"
+#include "tools/command/survey.h"
 #include "tools/command/swapplace.h"
 
 #include "core/config.h"
-#include "interpose/backend.h"
 #include "platform/host.h"
 
 #include <errno.h>
@@ -58,18 +58,13 @@ static int judge_limit(const struct config *config, bool force)
 
 static int judge_backend(const struct config *config, bool force)
 {
-    static const char *const names[] = {"auto", "thread", "signal", "segv"}; /* enum config_faults */
-    enum config_faults backend = config->faults;
-    const char *reason;
-    char why[128];
+    enum survey_answer answer = survey_try_backend(config->faults, NULL, NULL);
+    char why[160];
 
-    if (backend == CONFIG_FAULTS_AUTO)
-        backend = backend_best(&reason);
-    if (backend_is_possible(backend))
+    if (answer == SURVEY_POSSIBLE)
         return 0;
-    (void)snprintf(why, sizeof why, "%s%s is not possible here: `ghostmem doctor` says why",
-                   config->faults == CONFIG_FAULTS_AUTO ? "serving faults" : "--faults=",
-                   config->faults == CONFIG_FAULTS_AUTO ? "" : names[backend]);
+    (void)snprintf(why, sizeof why, "--faults=%s %s: `ghostmem doctor` says why", survey_backend_names[config->faults],
+                   answer == SURVEY_ENDS ? "would end the program here" : "is not possible here");
     return object(force, why);
 }
 

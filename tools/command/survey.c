@@ -1,6 +1,8 @@
 /* survey.c - see survey.h. */
 #include "tools/command/survey.h"
 
+#include "tools/command/trial.h"
+
 #include "interpose/backend.h"
 #include "platform/abi.h"
 #include "platform/dispatch.h"
@@ -138,24 +140,67 @@ static void try_memory_file(struct survey *survey)
         (void)close(fd);
 }
 
+static void try_move(struct survey *survey)
+{
+    name_check(survey, SURVEY_MOVE, "uffdio_move", "UFFDIO_MOVE");
+    if ((survey->features & UFFD_FEATURE_MOVE) == 0)
+        refuse(survey, SURVEY_MOVE, survey->features == 0 ? "without userfaultfd there is none" : "Linux 6.8 has it");
+}
+
+static void job_of_uffd(void *survey) { try_uffd(survey, &((struct survey *)survey)->features); }
+static void job_of_device(void *survey) { try_device(survey, &((struct survey *)survey)->features); }
+static void job_of_user_mode(void *survey) { try_user_mode(survey, &((struct survey *)survey)->features); }
+static void job_of_dispatch(void *survey) { try_dispatch(survey); }
+static void job_of_memory_file(void *survey) { try_memory_file(survey); }
+
+static void try_in_child(struct survey *survey, enum survey_check check, void (*job)(void *survey), const char *key, const char *name)
+{
+    if (trial(job, survey, sizeof *survey))
+        return;
+    name_check(survey, check, key, name);
+    refuse(survey, check, "a seccomp filter ends the program that tries it");
+}
+
 static void try_all(struct survey *survey)
 {
-    uint64_t features = 0;
+    try_in_child(survey, SURVEY_UFFD, job_of_uffd, "userfaultfd", "userfaultfd(2), all faults");
+    try_in_child(survey, SURVEY_UFFD_DEVICE, job_of_device, "dev_userfaultfd", "/dev/userfaultfd");
+    try_in_child(survey, SURVEY_UFFD_USER, job_of_user_mode, "userfaultfd_user_mode", "userfaultfd(2), user mode alone");
+    try_in_child(survey, SURVEY_DISPATCH, job_of_dispatch, "syscall_user_dispatch", "Syscall User Dispatch");
+    try_in_child(survey, SURVEY_MEMORY_FILE, job_of_memory_file, "proc_self_mem", "forced writes to /proc/self/mem");
+    try_move(survey);
+    for (int backend = CONFIG_FAULTS_THREAD; backend <= CONFIG_FAULTS_SEGV; backend++)
+        survey->backend_possible[backend] = survey_try_backend((enum config_faults)backend, NULL, NULL) == SURVEY_POSSIBLE;
+    survey->auto_ends = survey_try_backend(CONFIG_FAULTS_AUTO, &survey->best, &survey->best_reason) == SURVEY_ENDS;
+    survey->backend_possible[CONFIG_FAULTS_AUTO] = !survey->auto_ends && survey->backend_possible[survey->best];
+}
 
-    try_uffd(survey, &features);
-    try_device(survey, &features);
-    try_user_mode(survey, &features);
-    name_check(survey, SURVEY_MOVE, "uffdio_move", "UFFDIO_MOVE");
-    if ((features & UFFD_FEATURE_MOVE) == 0)
-        refuse(survey, SURVEY_MOVE, features == 0 ? "without userfaultfd there is none" : "Linux 6.8 has it");
-    try_dispatch(survey);
-    try_memory_file(survey);
+struct backend_trial {
+    enum config_faults backend;
+    const char *reason;
+    bool possible;
+};
 
-    for (int backend = CONFIG_FAULTS_THREAD; backend <= CONFIG_FAULTS_SEGV; backend++) {
-        survey->backend_possible[backend] = backend_is_possible((enum config_faults)backend);
-        survey->backend_possible[CONFIG_FAULTS_AUTO] |= survey->backend_possible[backend];
-    }
-    survey->best = backend_best(&survey->best_reason);
+static void job_of_backend(void *object)
+{
+    struct backend_trial *t = object;
+
+    if (t->backend == CONFIG_FAULTS_AUTO)
+        t->backend = backend_best(&t->reason);
+    t->possible = backend_is_possible(t->backend);
+}
+
+enum survey_answer survey_try_backend(enum config_faults backend, enum config_faults *taken, const char **reason)
+{
+    struct backend_trial t = {.backend = backend};
+
+    if (!trial(job_of_backend, &t, sizeof t))
+        return SURVEY_ENDS;
+    if (taken != NULL)
+        *taken = t.backend;
+    if (reason != NULL)
+        *reason = t.reason;
+    return t.possible ? SURVEY_POSSIBLE : SURVEY_NOT_POSSIBLE;
 }
 
 /* ---- what can be read ---- */
@@ -310,6 +355,12 @@ static const char *advise_segv(const struct survey *survey, char text[SURVEY_ADV
     return "without proc_mem.force_override=never or =ptrace on the kernel's command line segv is possible";
 }
 
+static const char *advise_faults(const struct survey *survey, char text[SURVEY_ADVICE_BYTES])
+{
+    (void)text;
+    return survey->auto_ends && survey->backend_possible[CONFIG_FAULTS_SEGV] ? "ghostmem run --faults=segv ...    works as it is here" : NULL;
+}
+
 static const char *advise_swap(const struct survey *survey, char text[SURVEY_ADVICE_BYTES])
 {
     if (survey->place.why_not == NULL && !survey->place.in_ram && !survey->place.over_network)
@@ -321,7 +372,7 @@ static const char *advise_swap(const struct survey *survey, char text[SURVEY_ADV
 const char *survey_advice(const struct survey *survey, unsigned number, char text[SURVEY_ADVICE_BYTES])
 {
     static const char *(*const advisers[])(const struct survey *, char *) = {
-        advise_filter, advise_kernel, advise_segv, advise_thread, advise_swap,
+        advise_faults, advise_filter, advise_kernel, advise_segv, advise_thread, advise_swap,
     };
 
     for (size_t i = 0; i < sizeof advisers / sizeof advisers[0]; i++) {

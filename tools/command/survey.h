@@ -1,8 +1,8 @@
 /*
  * survey.h - what this machine, this container and this user allow GhostMem, found out by trying.
  *
- * Everything that is opened is closed again; nothing is changed.
- * Calls: backend, config, dispatch, fault, host, swapplace.  Locks: none.  Memory: none.
+ * Everything that is opened is closed again; nothing is changed. What may end the process is tried in a child.
+ * Calls: trial, backend, config, dispatch, fault, host, swapplace.  Locks: none.  Memory: none.
  */
 #ifndef GHOSTMEM_TOOLS_SURVEY_H
 #define GHOSTMEM_TOOLS_SURVEY_H
@@ -47,6 +47,8 @@ struct survey {
     } checks[SURVEY_CHECKS];
 
     bool backend_possible[CONFIG_FAULTS_SEGV + 1]; /* by enum config_faults; [0]: any of them */
+    bool auto_ends; /* trying that ends the program */
+    uint64_t features; /* of userfaultfd */
     enum config_faults best;
     const char *best_reason;
 
@@ -59,6 +61,13 @@ extern const char *const survey_backend_names[CONFIG_FAULTS_SEGV + 1];
 
 /* @swap: for a swap file. The strings are static, or @swap. */
 void survey_make(struct survey *survey, const char *swap);
+
+/*
+ * Would the library have @backend here? Of auto: *@taken and *@reason (NULL: not wanted) say which and why. SURVEY_ENDS: a seccomp
+ * filter ends the process that tries.
+ */
+enum survey_answer { SURVEY_NOT_POSSIBLE, SURVEY_POSSIBLE, SURVEY_ENDS };
+enum survey_answer survey_try_backend(enum config_faults backend, enum config_faults *taken, const char **reason);
 
 /* The advice @number, 0 ..: what would make it better, with the command for that. NULL: there is no more. @text is its room. */
 #define SURVEY_ADVICE_BYTES 512

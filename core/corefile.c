@@ -1,7 +1,7 @@
 /* corefile.c - see corefile.h. */
 #include "core/corefile.h"
 
-void corefile_fill(struct corefile *corefile, uintptr_t base, const struct pagetable *table, const struct pool *pool,
+void corefile_fill(struct corefile *corefile, const struct space *space, const struct pagetable *table, const struct pool *pool,
                    const struct limbo *limbo, bool by_protection)
 {
     *corefile = (struct corefile){
@@ -10,7 +10,10 @@ void corefile_fill(struct corefile *corefile, uintptr_t base, const struct paget
         .version = GHOSTMEM_VERSION,
         .layout = COREFILE_LAYOUT,
         .by_protection = by_protection,
-        .base = base,
+        .base = space->near_base,
+        .near_pages = space->near_pages,
+        .far_first = space->far_first,
+        .places = (uintptr_t)space->places,
         .n_pages = table->n_pages,
         .entries = (uintptr_t)table->pages,
         .pool_space = (uintptr_t)pool->space,

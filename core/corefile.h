@@ -12,7 +12,7 @@
 #define COREFILE_MAGIC_1 0x6d656d74736f6847u
 #define COREFILE_MAGIC_2 0xb10c4ed0c0de8fd1u
 /* Of page table entries, slab records and images: to be raised when one of them, or what follows, changes. */
-#define COREFILE_LAYOUT 1u
+#define COREFILE_LAYOUT 2u
 
 struct corefile {
     /* The same in every version. */
@@ -23,7 +23,10 @@ struct corefile {
     uint32_t by_protection; /* a debugger reads zeros where a page is not resident */
 
     uint64_t base; /* of the ghost range */
-    uint64_t n_pages;
+    uint64_t near_pages; /* in it */
+    uint64_t far_first;  /* number of the first page outside of it ... */
+    uint64_t places;     /* ... where uint32_t say for each chunk of these where it is (space.h); 0: there are none */
+    uint64_t n_pages;    /* in all */
     uint64_t entries; /* struct page, for each page */
     uint64_t pool_space;
     uint64_t pool_slabs;
@@ -32,7 +35,7 @@ struct corefile {
     uint64_t limbo_slots;
 };
 
-void corefile_fill(struct corefile *corefile, uintptr_t base, const struct pagetable *table, const struct pool *pool,
+void corefile_fill(struct corefile *corefile, const struct space *space, const struct pagetable *table, const struct pool *pool,
                    const struct limbo *limbo, bool by_protection);
 
 #endif

@@ -279,7 +279,7 @@ int pager_engage(struct pager *pager, size_t committed)
 
         if (unseen != 0)
             log_line(LOG_ERROR, "cannot see which pages are in RAM: %e; they stay there", -unseen);
-        corefile_fill(&pager->corefile, pager->space.near_base, &pager->table, &pager->store.pool, &r->limbo,
+        corefile_fill(&pager->corefile, &pager->space, &pager->table, &pager->store.pool, &r->limbo,
                       pager->backend->by_protection);
         if (pager->survey_locked != NULL)
             pager->survey_locked(pager->survey_arg);

@@ -7,7 +7,6 @@
 _Static_assert(SPACE_CHUNK_BYTES == (size_t)1 << CHUNK_SHIFT, "chunks are of 2 MiB");
 #define LEAF_CHUNKS ((size_t)1 << SPACE_LEAF_BITS)
 #define LEAF_BYTES (LEAF_CHUNKS * sizeof(uint32_t))
-#define SPACE_FREE (UINT32_C(1) << 31)
 
 void space_init_near(struct space *space, uintptr_t base, size_t n_pages)
 {

@@ -43,6 +43,8 @@ typedef uint32_t page_number;
 #define AREA_DONTFORK 64u
 #define AREA_WIPEONFORK 128u
 
+#define SPACE_FREE (UINT32_C(1) << 31)
+
 struct space {
     /* Set by space_init_near() and space_init_far(), constant afterwards. */
     uintptr_t near_base;
@@ -51,7 +53,7 @@ struct space {
     size_t max_chunks;
 
     /* Guarded by pager.lock; numbers are looked up without. */
-    uint32_t *places; /* per chunk: its address / 2 MiB; or, free, SPACE_FREE and the next free one */
+    uint32_t *places; /* per chunk: its address / 2 MiB; 0: never used; or, free, SPACE_FREE and the next free one */
     uint32_t n_chunks; /* that were ever used */
     uint32_t free;    /* chunk + 1; 0: none */
     size_t n_live;

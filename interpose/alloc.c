@@ -7,6 +7,7 @@
  * Calls: ghost, heap, memory, libc.  Locks: none of its own.  Memory: none of its own.
  */
 #include "interpose/ghost.h"
+#include "interpose/guard.h"
 #include "interpose/libc.h"
 #include "interpose/memory.h"
 #include "interpose/pressure.h"
@@ -45,39 +46,70 @@ static size_t threshold(void)
     return bytes;
 }
 
+/* What is asked of the ghost heap, on a stack on which that can be done. */
+struct request {
+    void *p;
+    size_t bytes;
+    size_t alignment;
+    const char *caller;
+};
+
+static void ask(void (*what)(void *arg), struct request *request)
+{
+    struct ghost_quiet quiet = ghost_quiet_begin();
+
+    guard_run(what, request);
+    ghost_quiet_end(quiet);
+}
+
+static void do_allocate(void *arg)
+{
+    struct request *request = arg;
+
+    struct heap *heap = ghost_heap();
+
+    request->p = heap != NULL ? memory_allocate(heap, request->bytes, request->alignment) : NULL;
+}
+
 /* A ghost block, or NULL: it is libc's turn. */
 static void *ghost_allocate(size_t bytes, size_t alignment)
 {
-    struct heap *heap;
-    struct ghost_quiet quiet;
-    void *p;
+    struct request request = {.bytes = bytes, .alignment = alignment};
 
     if (__builtin_expect(bytes < threshold(), 1))
         return NULL;
-    quiet = ghost_quiet_begin();
-    heap = ghost_heap();
-    p = heap != NULL ? memory_allocate(heap, bytes, alignment) : NULL;
-    ghost_quiet_end(quiet);
-    return p;
+    ask(do_allocate, &request);
+    return request.p;
+}
+
+static void do_free(void *arg)
+{
+    const struct request *request = arg;
+
+    memory_free(request->p, request->caller);
 }
 
 static void ghost_free(void *p, const char *caller)
 {
-    struct ghost_quiet quiet = ghost_quiet_begin();
+    ask(do_free, &(struct request){.p = p, .caller = caller});
+}
 
-    memory_free(p, caller);
-    ghost_quiet_end(quiet);
+static void do_resize(void *arg)
+{
+    struct request *request = arg;
+
+    request->p = memory_resize(request->p, request->bytes, request->caller);
 }
 
 static void *ghost_resize(void *p, size_t bytes, const char *caller)
 {
-    struct ghost_quiet quiet = ghost_quiet_begin();
-    void *fresh = memory_resize(p, bytes, caller);
+    struct request request = {.p = p, .bytes = bytes, .caller = caller};
 
-    ghost_quiet_end(quiet);
-    return fresh;
+    ask(do_resize, &request);
+    return request.p;
 }
 
+/* The pager is not asked. */
 static size_t ghost_usable_bytes(const void *p, const char *caller)
 {
     struct ghost_quiet quiet = ghost_quiet_begin();

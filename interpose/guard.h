@@ -234,6 +234,12 @@ bool guard_trace_exec(struct guard_thread *self, const struct guard_call *call);
 
 /* ---- guard_thread.c ---- */
 
+/*
+ * Call @run(@arg), which may enter the pager. Where the caller's stack is managed memory outside of the ghost range, a coroutine's say,
+ * that is on a stack of ours: no fault could be served with the pager's lock held. No handler of the program's runs meanwhile.
+ */
+void guard_run(void (*run)(void *arg), void *arg);
+
 /* Bring the calling thread in. @context: of the handler it runs in; NULL: it runs in none. 0 or -errno. */
 int guard_arm_thread(ucontext_t *context);
 

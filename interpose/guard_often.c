@@ -8,12 +8,36 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
+struct entry {
+    uintptr_t buffer;
+    size_t bytes;
+    bool may;
+};
+
+static void hold_buffer(void *arg)
+{
+    struct guard_thread *self = guard_self();
+    struct entry *entry = arg;
+    struct visit visit;
+
+    visit_begin(&ghost.pager.visits, &visit);
+    self->returning = false;
+    hold_clear(&self->hold);
+    guard_hold_range(&self->hold, entry->buffer, entry->bytes);
+    entry->may = guard_may_hold(self);
+    if (entry->may) {
+        pager_hold(&ghost.pager, &self->hold);
+        os_dispatch_selector = 0; /* a handler that comes behind this sets it, and the call traps */
+    } else {
+        hold_end(&self->hold);
+    }
+    visit_end(&visit);
+}
+
 /* The thread's calls pass until leave(). False: let it trap. */
 static bool enter(uintptr_t buffer, size_t bytes)
 {
-    struct guard_thread *self = guard_self();
-    struct visit visit;
-    bool may;
+    struct entry entry = {.buffer = buffer, .bytes = bytes};
 
     if (!ghost_manages((const void *)buffer)) {
         os_dispatch_selector = 0;
@@ -22,19 +46,8 @@ static bool enter(uintptr_t buffer, size_t bytes)
     /* While paging begins pager_hold() waits, for longer than a visit should last. */
     if (!pager_is_engaged(&ghost.pager))
         return false;
-    visit_begin(&ghost.pager.visits, &visit);
-    self->returning = false;
-    hold_clear(&self->hold);
-    guard_hold_range(&self->hold, buffer, bytes);
-    may = guard_may_hold(self);
-    if (may) {
-        pager_hold(&ghost.pager, &self->hold);
-        os_dispatch_selector = 0;
-    } else {
-        hold_end(&self->hold);
-    }
-    visit_end(&visit);
-    return may;
+    guard_run(hold_buffer, &entry);
+    return entry.may;
 }
 
 /* Also when the thread is cancelled in the call. */

@@ -56,6 +56,12 @@ static bool may_extract(void)
     return atomic_load(&watching) && ghost.pager.backend->can_extract;
 }
 
+static void forbid_extracting(void *arg)
+{
+    (void)arg;
+    pager_forbid_extracting(&ghost.pager);
+}
+
 void guard_forbid_extracting(void)
 {
     struct ghost_quiet quiet;
@@ -63,7 +69,7 @@ void guard_forbid_extracting(void)
     if (!may_extract())
         return;
     quiet = ghost_quiet_begin();
-    pager_forbid_extracting(&ghost.pager);
+    guard_run(forbid_extracting, NULL);
     ghost_quiet_end(quiet);
 }
 

@@ -1,9 +1,11 @@
 /* guard_thread.c - threads: brought in when the core engages, when they are made, and let go. See guard.h. */
 #include "interpose/guard.h"
+#include "interpose/memory.h"
 
 #include "core/log.h"
 #include "platform/file.h"
 #include "platform/sys.h"
+#include "platform/stack.h"
 #include "platform/thread.h"
 
 #include <asm/prctl.h>
@@ -191,6 +193,24 @@ int guard_arm_thread(ucontext_t *context)
     struct guard_thread *t = record_new();
 
     return t != NULL ? adopt(t, context) : -ENOMEM;
+}
+
+/* ---- a stack to stand on ---- */
+
+void guard_run(void (*run)(void *arg), void *arg)
+{
+    struct guard_thread *self = guard_self();
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    os_sigset mask;
+
+    if (self == NULL || !memory_has_far() || here - (uintptr_t)self->stack < STACK_BYTES ||
+        space_far_number(&ghost.pager.space, here) == PAGE_NONE) {
+        run(arg);
+        return;
+    }
+    mask = os_signals_defer();
+    os_call_on_stack(run, arg, (uintptr_t)self->stack + STACK_BYTES);
+    os_signals_restore(mask);
 }
 
 /* ---- those that exist ---- */

@@ -2,6 +2,7 @@
 #include "interpose/memory.h"
 
 #include "interpose/ghost.h"
+#include "interpose/guard.h"
 #include "interpose/libc.h"
 
 #include "core/marks.h"
@@ -357,17 +358,35 @@ long memory_answer(long result)
     return -1;
 }
 
+struct quiet_call {
+    memory_call *call;
+    const unsigned long *args;
+    long *result;
+    bool done;
+};
+
+static void make_call(void *arg)
+{
+    struct quiet_call *quiet_call = arg;
+
+    quiet_call->done = quiet_call->call(quiet_call->args, quiet_call->result);
+}
+
 bool memory_quietly(memory_call *call, const unsigned long *args, long *result)
 {
-    struct ghost_quiet quiet;
-    bool done;
-
     if (!heap_owns(&ghost.heap, (const void *)args[0]) && call != memory_remap && !memory_has_far())
         return false;
-    quiet = ghost_quiet_begin();
-    done = call(args, result);
+    return memory_always_quietly(call, args, result);
+}
+
+bool memory_always_quietly(memory_call *call, const unsigned long *args, long *result)
+{
+    struct quiet_call quiet_call = {.call = call, .args = args, .result = result};
+    struct ghost_quiet quiet = ghost_quiet_begin();
+
+    guard_run(make_call, &quiet_call);
     ghost_quiet_end(quiet);
-    return done;
+    return quiet_call.done;
 }
 
 EXPORT int madvise(void *addr, size_t bytes, int advice)

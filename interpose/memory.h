@@ -56,6 +56,9 @@ bool memory_is_ghost(uintptr_t addr, size_t bytes, page_number *first, size_t *n
 /* One of them as libc's entry point makes it: a handler of the program that interrupted us might fork. */
 bool memory_quietly(memory_call *call, const unsigned long *args, long *result);
 
+/* The same whatever the call's first argument is; the other one takes a glance at that. */
+bool memory_always_quietly(memory_call *call, const unsigned long *args, long *result);
+
 /* A result of a system call as libc gives it: -1 and errno. */
 long memory_answer(long result);
 

@@ -196,15 +196,11 @@ void *memory_allocate(struct heap *heap, size_t bytes, size_t alignment)
 
 /* ---- the program's libc ---- */
 
-/* A handler of the program that interrupted us might fork. */
 static int answer(memory_call *call, const unsigned long *args, long number)
 {
-    struct ghost_quiet quiet = ghost_quiet_begin();
     long result;
-    bool done = call(args, &result);
 
-    ghost_quiet_end(quiet);
-    if (!done)
+    if (!memory_always_quietly(call, args, &result))
         result = sys_call3(number, args[0], args[1], args[2]);
     return (int)memory_answer(result);
 }

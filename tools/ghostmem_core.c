@@ -57,8 +57,8 @@ __attribute__((format(printf, 1, 2))) static _Noreturn void give_up(const char *
 /* What was written with care may have been overwritten by the crash. */
 static bool is_plausible(const struct corefile *state)
 {
-    return state->base % PAGE_BYTES == 0 && state->n_pages > 0 && state->n_pages <= PAGE_NONE &&
-           state->base < UINT64_MAX - state->n_pages * PAGE_BYTES && state->pool_max_slabs <= UINT32_MAX &&
+    return state->base % PAGE_BYTES == 0 && state->n_pages > 0 && state->n_pages <= PAGE_NONE && state->near_pages <= state->n_pages &&
+           state->far_first <= state->n_pages && state->base < UINT64_MAX - state->near_pages * PAGE_BYTES && state->pool_max_slabs <= UINT32_MAX &&
            state->limbo_slots <= UINT32_MAX;
 }
 
@@ -162,11 +162,33 @@ static bool wants_room(const struct page *entry)
     return page_state(entry) == PAGE_FROZEN || page_state(entry) == PAGE_SAME || page_state(entry) == PAGE_COOLED;
 }
 
+/* 0: nowhere, for all that is known. */
+static uint64_t address_of(const struct restoration *r, uint64_t number)
+{
+    uint64_t in_far = number - r->state.far_first;
+    const void *there = NULL;
+    uint32_t place = 0;
+
+    if (number < r->state.near_pages)
+        return r->state.base + number * PAGE_BYTES;
+    if (number >= r->state.far_first && r->state.places != 0)
+        there = dump_at(&r->dump, r->state.places + in_far / SPACE_CHUNK_PAGES * sizeof place, sizeof place);
+    if (there != NULL)
+        memcpy(&place, there, sizeof place);
+    if (place == 0 || (place & SPACE_FREE) != 0)
+        return 0;
+    return place * (uint64_t)SPACE_CHUNK_BYTES + in_far % SPACE_CHUNK_PAGES * PAGE_BYTES;
+}
+
 static int visit_page(struct restoration *r, const struct page *entry, uint64_t number)
 {
-    uint64_t address = r->state.base + number * PAGE_BYTES;
+    uint64_t address = address_of(r, number);
     _Alignas(64) unsigned char page[PAGE_BYTES];
 
+    if (address == 0) {
+        r->n_damaged += r->copy >= 0 && wants_room(entry);
+        return 0;
+    }
     if (r->copy < 0) {
         if (wants_room(entry))
             (void)dump_make_room(&r->dump, address);

@@ -86,6 +86,11 @@ Test(process, static_arrays_at_16_mib)
     compare_within(16, &(struct command){.argv = {trial_helper("helper_static"), NULL}});
 }
 
+Test(process, coroutines_on_stacks_of_their_own_at_3_mib)
+{
+    compare_within(3, &(struct command){.argv = {trial_helper("helper_coroutines"), NULL}, .may_yield = true});
+}
+
 Test(process, jq_with_objects_at_24_mib)
 {
     compare_within(24, &(struct command){.argv = {"jq", "-n",

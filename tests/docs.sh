@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# docs.sh - the README, the manual pages and the completions know every setting, and no other; the README knows every key of the statistics;
-# the probes know every row of the table of calls.
+# docs.sh - the README, the manual pages and the completions know every setting, and no other; the README knows every key
+# of the statistics; the probes know every row of the table of calls.
 set -u
 cd "$(dirname "$0")/.."
 

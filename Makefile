@@ -10,7 +10,7 @@ WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -W
 LINK = -shared -Wl,--version-script=ghostmem.map -Wl,-z,defs,-z,relro,-z,now,-z,nodelete \
        -Wl,--exclude-libs,ALL -l:liblz4.a -l:libsodium.a -lpthread -ldl
 
-all: libghostmem.so ghostmem-core
+all: libghostmem.so ghostmem-core ghostmem
 
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -79,6 +79,28 @@ TOOL_SOURCES = $(wildcard tools/*.c) $(foreach part,$(TOOL_PARTS),$(filter %/$(p
 ghostmem-core: $(call objects,lib,$(TOOL_SOURCES))
 	@echo "  link $@"
 	@$(CC) $(CFLAGS) -o $@ $^ -l:liblz4.a
+
+# ---- ghostmem: the command, and its tests ----
+
+COMMAND_PARTS = $(PLATFORM) $(filter %/config.c %/log.c,$(CORE)) $(filter %/backend.c,$(INTERPOSE))
+COMMAND_SOURCES = $(wildcard tools/command/*.c)
+COMMAND_TESTS = $(wildcard tests/command/test_*.c) tests/command/said.c tests/programs/run.c
+COMMAND_HELPERS = $(addprefix build/tests/,helper_loaderless helper_forbid)
+
+ghostmem: $(call objects,lib,$(COMMAND_SOURCES) $(COMMAND_PARTS))
+	@echo "  link $@"
+	@$(CC) $(CFLAGS) -o $@ $^ -l:libjansson.a -lpthread
+
+build/tests/command: $(call objects,check,$(COMMAND_TESTS)) $(call objects,lib,$(COMMAND_PARTS)) | ghostmem $(COMMAND_HELPERS)
+	@mkdir -p $(@D)
+	@echo "  link $@"
+	@$(CC) -o $@ $^ -lcriterion -l:libjansson.a -lpthread
+
+build/tests/helper_loaderless: LINKED = -static
+$(COMMAND_HELPERS): build/tests/%: build/check/tests/command/%.o
+	@mkdir -p $(@D)
+	@echo "  link $@"
+	@$(CC) $(LINKED) -o $@ $^
 
 # ---- unit tests: core modules, and the simulator's policies, with a fake fault backend ----
 
@@ -167,11 +189,11 @@ $(ALLOCATORS): tests/preload/helper_allocator.c build/check/flags
 
 # ---- the commands ----
 
-BUILD_PACKAGES = gcc libc6-dev liblz4-dev libsodium-dev libxxhash-dev
+BUILD_PACKAGES = gcc libc6-dev liblz4-dev libsodium-dev libxxhash-dev libjansson-dev
 TEST_PACKAGES = $(BUILD_PACKAGES) libcriterion-dev libasan8 libubsan1 libtsan2 util-linux python3 python3-numpy \
                 xz-utils zstd sqlite3 git perl gawk coreutils procps redis-tools libpython3.11-testsuite \
                 memcached postgresql-15 stress-ng gdb strace libjemalloc2 libmimalloc2.0 \
-                libtcmalloc-minimal4 jq php-cli ruby nodejs clang cppcheck
+                libtcmalloc-minimal4 jq php-cli ruby nodejs clang cppcheck fish zsh
 SOAK_PACKAGES = $(TEST_PACKAGES) memtester stressapptest glibc-source
 BENCH_PACKAGES = $(BUILD_PACKAGES) python3 python3-numpy xz-utils util-linux redis-tools sqlite3 coreutils gnuplot-nox
 
@@ -215,6 +237,7 @@ check: deps-test
 	    "programs, thread=env GHOSTMEM_TEST_FAULTS=thread $(PROGRAMS) $(FOR_ROOT)" \
 	    "programs, swap file=env GHOSTMEM_TEST_SWAP=/var/tmp $(PROGRAMS) $(FOR_ROOT)" \
 	    -- $(UNIT) \
+	    "command=build/tests/command -j2 --verbose" \
 	    "preload=env GHOSTMEM_TEST_FAULTS=thread $(PRELOAD)" \
 	    "probes, signal, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=signal $(PROBES)" \
 	    "probes, segv, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=segv $(PROBES)" \
@@ -239,7 +262,7 @@ soak: deps-soak
 	@tests/soak/glibc.sh $(CURDIR)/build/tests/glibc
 	@GHOSTMEM_LIB=$(CURDIR)/libghostmem.so GHOSTMEM_TEST_BIN=$(CURDIR)/build/tests tests/soak.sh
 
-BUILT_FOR_CHECK = libghostmem.so ghostmem-core build/inject/libghostmem.so build/unit/plain build/unit/asan build/unit/tsan \
+BUILT_FOR_CHECK = libghostmem.so ghostmem-core ghostmem build/tests/command build/inject/libghostmem.so build/unit/plain build/unit/asan build/unit/tsan \
                   build/tests/preload build/tests/programs build/bench/simulate $(HELPERS)
 check-build: $(BUILT_FOR_CHECK)
 
@@ -261,8 +284,15 @@ lint:
 
 PREFIX ?= /usr/local
 INSTALLED = lib/libghostmem.so bin/ghostmem-core share/man/man1/ghostmem-core.1 share/man/man7/libghostmem.7 \
-            share/ghostmem/ghostmem.gdb include/ghostmem.h
-install: libghostmem.so ghostmem-core
+            share/ghostmem/ghostmem.gdb include/ghostmem.h bin/ghostmem share/man/man1/ghostmem.1 \
+            share/bash-completion/completions/ghostmem share/zsh/site-functions/_ghostmem \
+            share/fish/vendor_completions.d/ghostmem.fish
+install: libghostmem.so ghostmem-core ghostmem
+	install -D -m 755 ghostmem $(DESTDIR)$(PREFIX)/bin/ghostmem
+	install -D -m 644 doc/ghostmem.1 $(DESTDIR)$(PREFIX)/share/man/man1/ghostmem.1
+	install -D -m 644 doc/completion/ghostmem.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/ghostmem
+	install -D -m 644 doc/completion/_ghostmem $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_ghostmem
+	install -D -m 644 doc/completion/ghostmem.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/ghostmem.fish
 	install -D -m 755 libghostmem.so $(DESTDIR)$(PREFIX)/lib/libghostmem.so
 	install -D -m 755 ghostmem-core $(DESTDIR)$(PREFIX)/bin/ghostmem-core
 	install -D -m 644 doc/ghostmem-core.1 $(DESTDIR)$(PREFIX)/share/man/man1/ghostmem-core.1
@@ -317,7 +347,7 @@ bench-plot: deps-bench
 
 # For editors and clang-tidy.
 compile_commands.json: Makefile $(SOURCES)
-	@for source in $(SOURCES) $(TOOL_SOURCES); do \
+	@for source in $(SOURCES) $(TOOL_SOURCES) $(COMMAND_SOURCES); do \
 	    echo '{"directory": "$(CURDIR)", "file": "'$$source'", "command": "$(CC) $(FLAGS_lib) -c '$$source'"},'; \
 	done | sed '1s/^/[/; $$s/,$$/]/' >$@
 
@@ -337,10 +367,10 @@ help:
 	@echo 'CC=clang chooses the compiler, CFLAGS=... its optimisation.'
 
 clean:
-	rm -rf build libghostmem.so ghostmem-core compile_commands.json
+	rm -rf build libghostmem.so ghostmem-core ghostmem compile_commands.json
 
 -include $(patsubst %.o,%.d,$(foreach variant,$(VARIANTS),$(call objects,$(variant),$(SOURCES) $(UNIT_SOURCES) tests/unit/unit_main.c \
-    $(TOOL_SOURCES) $(PROBE_SOURCES) $(PRELOAD_SOURCES) $(PROGRAM_SOURCES) bench/trace/record.c)) $(wildcard build/check/tests/*/*.d))
+    $(TOOL_SOURCES) $(COMMAND_SOURCES) $(COMMAND_TESTS) $(PROBE_SOURCES) $(PRELOAD_SOURCES) $(PROGRAM_SOURCES) bench/trace/record.c)) $(wildcard build/check/tests/*/*.d))
 
 .PHONY: all clean install uninstall check check-all unit quick lint soak check-build layers demo bench bench-plot \
         simulate simulate-programs help deps-build deps-test deps-soak deps-bench FORCE

@@ -275,6 +275,21 @@ static const struct setting settings[] = {
 };
 #define N_SETTINGS (sizeof settings / sizeof settings[0])
 
+const char *config_setting_name(size_t number, const char **accepted)
+{
+    if (number >= N_SETTINGS)
+        return NULL;
+    *accepted = settings[number].accepted;
+    return settings[number].name;
+}
+
+bool config_setting_takes(size_t number, const char *value)
+{
+    struct config scratch = {0};
+
+    return settings[number].parse(&scratch, value) == TAKEN;
+}
+
 static const struct setting *find_setting(const char *name, size_t length)
 {
     for (size_t i = 0; i < N_SETTINGS; i++)

@@ -71,6 +71,15 @@ bool config_names_program(const struct config *config, const char *name);
 /* "512M", "2G", "4096", "128k": a number with an optional suffix B, K, M, G, T (1024), in either case. */
 bool config_parse_size(const char *text, uint64_t *bytes);
 
+/*
+ * The table of settings, for who takes them otherwise than from the environment. Name without GHOSTMEM_ of the setting
+ * @number, 0 ..; *@accepted: what values it takes, in words. NULL: there are no more.
+ */
+const char *config_setting_name(size_t number, const char **accepted);
+
+/* Would config_read() take @value as it is for the setting @number, which there is? */
+bool config_setting_takes(size_t number, const char *value);
+
 /* Expand %p (the process id) and %% of @pattern. False: it does not fit. */
 bool config_expand_path(const char *pattern, char *path, size_t bytes);
 

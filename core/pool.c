@@ -217,6 +217,8 @@ static unsigned char *slot_take_locked(struct pool *pool, unsigned units)
         held_before = held_by(slab);
         slot = slot_at(pool, slab, slab->n_carved++);
         add(&pool->held_bytes, held_by(slab) - held_before);
+        if (look(&pool->held_bytes) > look(&pool->held_bytes_peak))
+            atomic_store_explicit(&pool->held_bytes_peak, look(&pool->held_bytes), memory_order_relaxed);
     }
     slab->n_used++;
     if (slab->first_free == NO_SLOT && slab->n_carved == slots_of(slab))

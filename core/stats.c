@@ -24,6 +24,7 @@ static const struct number numbers[] = {
     NUMBER(pool_images),
     NUMBER(pool_used_bytes),
     NUMBER(pool_held_bytes),
+    NUMBER(pool_held_bytes_peak),
     NUMBER(swap_used_bytes),
     NUMBER(swap_file_bytes),
     NUMBER(swapped_pages),

@@ -25,6 +25,7 @@ struct stats {
     uint64_t pool_images;
     uint64_t pool_used_bytes;
     uint64_t pool_held_bytes;
+    uint64_t pool_held_bytes_peak;
     uint64_t swap_used_bytes;
     uint64_t swap_file_bytes;
     uint64_t swapped_pages;

@@ -460,11 +460,6 @@ static int arm(void)
 
 const struct fault_guard guard = {.arm = arm};
 
-bool guard_is_possible(void)
-{
-    return os_dispatch_is_possible();
-}
-
 void guard_prepare(void)
 {
     os_sigset mask = os_signals_block();

@@ -103,9 +103,6 @@ static inline struct guard_thread *guard_self(void)
 
 /* ---- guard.c ---- */
 
-/* Is there everything that it takes? To be asked before any thread but the caller's exists, or at any time. */
-bool guard_is_possible(void);
-
 /* The backend will be `signal` or `segv`: hidden signals must not be blocked from now on. */
 void guard_prepare(void);
 

@@ -1,5 +1,6 @@
 /* init.c - the instance, its settings, its start, fork. See ghost.h. */
 #include "interpose/ghost.h"
+#include "interpose/backend.h"
 #include "interpose/ghostmem.h"
 #include "interpose/guard.h"
 #include "interpose/libc.h"
@@ -299,46 +300,20 @@ __attribute__((constructor)) static void init_library(void)
 
 static const char *backend_reason;
 
-/* The fastest that is permitted and complete: see `make bench`, the table of backends. */
-static enum config_faults best_backend(void)
-{
-    if (!guard_is_possible()) {
-        backend_reason = "system calls cannot be guarded (Syscall User Dispatch, Linux 5.11, x86-64)";
-        return CONFIG_FAULTS_THREAD;
-    }
-    if (fault_backend_signal_is_possible()) {
-        backend_reason = "the fastest";
-        return CONFIG_FAULTS_SIGNAL;
-    }
-    if (fault_backend_thread_is_possible() || !fault_backend_segv_is_possible()) {
-        backend_reason = "userfaultfd cannot signal";
-        return CONFIG_FAULTS_THREAD;
-    }
-    backend_reason = "userfaultfd is not permitted";
-    return CONFIG_FAULTS_SEGV;
-}
-
-static bool is_possible(enum config_faults backend)
-{
-    if (backend == CONFIG_FAULTS_THREAD)
-        return true; /* that is said when it is started */
-    return guard_is_possible() &&
-           (backend == CONFIG_FAULTS_SIGNAL ? fault_backend_signal_is_possible() : fault_backend_segv_is_possible());
-}
-
 static struct fault_backend *choose_backend(void)
 {
     enum config_faults wish = ghost.config.faults;
 
     backend_reason = "as GHOSTMEM_FAULTS says";
-    if (wish != CONFIG_FAULTS_AUTO && !is_possible(wish)) {
+    /* Whether `thread` is possible is said when it is started. */
+    if (wish != CONFIG_FAULTS_AUTO && wish != CONFIG_FAULTS_THREAD && !backend_is_possible(wish)) {
         log_line(LOG_ERROR, "GHOSTMEM_FAULTS=%s: not possible here: it needs Syscall User Dispatch (Linux 5.11, x86-64) and %s; "
                  "used instead: auto", wish == CONFIG_FAULTS_SIGNAL ? "signal" : "segv",
                  wish == CONFIG_FAULTS_SIGNAL ? "userfaultfd for faults of user mode" : "forced writes to /proc/self/mem");
         wish = CONFIG_FAULTS_AUTO;
     }
     if (wish == CONFIG_FAULTS_AUTO)
-        wish = best_backend();
+        wish = backend_best(&backend_reason);
     if (wish == CONFIG_FAULTS_THREAD)
         return fault_backend_thread();
     guard_prepare();
@@ -455,6 +430,7 @@ static void collect_paging(struct stats *stats)
     stats->pool_images = pool->n_images;
     stats->pool_used_bytes = pool->used_bytes;
     stats->pool_held_bytes = pool->held_bytes;
+    stats->pool_held_bytes_peak = pool->held_bytes_peak;
     stats->faults = look(&r->counters.faults);
     stats->soft_faults = look(&r->counters.soft_faults);
     stats->first_touches = look(&r->counters.first_touches);

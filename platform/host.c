@@ -57,16 +57,18 @@ static uint64_t limit_of_group(const char *mount, const char *group, const char 
 }
 
 /* One line of /proc/self/cgroup: "ID:CONTROLLERS:PATH" (Source: cgroups(7)). */
-static uint64_t limit_of_line(char *line)
+static uint64_t limit_of_line(char *line, unsigned *version)
 {
     char *controllers = strchr(line, ':');
     char *group = controllers != NULL ? strchr(controllers + 1, ':') : NULL;
 
+    *version = 0;
     if (group == NULL)
         return UINT64_MAX;
     *group++ = '\0';
     controllers++;
-    if (controllers[0] == '\0')
+    *version = controllers[0] == '\0' ? 2 : 1;
+    if (*version == 2)
         return min_u64(limit_of_group("/sys/fs/cgroup", group, "memory.max"),
                        limit_of_group("/sys/fs/cgroup/unified", group, "memory.max"));
     if (strstr(controllers, "memory") == NULL)
@@ -74,25 +76,43 @@ static uint64_t limit_of_line(char *line)
     return limit_of_group("/sys/fs/cgroup/memory", group, "memory.limit_in_bytes");
 }
 
-uint64_t os_usable_ram_bytes(void)
+uint64_t os_ram_bytes(void)
+{
+    struct sysinfo info;
+
+    return sys_failed(sys_call1(SYS_sysinfo, &info)) ? UINT64_MAX : (uint64_t)info.totalram * info.mem_unit;
+}
+
+uint64_t os_cgroup_limit_bytes(unsigned *version)
 {
     uint64_t limit = UINT64_MAX;
     char text[FILE_BYTES];
-    struct sysinfo info;
+    char *next;
 
-    if (!sys_failed(sys_call1(SYS_sysinfo, &info)))
-        limit = (uint64_t)info.totalram * info.mem_unit;
-    if (os_file_read("/proc/self/cgroup", text, sizeof text) > 0) {
-        char *next;
+    *version = 0;
+    if (os_file_read("/proc/self/cgroup", text, sizeof text) <= 0)
+        return limit;
+    for (char *line = text; line != NULL && *line != '\0'; line = next) {
+        unsigned version_of_line;
+        uint64_t limit_here;
 
-        for (char *line = text; line != NULL && *line != '\0'; line = next) {
-            next = strchr(line, '\n');
-            if (next != NULL)
-                *next++ = '\0';
-            limit = min_u64(limit, limit_of_line(line));
-        }
+        next = strchr(line, '\n');
+        if (next != NULL)
+            *next++ = '\0';
+        limit_here = limit_of_line(line, &version_of_line);
+        if (limit_here >= limit)
+            continue;
+        limit = limit_here;
+        *version = version_of_line;
     }
     return limit;
+}
+
+uint64_t os_usable_ram_bytes(void)
+{
+    unsigned version;
+
+    return min_u64(os_ram_bytes(), os_cgroup_limit_bytes(&version));
 }
 
 bool os_is_squeezed(void)

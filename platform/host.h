@@ -13,6 +13,12 @@
 /* RAM that the process may use, in bytes: the smallest of the machine's and its memory cgroups' (v1 and v2). */
 uint64_t os_usable_ram_bytes(void);
 
+/* RAM of the machine, in bytes; UINT64_MAX: it does not say. */
+uint64_t os_ram_bytes(void);
+
+/* The smallest limit of the process's memory cgroups, in bytes, and whose it is; UINT64_MAX: none. */
+uint64_t os_cgroup_limit_bytes(unsigned *version);
+
 /* May a memory cgroup's limit make the kernel swap this process out while the machine has RAM? */
 bool os_is_squeezed(void);
 

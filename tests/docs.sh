@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# docs.sh - the README and the manual page know every setting, and no other; the README knows every key of the statistics;
-# the probes know every row of the table of calls.
+# docs.sh - the README, the manual pages and the completions know every setting, and no other; the README knows every key
+# of the statistics; the probes know every row of the table of calls.
 set -u
 cd "$(dirname "$0")/.."
 
@@ -19,6 +19,19 @@ for document in README.md doc/libghostmem.7; do
     esac
     [ "$settings" = "$documented" ] ||
         complain "$document: its settings are not those of core/config.c: $(diff <(echo "$settings") <(echo "$documented") | grep '^[<>]' | tr '\n' ' ')"
+done
+
+# The command has an option for each, and its manual page and completions know them.
+options=$(sed 's/^GHOSTMEM_//; y/ABCDEFGHIJKLMNOPQRSTUVWXYZ_/abcdefghijklmnopqrstuvwxyz-/' <<<"$settings")
+for document in doc/ghostmem.1 doc/completion/*; do
+    case $document in
+    *.1) known=$(sed 's/\\-/-/g' "$document" | grep -o -e '--[a-z][a-z-]*') ;;
+    *.fish) known=$(sed -n 's/^complete.* -l \([a-z-]*\) .*/--\1/p' "$document") ;;
+    *) known=$(grep -o -e '--[a-z][a-z-]*' "$document") ;;
+    esac
+    known=$(sed 's/^--//' <<<"$known" | grep -vxE 'force|help|version|json|output' | sort -u)
+    [ "$options" = "$known" ] ||
+        complain "$document: its options are not the settings: $(diff <(echo "$options") <(echo "$known") | grep '^[<>]' | tr '\n' ' ')"
 done
 
 keys=$(sed -n 's/^    NUMBER(\([a-z_]*\)),/\1/p' core/stats.c)

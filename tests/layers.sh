@@ -35,7 +35,7 @@ module() {
 }
 
 bad=0
-for file in platform/*.[ch] core/*.[ch] interpose/*.[ch] tools/*.[ch]; do
+for file in platform/*.[ch] core/*.[ch] interpose/*.[ch] tools/*.[ch] tools/*/*.[ch]; do
     own=$(layer "$file")
     if [ -z "$own" ]; then
         echo "$file: no layer is known for it"

@@ -58,17 +58,20 @@ Test(pool, counts_return_to_zero_when_all_images_are_freed)
 {
     enum { N = 5000 };
     static pool_handle handles[N];
+    uint64_t most;
 
     cr_assert_eq(pool_init(&pool, SPACE, UINT64_MAX), 0);
     for (unsigned i = 0; i < N; i++)
         handles[i] = put(length_of(i), i);
     cr_assert_eq(pool.n_images, N);
     cr_assert_geq(pool.held_bytes, pool.used_bytes);
+    most = pool.held_bytes;
     for (unsigned i = 0; i < N; i++)
         pool_free(&pool, handles[(i * 7) % N]);
     cr_assert_eq(pool.n_images, 0);
     cr_assert_eq(pool.used_bytes, 0);
     cr_assert_eq(pool.held_bytes, 0);
+    cr_assert_eq(pool.held_bytes_peak, most);
 }
 
 Test(pool, freed_slot_is_used_again_and_neighbours_keep_their_bytes)

@@ -1,0 +1,5 @@
+/* helper_loaderless.c - a program without a loader. */
+int main(void)
+{
+    return 3;
+}

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 
 /* High in the table: programs that close or reuse descriptors do so from the bottom upwards. */
@@ -211,6 +212,12 @@ static bool is_null(const struct stat *status)
     return S_ISCHR(status->st_mode) && status->st_rdev == 0x103; /* Source: null(4): 1, 3 */
 }
 
+/* Mostly the user that the program started as: a sandbox need not allow the question. */
+static bool is_of_this_user(uid_t owner)
+{
+    return owner == (uid_t)getauxval(AT_EUID) || owner == (uid_t)sys_call0(SYS_geteuid);
+}
+
 static int check_named(int fd, const char *path, int append)
 {
     struct stat status;
@@ -222,9 +229,9 @@ static int check_named(int fd, const char *path, int append)
         return (int)sys_call3(SYS_fcntl, fd, F_SETFL, append ? O_APPEND : 0);
     if (!S_ISREG(status.st_mode))
         return -ENXIO;
-    if (status.st_nlink > 1 || (status.st_uid != (uid_t)sys_call0(SYS_geteuid) && everybody_may_write_beside(path)))
+    if (status.st_nlink > 1 || (!is_of_this_user(status.st_uid) && everybody_may_write_beside(path)))
         return -EPERM;
-    return append ? 0 : (int)sys_call2(SYS_ftruncate, fd, 0);
+    return append || status.st_size == 0 ? 0 : (int)sys_call2(SYS_ftruncate, fd, 0);
 }
 
 int os_file_open(const char *path, int append)

@@ -452,7 +452,7 @@ Test(settings, bad_swap_setting_is_one_line)
 Test(settings, unknown_variable_is_one_line)
 {
     complains("GHOSTMEM_MAXPAGES=5",
-              "ghostmem: GHOSTMEM_MAXPAGES: no such setting; accepted after GHOSTMEM_ are MAX_PAGES MAX_MEMORY THRESHOLD "
+              "ghostmem: GHOSTMEM_MAXPAGES: no such setting; accepted after GHOSTMEM_ are MAX_PAGES MAX_MEMORY SCOPE THRESHOLD "
               "SWAP SWAP_MAX SWAP_ENCRYPT COMPRESS POOL FAULTS RECLAIM PROGRAMS STATS VERBOSE LOG STRICT DISABLE; it is ignored\n");
 }
 

@@ -231,8 +231,8 @@ bool guard_has_handler(int number);
 void guard_signals_settled(void);
 
 /*
- * Back from a handler, whose frame @context's stack pointer leads to. True: the program goes on from there. False: the kernel is to be asked,
- * the frame being as it should see it.
+ * Back from a handler, whose frame @context's stack pointer leads to. True: the program goes on from there. False: the kernel is to be
+ * asked, the frame being as it should see it.
  */
 bool guard_sigreturn(struct guard_thread *self, ucontext_t *context);
 

@@ -408,7 +408,8 @@ static void say_who_is_missing(uint32_t listed)
     end = strchr(name, '\n');
     if (end != NULL)
         *end = '\0';
-    log_line(LOG_ERROR, "thread %d (%s) has not taken the signal by which it is to be watched for %d seconds: it waits for a child that it has "
+    log_line(LOG_ERROR, "thread %d (%s) has not taken the signal by which it is to be watched for %d seconds: it waits for a child that "
+        "it has "
              "made by vfork or posix_spawn, or has SIGSYS blocked", (int)listed, name, SUMMON_MS / 1000);
 }
 

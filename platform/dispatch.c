@@ -152,7 +152,7 @@ enum os_stub_place os_stub_place(uintptr_t pc)
 {
     uintptr_t offset = pc - (uintptr_t)stub_call;
 
-    if (offset >= (uintptr_t)(stub_call_end - stub_call))
+    if (offset >= (uintptr_t)stub_call_end - (uintptr_t)stub_call)
         return OS_STUB_OUTSIDE;
     if (offset == 0)
         return OS_STUB_BEFORE;

@@ -38,7 +38,8 @@ static void complete_in_bash(const char *words)
 
     path_of(path, "ghostmem.bash");
     snprintf(script, sizeof script,
-             ". '%s'; COMP_WORDS=(ghostmem %s); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _ghostmem; printf '%%s\\n' \"${COMPREPLY[@]}\"", path,
+             ". '%s'; COMP_WORDS=(ghostmem %s); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _ghostmem; printf '%%s\\n' \"${COMPREPLY[@]}\"",
+                 path,
              words);
     RUN_OTHER(&said, "bash", "--norc", "-c", script);
     cr_assert(ended(&said, 0) && said.err[0] == '\0', "%s", said.err);

@@ -54,11 +54,11 @@ static const unsigned allowed[] = {
 /* What paging needs once it runs, and the report at the end: README, Limits. */
 static const unsigned for_paging[] = {
     SYS_ioctl, SYS_rt_sigprocmask, SYS_clock_gettime, SYS_sched_yield, SYS_nanosleep, SYS_getpid, SYS_gettid, SYS_pread64,
-    SYS_pwrite64, SYS_openat, SYS_get_robust_list, SYS_process_vm_readv, SYS_process_madvise,
+    SYS_pwrite64, SYS_openat, SYS_get_robust_list, SYS_process_vm_readv, SYS_process_madvise, SYS_prctl,
 };
 /* And to start it. */
 static const unsigned for_the_start[] = {
-    SYS_userfaultfd, SYS_pipe2, SYS_vmsplice, SYS_prctl, SYS_fcntl, SYS_getdents64, SYS_rt_sigaction, SYS_sigaltstack, SYS_tgkill,
+    SYS_userfaultfd, SYS_pipe2, SYS_vmsplice, SYS_fcntl, SYS_getdents64, SYS_rt_sigaction, SYS_sigaltstack, SYS_tgkill,
     SYS_arch_prctl, SYS_clone,
     SYS_capset, SYS_unshare, SYS_close_range, SYS_poll, SYS_getrandom, SYS_sched_getaffinity,
 };

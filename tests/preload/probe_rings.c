@@ -135,7 +135,8 @@ static void aio_of_before_paging(size_t bytes)
     fill(block, 2 * PART, 4);
     CHECK(write(fd, block, 2 * PART) == (ssize_t)(2 * PART));
     memset(block, 0, 2 * PART);
-    *request = (struct iocb){.aio_lio_opcode = IOCB_CMD_PREAD, .aio_fildes = (uint32_t)fd, .aio_buf = (uintptr_t)block, .aio_nbytes = 2 * PART};
+    *request = (struct iocb){.aio_lio_opcode = IOCB_CMD_PREAD, .aio_fildes = (uint32_t)fd, .aio_buf = (uintptr_t)block,
+                             .aio_nbytes = 2 * PART};
     *list = request;
     event->res = 0;
     push_out(bytes);

@@ -98,7 +98,8 @@ static void show(const struct survey *survey)
         row(text, survey->backend_possible[order[i]] ? "possible" : "not possible");
     }
     (void)snprintf(text, sizeof text, "%s: %s", survey_backend_names[survey->best], survey->best_reason);
-    row("auto takes", survey->backend_possible[CONFIG_FAULTS_AUTO] ? text : survey->auto_ends ? "nothing: a seccomp filter ends the program that tries" : "nothing: programs run without a limit");
+    row("auto takes", survey->backend_possible[CONFIG_FAULTS_AUTO] ? text : survey->auto_ends ? "nothing: a seccomp filter ends the "
+        "program that tries" : "nothing: programs run without a limit");
     putchar('\n');
     show_swap(survey);
     show_advice(survey);

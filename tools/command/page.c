@@ -20,7 +20,8 @@ static const char head[] =
     "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
     "<style>\n"
     ":root { color-scheme: light dark; --paper: #ffffff; --ink: #1c2128; --faint: #59636e; --line: #d8dee4; --box: #f6f8fa }\n"
-    "@media (prefers-color-scheme: dark) { :root { --paper: #14181d; --ink: #e6eaf0; --faint: #9aa4b0; --line: #333b45; --box: #1d232a } }\n"
+    "@media (prefers-color-scheme: dark) { :root { --paper: #14181d; --ink: #e6eaf0; --faint: #9aa4b0; --line: #333b45; --box: #1d232a "
+        "} }\n"
     "body { margin: 2rem auto; padding: 0 1rem; max-width: 52rem; background: var(--paper); color: var(--ink);"
     " font: 1rem/1.5 system-ui, sans-serif }\n"
     "h1 { font-size: 1.5rem; margin: 0 } h2 { font-size: 1.1rem; margin: 2.2rem 0 .4rem }\n"
@@ -134,7 +135,8 @@ static void put_verdict(FILE *file, const struct figures *f)
                 "but hand out memory.</p>\n", size(asked, f->asked), size(limit, f->limit));
         return;
     }
-    fprintf(file, "The program asked for %s, and %s of RAM were allowed for it: %.0f&nbsp;%%. ", size(asked, f->asked), size(limit, f->limit),
+    fprintf(file, "The program asked for %s, and %s of RAM were allowed for it: %.0f&nbsp;%%. ", size(asked, f->asked), size(limit,
+        f->limit),
             share(f->limit, f->asked));
     if (returns(f) < 1)
         fputs("Few pages were needed again after they had left. The limit suits this work.", file);
@@ -225,7 +227,8 @@ static void put_advice(FILE *file, const struct figures *f)
     else
         fputs("<li>A higher limit makes it faster, a lower one smaller: both are worth a try.</li>\n", file);
     if (f->engaged && f->ratio > 0 && f->ratio < 1.3)
-        fprintf(file, "<li>The data hardly compresses (%.2f to 1), so that images take nearly as much RAM as the pages did: use a swap file "
+        fprintf(file, "<li>The data hardly compresses (%.2f to 1), so that images take nearly as much RAM as the pages did: use a swap "
+            "file "
                 "(--swap=DIRECTORY).</li>\n", f->ratio);
     else if (f->engaged && f->ratio > 0)
         fprintf(file, "<li>The data compresses %.2f to 1.</li>\n", f->ratio);
@@ -233,10 +236,12 @@ static void put_advice(FILE *file, const struct figures *f)
         fprintf(file, "<li>Compressed images took more RAM (%s) than the limit itself (%s): a swap file takes them out of RAM.</li>\n",
                 size(text[0], f->images_held), size(text[1], f->limit));
     if (f->read_ahead > 1000 && f->read_ahead_wasted > f->read_ahead / 3)
-        fprintf(file, "<li>%.0f&nbsp;%% of the pages brought in ahead were probably not needed: the program jumps about in its memory.</li>\n",
+        fprintf(file, "<li>%.0f&nbsp;%% of the pages brought in ahead were probably not needed: the program jumps about in its "
+            "memory.</li>\n",
                 share(f->read_ahead_wasted, f->read_ahead));
     if (f->exceeded > 0)
-        fprintf(file, "<li>The limit had to yield by up to %s: locked memory, a large system call, or many threads at a small limit.</li>\n",
+        fprintf(file, "<li>The limit had to yield by up to %s: locked memory, a large system call, or many threads at a small "
+            "limit.</li>\n",
                 size(text[0], f->exceeded));
     if (f->swap_errors > 0)
         fprintf(file, "<li>%.0f accesses to the swap file failed: look at its disk.</li>\n", f->swap_errors);

@@ -124,7 +124,8 @@ static void try_dispatch(struct survey *survey)
     else if (error == -ENOSYS || error == -EINVAL)
         refuse(survey, SURVEY_DISPATCH, "this kernel has none, or another processor's (x86-64 alone)");
     else
-        refuse(survey, SURVEY_DISPATCH, "prctl(2) %s (%s)", survey->filtered ? "is forbidden by a seccomp filter" : "refuses it", strerror(-error));
+        refuse(survey, SURVEY_DISPATCH, "prctl(2) %s (%s)", survey->filtered ? "is forbidden by a seccomp filter" : "refuses it",
+            strerror(-error));
 }
 
 static void try_memory_file(struct survey *survey)
@@ -302,14 +303,17 @@ static const char *advise_filter(const struct survey *survey, char text[SURVEY_A
     (void)snprintf(calls, sizeof calls, "%s%s%s", user_mode, between, dispatch);
     if (is_container(survey, "docker") || is_container(survey, "podman"))
         (void)snprintf(text, SURVEY_ADVICE_BYTES,
-                       "%s run --security-opt seccomp=profile.json ...    makes %s possible; profile.json: the default one that allows %s too "
+                       "%s run --security-opt seccomp=profile.json ...    makes %s possible; profile.json: the default one that allows "
+                           "%s too "
                        "(to try: seccomp=unconfined)", survey->container, what, calls);
     else if (is_container(survey, "kubernetes"))
         (void)snprintf(text, SURVEY_ADVICE_BYTES,
-                       "securityContext: {seccompProfile: {type: Localhost, localhostProfile: profile.json}}    makes %s possible; profile.json: one "
+                       "securityContext: {seccompProfile: {type: Localhost, localhostProfile: profile.json}}    makes %s possible; "
+                           "profile.json: one "
                        "that allows %s (to try: type: Unconfined)", what, calls);
     else if (is_container(survey, "systemd service"))
-        (void)snprintf(text, SURVEY_ADVICE_BYTES, "systemctl edit UNIT, and there [Service] SystemCallFilter=%s    makes %s possible", calls, what);
+        (void)snprintf(text, SURVEY_ADVICE_BYTES, "systemctl edit UNIT, and there [Service] SystemCallFilter=%s    makes %s possible",
+            calls, what);
     else
         (void)snprintf(text, SURVEY_ADVICE_BYTES, "a seccomp filter that allows %s makes %s possible", calls, what);
     return text;
@@ -358,7 +362,8 @@ static const char *advise_segv(const struct survey *survey, char text[SURVEY_ADV
 static const char *advise_faults(const struct survey *survey, char text[SURVEY_ADVICE_BYTES])
 {
     (void)text;
-    return survey->auto_ends && survey->backend_possible[CONFIG_FAULTS_SEGV] ? "ghostmem run --faults=segv ...    works as it is here" : NULL;
+    return survey->auto_ends && survey->backend_possible[CONFIG_FAULTS_SEGV] ? "ghostmem run --faults=segv ...    works as it is "
+        "here" : NULL;
 }
 
 static const char *advise_swap(const struct survey *survey, char text[SURVEY_ADVICE_BYTES])

@@ -338,7 +338,7 @@ bench: deps-bench
 	@$(MAKE) --no-print-directory libghostmem.so build/bench/workload build/bench/floor
 	@bench/run.py
 
-# The README's curve: measures for some minutes, then draws. bench/plot.py --draw-only draws it again from the same figures.
+# The curve of doc/measurements.md: measures for some minutes, then draws. bench/plot.py --draw-only draws it again from the same figures.
 bench-plot: deps-bench
 	@$(MAKE) --no-print-directory libghostmem.so build/bench/workload
 	@bench/plot.py
@@ -361,7 +361,7 @@ help:
 	@echo 'make check      every test: some minutes; packages that are missing are named and installed'
 	@echo 'make check-all  with every size and backend: an hour and more'
 	@echo 'make soak       the stress programs of others: a quarter of an hour'
-	@echo 'make bench      the measurements of the README: an hour; bench-plot: its curve; simulate: replacement policies'
+	@echo 'make bench      the measurements of doc/measurements.md: an hour; bench-plot: its curve; simulate: replacement policies'
 	@echo 'make install    below PREFIX, /usr/local; and make uninstall'
 	@echo 'make clean      removes what was built; compile_commands.json is for editors'
 	@echo 'CC=clang chooses the compiler, CFLAGS=... its optimisation.'

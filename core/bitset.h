@@ -33,7 +33,7 @@ int bitset_init(struct bitset *bits, size_t n);
 /* Numbers below @to may be added; @from: of the call before, at first 0. 0 or -ENOMEM. */
 int bitset_commit(struct bitset *bits, size_t from, size_t to);
 
-/* @number is not in set @set, 0 .. BITSET_SETS - 1; and it is. */
+/* @set: 0 .. BITSET_SETS - 1. bitset_add(): @number must not be a member yet. bitset_remove(): it must be. */
 void bitset_add(struct bitset *bits, unsigned set, size_t number);
 void bitset_remove(struct bitset *bits, unsigned set, size_t number);
 

@@ -248,7 +248,7 @@ static enum outcome parse_programs(struct config *config, const char *value)
     return TAKEN;
 }
 
-/* DESIGN section 9. */
+/* With a swap file the default of GHOSTMEM_POOL is this part of the limit. */
 #define SWAP_POOL_SHARE 8
 
 static const struct setting settings[] = {

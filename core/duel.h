@@ -1,10 +1,10 @@
 /*
  * duel.h - which of two ways of doing the same work is cheaper here and now: found out by doing it both ways.
  *
- * Set duelling (Qureshi et al., ISCA 2007) in time instead of sets: for a turn of so many units of work each way is
- * used and the time is taken; the cheaper one is kept for many turns, more with each duel that it wins again, and then
- * both are tried anew; at once when a unit has come to cost another sum, because the program does something else. The first half of a
- * turn that may follow one of the other way is not counted: it still lives on what that left behind.
+ * Set duelling (Qureshi et al., ISCA 2007) in time instead of sets: for a turn of so many units of work each way is used and
+ * the time is taken. The cheaper one is kept for many turns, for more of them with each duel that it wins again; then both
+ * are tried anew. They are tried at once when a unit costs a third more or a quarter less than before, because the program
+ * does something else. The first half of a turn that may follow one of the other way is a warm-up and is not counted.
  *
  * Calls: nothing.  Locks: the caller's.  Memory: the struct.
  */

@@ -6,7 +6,8 @@
  * free spans too short for links. Freed neighbours are joined; free pages hold no RAM and read as zeros, so a fresh
  * block needs no clearing. Free spans are found by size classes, eight to a power of two, in constant time.
  *
- * Calls: pager, bitset, log, os.  Locks: heap.lock (rank 1); never held while RAM is returned.
+ * Calls: pager, bitset, log, os.  Locks: heap.lock (rank 1). It is not held while a freed block's RAM is returned, and is held while a
+ * free span is made to read as zeros before it is handed out (clean_locked()).
  * Memory: its own reservations.
  */
 #ifndef GHOSTMEM_CORE_HEAP_H
@@ -66,7 +67,7 @@ void *heap_allocate(struct heap *heap, size_t bytes, size_t alignment);
 size_t heap_usable_bytes(struct heap *heap, const void *p, const char *caller);
 
 /*
- * Is @number, where the page before it is the last of a live block, the first of another? That one must not be freed meanwhile.
+ * Does another live block begin at @number? The caller knows that a live block ends just before it. The other must not be freed meanwhile.
  * Context: anywhere below `committed`; takes no lock.
  */
 bool heap_begins_block(const struct heap *heap, page_number number);

@@ -2,8 +2,8 @@
  * history.h - which pages have left lately, and how: one that comes back while it is remembered is used more than once.
  *
  * A table of slots, by page number modulo their number: which page left last, by the quotient. It forgets by chance instead of in order,
- * and costs no links; in simulation that is as good (bench/replacement.txt). Quotients are told apart up to 16,383: of ghost memory that
- * is 24,000 times the limit, pages may be taken for each other, and stay longer or shorter for it.
+ * and costs no links; in simulation that is as good (bench/replacement.txt). Two pages of one slot whose quotients are equal modulo 16,383
+ * are taken for each other, and stay longer or shorter for it. That can be only where memory is 24,000 times the limit.
  *
  * Of the pages that left with a kept image, and of those that left without, it counts how many came back and how many were forgotten
  * first: how much either are used.

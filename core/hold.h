@@ -1,12 +1,12 @@
 /*
  * hold.h - page ranges that must stay resident while the kernel works on them.
  *
- * A hold belongs to one thread, which fills it in while it is not active. While it is active nothing in its ranges is
- * evicted. Ending it is one store, made by whoever has done with it, without a lock: eviction looks at each round. What changes
- * while it is active, changes under pager.lock.
+ * A hold belongs to one thread, which fills it in while it is not active. While a hold is active nothing in its ranges is
+ * evicted. The end of a hold is one store, made without a lock: eviction looks at all holds in each round. An active hold is changed
+ * under pager.lock only.
  *
- * Calls that are under way at the same time share the limit. Each says what it is going to hold before it looks at what the
- * others do, so that of two that begin together at least one sees the other.
+ * Calls that are under way at the same time share the limit. Each call says how much it is going to hold before it looks at
+ * the others; so of two calls that begin together at least one sees the other.
  *
  * A hold is exact: it has as many ranges as a call needs, and never what lies between them. Few ranges have room in the struct. More are
  * kept in parts, each twice as long as the one before. A part is mapped when it is needed first, and stays mapped: a thread that evicts
@@ -33,7 +33,7 @@ struct hold_range {
     page_number end;
 };
 
-/* The pages are going to be held; eviction does not heed it yet. */
+/* The pages are going to be held; eviction ignores the hold as yet. */
 #define HOLD_CLAIM (UINT32_C(1) << 31)
 
 struct hold {
@@ -83,7 +83,7 @@ void hold_remove(struct hold *hold, page_number first, page_number end);
 /* Pages in all its ranges, which are put in order. */
 size_t hold_pages(struct hold *hold);
 
-/* @hold, which is not active, is going to take so many pages. Returns how many the others have or are going to. */
+/* Say that @hold, which is not active, is going to take @n_pages. Returns how many pages the other holds have or are going to take. */
 size_t hold_claim(struct holds *holds, struct hold *hold, size_t n_pages);
 
 /* Pages that a call may hold beside others that have @n_others: half of the limit less these, or a small part. At least one. */

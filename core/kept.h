@@ -1,13 +1,13 @@
 /*
  * kept.h - images whose page is resident: if the page leaves unchanged, nothing is compressed, and nothing written.
  *
- * What tells is a hash of the contents, 128 bits under a secret of the process, taken when the page came in and again
- * when it is out of the program's reach. Where the backend can, and while most pages are not written, they come in
- * write-protected: then nobody has to look, and a page that is still so leaves from where it is (PAGE_FLAG_SHUT). One that
- * had to be opened has changed for all we know; once many have, those around it are opened with it, and compared when
- * they leave: with the image itself, which is made a page for that, or by hash, which images in the swap file always have.
+ * A hash of the contents tells whether a page has changed: 128 bits under a secret of the process, taken when the page comes in and again
+ * when it is out of the program's reach. Where the backend can, and while most pages are not written, pages come in
+ * write-protected instead: a page that is still so (PAGE_FLAG_SHUT) is unchanged. A page that had to be opened counts as changed. Once many
+ * have to be opened, the pages around one are opened with it, and compared when they leave: with the image itself, which is decompressed
+ * for that, or by hash, which images in the swap file always have.
  *
- * Images in the swap file are kept until their segment is emptied. Those in the pool cost RAM, and hashes cost time: they
+ * Images in the swap file are kept until their segment is emptied. Images in the pool cost RAM, and hashes cost time: such images
  * are kept while that pays, and as far as there is room (writeback.h).
  *
  * A resident page's entry holds the number of its kept image in `value`, a cooled one's in `next`; 0 is none.
@@ -36,10 +36,10 @@ struct kept_image {
 #define KEPT_HASHED (1u << 30) /* beside its units, only in the table */
 _Static_assert(sizeof(struct kept_image) == 8 && sizeof(struct kept_hash) == 16, "24 bytes of tables for a kept image at the most");
 
-/* What something has saved lately, less what it has cost. */
+/* Does an optimisation pay? What it has saved lately, less what it has cost. */
 struct kept_credit {
     unsigned left;
-    bool spent; /* there is none, until it is @enough again: it is done once in @sample times, to see whether things have changed */
+    bool spent; /* @left has reached zero: it is tried only once in @sample times, until @left is @enough again */
     unsigned n_asked;
     unsigned sample;
     unsigned enough;
@@ -85,8 +85,8 @@ static inline bool kept_is_hash(struct kept_hash hash)
 uint32_t kept_add_locked(struct kept *kept, uint32_t handle, uint32_t n_units, struct kept_hash hash);
 
 /*
- * Is it worth its cost once more? Hashing is while at least a fifth of the pages leave unchanged, write-protection while twelve in
- * thirteen do; and now and then, to find out. @n_pages: for so many.
+ * Does it pay for @n_pages more? Hashing pays while at least a fifth of the pages leave unchanged, write-protection while twelve in
+ * thirteen do. Otherwise the answer is yes now and then, to find out.
  */
 bool kept_pays_locked(struct kept_credit *credit, size_t n_pages);
 

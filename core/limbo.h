@@ -2,7 +2,7 @@
  * limbo.h - frames for pages that have left the program's range and are not compressed yet.
  *
  * A ring of slots in address space of our own. Slots are handed out in order, so that a run of victims lies in a run of
- * slots and moves with one system call; the oldest is compressed first; one that is wanted back leaves a hole.
+ * slots and moves with one system call. The page in the oldest slot is compressed first. A page that is wanted back leaves a hole.
  *
  * The ring's bookkeeping knows three kinds of slots: free (no page), taken (a page in transit to or from it), resting
  * (a COOLED page).

@@ -5,10 +5,10 @@
  * opposite one. A fault may arrive while its thread holds any lock of the program and none of ours.
  *
  *   1  heap.lock    spans and blocks
- *   2  pager.lock   page states, queues, the budget
+ *   2  pager.lock   page states, queues, the budget; the field is `lock` of struct reclaim
  *   3  pool.lock    slabs and slots
  *
- * platform/ has leaves of its own (the job of a backend), never held while one of these is taken by the same thread.
+ * interpose/ has two that are taken before these (init.c, memory.c) and a leaf, platform/ has four: doc/map.md lists all in order.
  *
  * Calls: nothing.  Locks: names them.  Memory: none.
  */

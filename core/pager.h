@@ -119,7 +119,7 @@ static inline void pager_prefetch(const struct pager *pager, page_number number)
 /* Frames may be pinned from now on, which extracting would not see: pages are moved. Context: as pager_hold(). */
 void pager_forbid_extracting(struct pager *pager);
 
-/* All blocks that existed when the pager engaged have been marked. */
+/* The ends of all blocks that existed when the pager engaged have been marked: read-ahead may begin. */
 void pager_allow_read_ahead(struct pager *pager);
 
 /*
@@ -179,7 +179,7 @@ int pager_take_back(struct pager *pager, page_number first, size_t n_pages);
 /* Is any of the pages ceded? */
 bool pager_has_ceded(struct pager *pager, page_number first, size_t n_pages);
 
-/* How many of the pages from @first on, at the most @n_pages, are ceded as that one is, or like it are not? */
+/* Length of the run from @first on, @n_pages at the most, in which all pages are ceded or none is; *@ceded says which. */
 size_t pager_alike(struct pager *pager, page_number first, size_t n_pages, bool *ceded);
 
 /* When paging starts: what was ceded before. */

@@ -217,9 +217,10 @@ static void lose_locked(struct pager *pager, page_number number, const struct ru
 }
 
 /*
- * How many of the pages of @span come in closed to writing for @fault. While too many of them are written it is one at times, for a
- * trial: if that is still closed when it leaves, or when the next trial begins, few of those that come in now are written. (It
- * may leave a whole turn of the queue later.)
+ * How many of the pages of @span come in closed to writing for @fault.
+ * - While few of such pages are written: all.
+ * - While too many are written: none, but one now and then, for a trial. If the page of the trial is still closed when it leaves, or when
+ *   the next trial begins, few pages are written now. (The page may leave a whole turn of the queue later.)
  */
 static size_t n_protected_locked(struct pager *pager, const struct fault *fault, const struct span *span, page_number waiting)
 {
@@ -390,7 +391,7 @@ void pager_wait_for_memory_locked(struct pager *pager, unsigned worker, int erro
     os_lock_release(&r->lock);
     if (error == -EPERM || error == -EACCES || error == -ENOSYS) {
         log_line(LOG_ERROR, "the system calls that bring memory in are refused: %e; the process ends rather than wait for ever "
-                 "(it has entered a sandbox that does not allow them: README, Limits)", -error);
+                 "(it has entered a sandbox that does not allow them: doc/limits.md)", -error);
         os_abort();
     }
     /* No frame; or, with segv, no mapping: pages that leave give theirs back. */

@@ -14,9 +14,19 @@
  * RESIDENT is two states, which differ in the queue that the page stands in: FRESH, and RESIDENT once it has proven to be used again.
  *
  * Resting states: EMPTY, RESIDENT, COOLED, FROZEN, SAME, SWAPPED, LOST, and CEDED: not ours until its block is freed (pager.h,
- * pager_cede()). In transit, owned by the one thread that set the
- * state: THAWING, COOLING, FREEZING, MOVING (realloc). COOLED pages lie uncompressed in the limbo range: still resident, but
- * out of the program's reach, so that a touch of one is noticed and cheap to serve.
+ * pager_cede()). In transit, owned by the one thread that set the state: THAWING, COOLING, FREEZING, and MOVING (a block is
+ * resized, or a fault on a resident page is looked into: pager_fault.c, confirm_locked()). COOLED pages lie uncompressed in the
+ * limbo range: still resident, but out of the program's reach, so that a touch of one is noticed and cheap to serve.
+ *
+ * Who goes each way: EMPTY, FROZEN, SAME, SWAPPED -> THAWING -> RESIDENT: fill_locked(), COOLED -> THAWING -> RESIDENT:
+ * give_back_locked() (pager_bring.c). RESIDENT -> COOLING: take_victim_locked(); COOLING -> COOLED, FREEZING, EMPTY,
+ * RESIDENT: settle_cooled() (reclaim_cool.c). COOLED -> FREEZING: pick_cooled_locked(); FREEZING -> FROZEN, SAME, SWAPPED:
+ * reclaim_freeze.c. FROZEN -> SWAPPED: writeback.c. -> LOST: lose_locked() (pager_bring.c), a fork. -> EMPTY:
+ * pager_discard(), pager_forget_locked().
+ *
+ * Not in the diagram: EMPTY -> RESIDENT (a page that was there when paging began), EMPTY -> MOVING, EMPTY <-> CEDED, a
+ * transit that goes back to where it came from, FROZEN, SAME, COOLED or SWAPPED -> RESIDENT (the page turns out to be there
+ * already), SWAPPED -> FROZEN (a fork without the file), FREEZING -> SWAPPED (a kept image). All are in arrow_exists().
  *
  * What an entry holds besides its state:
  *   RESIDENT          links of the queue it stands in; the number of its kept image, if it has one (kept.h)
@@ -25,8 +35,8 @@
  *   SWAPPED           the swap's handle, and in `next` the image's units
  *   SAME              the word that fills the page
  *
- * Entries are guarded by pager.lock. Table memory is committed as the heap grows, touched on use, and given back
- * when all of its entries are EMPTY and without a flag again.
+ * Entries are guarded by pager.lock; PAGE_FLAG_LAST is also read without it, where a stack is looked for (visit.c). Table memory is
+ * committed as the heap grows, touched on use, and given back when all of its entries are EMPTY and without a flag again.
  *
  * Calls: os.  Locks: the caller's.  Memory: its own reservation.
  */
@@ -58,7 +68,10 @@ enum page_state {
 #define PAGE_FLAG_STUCK 2u
 /* Frozen, and being copied to the swap file: not in its queue. Who takes the page away clears it. */
 #define PAGE_FLAG_WRITING 4u
-/* Resident (the same bit), in a frame that fill() brought, and no fork since: whoever has its frame has it through this page. */
+/*
+ * Resident (the same bit), in a frame that fill() brought, and no fork since: no other mapping (of a forked child, of a pipe)
+ * has that frame.
+ */
 #define PAGE_FLAG_SOLE 4u
 
 /*
@@ -74,7 +87,7 @@ struct page {
     uint32_t flags : 4;
     uint32_t value; /* limbo slot, store handle, or the low half of the word */
 };
-_Static_assert(sizeof(struct page) == 12, "DESIGN: at most 16 bytes of tables a page; the heap has 2 to 3, kept images the rest");
+_Static_assert(sizeof(struct page) == 12, "at most 16 bytes of tables a page (doc/design.md): the heap has 2 to 3, kept images the rest");
 
 /* Whole table pages that hold whole entries: 3 pages for 1,024 entries. */
 #define PAGETABLE_GROUP_PAGES ((size_t)1024)

@@ -8,7 +8,7 @@
 #define NO_SLOT UINT16_MAX
 /* Commit in steps: a system call each 16 MiB of images. */
 #define COMMIT_SLABS ((uint32_t)(16 * MIB / POOL_SLAB_BYTES))
-/* Compaction pays when an eighth of what is held, and at least this, is slack (issue bound: 15 %). */
+/* Compaction pays when an eighth of what is held, and at least this, is slack; the aim is 15 % at the most. */
 #define COMPACT_MIN_BYTES (1 * MIB)
 #define COMPACT_SHARE 8
 /* Fetched ahead of an image's use; the processor's own prefetching goes on from there. */

@@ -11,10 +11,10 @@
  * leave in the order in which they came. While the room for kept images is taken, pages without one are spared as far as they are used
  * like others: to compress costs ten times what to drop does.
  *
- * How a page leaves: one that is known to be what its kept image says is dropped. One whose frame nobody else can have is extracted
- * with others, by one change of the page tables (fault.h), and compressed. Others are cooled, that is moved in runs to the limbo
- * range, where a touch costs a soft fault; the oldest cooled pages are compressed and dropped in runs. A page that cannot be moved either
- * (older kernel, not writable) is compressed in place, write-protected meanwhile.
+ * How a page leaves. A page that is known to be the same as its kept image is dropped. A page whose frame nobody else can have is extracted
+ * with others, by one change of the page tables (fault.h), and compressed. Other pages are cooled: moved in runs to the limbo range, where
+ * a touch costs a soft fault; the oldest cooled pages are compressed and dropped in runs. A page that cannot be moved (older kernel, not
+ * writable) is compressed in place, write-protected meanwhile.
  *
  * Who evicts is settled by a duel: the threads that fault, each for itself ("direct"), or a thread of ours in the background.
  * In the background it costs the program no time of its own, but a second processor that changes the page tables interrupts the
@@ -151,7 +151,7 @@ static inline uintptr_t reclaim_address(const struct reclaim *r, page_number num
  */
 size_t reclaim_grant_locked(struct reclaim *r, unsigned worker, size_t wanted, bool *exhausted);
 
-/* Is it for the calling thread, which has just had its frames, to evict for the next one? Then: reclaim_refill(). */
+/* Should the calling thread, whose fault is served, evict now for the next fault? Then: reclaim_refill(). */
 bool reclaim_is_low_locked(const struct reclaim *r);
 
 /* Evict a few pages. Returns how many frames became free. Takes the lock. */
@@ -163,16 +163,16 @@ void reclaim_uncharge(struct reclaim *r, size_t n_pages);
 
 void reclaim_uncharge_locked(struct reclaim *r, size_t n_pages);
 
-/* A page is not as we left it: counted, and a line under VERBOSE=2. */
+/* A page is not as we left it: count that, and say it under GHOSTMEM_VERBOSE=2. */
 void reclaim_note_change(struct reclaim *r, page_number number, const char *what);
 
 /* A page has become resident: the youngest of its queue. Its entry's `value` is the number of its kept image, or 0. */
 void reclaim_enter_locked(struct reclaim *r, page_number number);
 
-/* That page has been in RAM without us: its frame counts from now on, whatever the limit says. */
+/* After reclaim_enter_locked(): the page was in RAM before. Charge its frame, whatever the limit says. */
 void reclaim_adopt_locked(struct reclaim *r);
 
-/* The same for one that was missed before it had gone for good. */
+/* The same for a page that is touched before it was frozen: it is proven. */
 void reclaim_enter_proven_locked(struct reclaim *r, page_number number);
 
 /* A resident page leaves its queue; the caller sets its state. */
@@ -185,7 +185,7 @@ int reclaim_drop(struct reclaim *r, page_number first, size_t n_pages);
 int reclaim_open_locked(struct reclaim *r, page_number number);
 
 /*
- * Protection against writing does not pay, and @number had to be opened: so are the pages around it, by one change of the page
+ * Protection against writing does not pay, and @number had to be opened: open the pages around it too, by one change of the page
  * tables. Their images stay with them, to be compared when they leave. Only where pages are closed to writing alone.
  */
 void reclaim_open_around_locked(struct reclaim *r, page_number number);
@@ -196,7 +196,7 @@ void reclaim_share_all_locked(struct reclaim *r);
 /* In a forked child, where no page is write-protected. */
 void reclaim_fork_child(struct reclaim *r);
 
-/* No page is being taken out when it returns. The lock is dropped meanwhile. */
+/* Wait until no page is being extracted. The lock is dropped meanwhile. */
 void reclaim_await_extraction_locked(struct reclaim *r);
 
 /* Copy pages that may be protected. 0 or -EFAULT. */

@@ -119,9 +119,11 @@ static struct walk walk_of(struct page_queue *queue)
 }
 
 /*
- * Pages that would have to be compressed are spared while the room for kept images is taken: those that leave in their place have images,
- * and make room; else all that came in would be compressed in its turn. Unless those without are used less than the others: one in a few
- * leaves all the same, so that this is known.
+ * Are pages without an image, which would have to be compressed, spared as victims?
+ * - Only while the room for kept images is taken. Pages that have an image leave in their place and make room; otherwise every page that
+ *   came in would be compressed in its turn.
+ * - Not when pages without an image are found to be used less than the others. One in BARE_LEAVING leaves all the same, so
+ *   that this is known.
  */
 static bool spares_bare_locked(const struct reclaim *r)
 {

@@ -20,7 +20,7 @@ static bool is_refusal(int error)
 static _Noreturn void end_program(int error)
 {
     log_line(LOG_ERROR, "the system calls for pages that have left are refused: %e; the process ends rather than lose them "
-             "(it has entered a sandbox that does not allow them: README, Limits)", -error);
+             "(it has entered a sandbox that does not allow them: doc/limits.md)", -error);
     os_abort();
 }
 

@@ -277,7 +277,7 @@ static size_t freeze_run_in_place(struct reclaim *r, struct reclaim_worker *w, s
 /*
  * The way for pages that cannot be moved: nobody can write to them while they are copied and compressed, then they are
  * dropped. A page that a device has pinned would lose what the device writes; such pages can be moved (they are
- * refused there, not here), unless the kernel cannot move at all: README's list of limits.
+ * refused there, not here), unless the kernel cannot move at all: doc/limits.md.
  */
 size_t reclaim_freeze_in_place(struct reclaim *r, struct reclaim_worker *w, size_t n)
 {

@@ -8,14 +8,14 @@
 
 #include "core/reclaim.h"
 
-/* What became of a page of a worker's batch. */
+/* First how a page of a worker's batch is to leave (IN_PLACE, CLEAN, UNWRITTEN, EXTRACT), then what came of it. */
 enum outcome {
     DONE,
     REFUSED,  /* stays what it was */
     LOCKED,   /* the same, because the kernel does not let it go: it need not be tried again soon */
     GONE,     /* the page was not there: discarded behind our back */
-    IN_PLACE, /* cannot be moved: compress it where it is */
-    CLEAN,    /* its kept image is what it is */
+    IN_PLACE, /* move it, or compress it where it is. Of reclaim_freeze_contents(): the page is a repeated word */
+    CLEAN,    /* it is the same as its kept image */
     UNWRITTEN, /* closed to writing since it came in, without an image: compress it where it is */
     EXTRACT,  /* to be taken out with what is in it: nobody else can have its frame */
     STORED,   /* was UNWRITTEN or EXTRACT: has an image now ... */
@@ -24,8 +24,8 @@ enum outcome {
 };
 
 /*
- * Cool up to @wanted of the oldest resident pages; what is clean, can be extracted or cannot be moved is frozen at once, @n_stored of
- * that if it has to be compressed. Returns how many frames became free; *@n_picked says how many pages were tried.
+ * Let up to @wanted of the oldest resident pages leave. Pages that are clean, can be extracted, or cannot be moved are frozen at once; at
+ * most @n_stored of these may have to be compressed. The others are cooled. Returns how many frames became free; *@n_picked: pages tried.
  */
 size_t reclaim_cool(struct reclaim *r, struct reclaim_worker *w, size_t wanted, size_t n_stored, size_t *n_picked);
 
@@ -36,20 +36,20 @@ void reclaim_enter_stuck_locked(struct reclaim *r, page_number number);
 void reclaim_note_kept_locked(struct reclaim *r, struct reclaim_worker *w, size_t i, uint32_t kept);
 
 /*
- * The contents of batch entry @i become an image; @in_place: its kept image is noted as a resident page's. DONE: it has been made;
- * IN_PLACE: a same-filled page, the word is the result; CLEAN; REFUSED: there is no memory for an image.
+ * Make an image of @page, the contents of batch entry @i. @in_place: the entry still has its kept image where a resident page has it.
+ * Returns DONE: the handle is in w->results; IN_PLACE: a same-filled page, the word is there; CLEAN; REFUSED: no memory for an image.
  */
 enum outcome reclaim_freeze_contents(struct reclaim *r, struct reclaim_worker *w, size_t i, const void *page, bool in_place);
 
 void reclaim_note_pool_full(struct reclaim *r);
 
-/* Those pages of w->batch that are to be taken out leave from where they are: CLEAN, STORED or WORD. REFUSED: would not go. */
+/* Take those pages of w->batch out that are EXTRACT. They become CLEAN, STORED or WORD; REFUSED: the page stays. */
 void reclaim_extract(struct reclaim *r, struct reclaim_worker *w, size_t n);
 
-/* Those pages of w->batch that nobody can have written, CLEAN and UNWRITTEN, leave from where they are. REFUSED or LOCKED: would not go. */
+/* Drop those pages of w->batch that nobody can have written, CLEAN and UNWRITTEN. REFUSED or LOCKED: the page stays. */
 void reclaim_drop_unwritten(struct reclaim *r, struct reclaim_worker *w, size_t n);
 
-/* Batch entry @i, in PAGE_COOLING, has left so: CLEAN, STORED or WORD. */
+/* Batch entry @i, in PAGE_COOLING, has left as CLEAN, STORED or WORD: set its state. */
 void reclaim_settle_unwritten_locked(struct reclaim *r, const struct reclaim_worker *w, size_t i);
 
 /* Freeze up to @wanted of the oldest cooled pages. Returns how many frames became free. */

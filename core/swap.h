@@ -5,8 +5,8 @@
  * that live images occupy; when none is left, its place in the file is free again. Places are reused from the front;
  * more free ones than a small reserve are punched out of the file or cut off its end.
  *
- * There is usually one file. A fork makes every file a shared one, which both sides only read until one of them is
- * alone with it again; meanwhile each writes to a new file of its own. Segments are numbered across files.
+ * There is usually one file. A fork makes every file a shared one: both sides only read it, and each writes to a new file of its
+ * own, until one side is alone with the shared file again. Segments are numbered across files.
  *
  * A segment is:   absent -> open (being written) -> closed -> absent
  * A place in a file is: absent (no disk space), used (by a segment), spare (disk space, no segment)
@@ -129,10 +129,10 @@ int swap_add_file(struct swap *swap, struct os_lock *lock);
 /* A new open segment. Its number; 0: *@error is -ENOENT (no file to write to: swap_add_file()) or -ENOSPC. */
 uint32_t swap_begin_locked(struct swap *swap, int *error);
 
-/* An image of the open segment has found its page. */
+/* Count the @n_units of @handle, an image of the open segment, as live: its page is SWAPPED now. */
 void swap_keep_locked(struct swap *swap, swap_handle handle, uint32_t n_units);
 
-/* The segment is written (or could not be: then it keeps nothing). */
+/* The segment has been written, or could not be. In the second case no image in it is live. */
 void swap_end_locked(struct swap *swap, uint32_t segment);
 
 /* An image is not needed any more. */
@@ -152,10 +152,10 @@ int swap_read(struct swap *swap, const struct swap_where *where, void *buffer, s
 /* The same for one image, best for a disk that has to look for it. @buffer, @data: see os_swapfile_read_random(). */
 int swap_read_one(struct swap *swap, const struct swap_where *where, void *buffer, size_t bytes, void **data);
 
-/* Does so much space hold dead images that copying the live ones out of it pays? */
+/* Is so much space taken by dead images that it pays to copy the live ones together? */
 bool swap_wants_cleaning_locked(const struct swap *swap);
 
-/* Mark segments whose live images fit into one new one. Returns how many, at most @most, with their numbers. */
+/* Mark segments whose live images fit into one new segment. Writes their numbers to @victims and returns how many, at most @most. */
 unsigned swap_pick_victims_locked(struct swap *swap, uint32_t *victims, unsigned most);
 
 /* Look after the files: return spare places, close what nobody needs, find out which are ours alone again. */
@@ -170,9 +170,10 @@ uint64_t swap_file_bytes(const struct swap *swap);
 size_t swap_meta_bytes(const struct swap *swap);
 
 /*
- * Around fork(), all under the caller's lock and with no reading or writing under way. prepare opens every file anew,
- * for the caller's descriptor table and the child; @thread: in whose table the files stand, 0: the caller's.
- * 0; -errno: nothing was opened. @inherited: the child has the parent's descriptors too, and closes them.
+ * Around fork(), all under the caller's lock and with no reading or writing under way.
+ * swap_fork_prepare(): open every file anew, in the caller's descriptor table, for the child. @thread: the files stand in the table
+ * of this thread; 0: in the caller's. Returns 0; -errno: nothing was opened.
+ * swap_fork_child(): @inherited: the child has the parent's descriptors too, and closes them.
  */
 struct swap_fork {
     int fds[SWAP_MAX_FILES]; /* -1: none */

@@ -2,9 +2,9 @@
  * visit.h - a thread of the program inside the pager: no handler of its own runs meanwhile, and the stack that it stands
  * on does not leave.
  *
- * A handler could touch a page that its own thread has in transit. And where the stack itself is ghost memory, a missing
- * page of it could not be served under pager.lock, nor with the fault's signal blocked: so the pages that our code may
- * need are held, and touched, before.
+ * A handler could touch a page that its own thread has in transit: so signals are blocked. Where the stack is ghost memory, a missing
+ * page of the stack could be served neither under pager.lock nor with the fault's signal blocked: so the pages of it that our code may need
+ * are held, and touched, before.
  *
  * Calls: hold, pagetable, os (signal, thread).  Locks: none.  Memory: the struct.
  */
@@ -14,12 +14,12 @@
 #include "core/hold.h"
 #include "platform/signal.h"
 
-/* What our code needs of a stack: twice what the deepest way, freezing in place of a fault, needs ... */
+/* Pages that our code needs below the stack pointer: twice what its deepest way needs, a fault that freezes in place ... */
 #define VISIT_PAGES_BELOW 8u
-/* ... and libc's frames around fork(), which go on without a fault handler in the child. */
+/* ... and pages above it, with libc's frames around fork(): these run in the child before faults are served there. */
 #define VISIT_PAGES_ABOVE 2u
 
-/* Threads that are in here at the same time on stacks of ghost memory; more than that wait. */
+/* Threads that are in the pager at the same time on stacks of ghost memory. More than these wait. */
 #define VISIT_STACKS 64u
 
 struct visit_stack {
@@ -43,7 +43,7 @@ struct visit {
 
 void visits_init(struct visits *visits, const struct space *space, const struct pagetable *table, struct holds *holds);
 
-/* Before paging starts: what our code needs of a stack in ghost memory is in RAM. */
+/* Before paging starts: bring into RAM what our code needs of the caller's stack, if that is ghost memory. */
 void visit_touch_stack(const struct space *space);
 
 /* What our code may need of the stack in ghost memory that @pointer points into: [*@first, *@end). */

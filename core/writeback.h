@@ -1,11 +1,11 @@
 /*
  * writeback.h - from the pool to the swap file: which images go, when, and how segments are emptied again.
  *
- * With a swap the pool is a buffer. Frozen pages stand in a queue, the coldest first; when half of the buffer's bound is
- * used, a background thread copies the coldest images into a segment and writes it. Only then do their pages change
- * from FROZEN to SWAPPED, those that are still frozen. An evicting thread that finds the buffer over its bound writes
- * for itself, or waits for the one who does: there is one writer at a time. While the file cannot be written, the bound
- * yields and images stay in RAM; it is tried again at growing intervals.
+ * With a swap the pool is a buffer. Frozen pages stand in a queue, the coldest first. When half of the buffer's bound is
+ * used, a background thread copies the coldest images into a segment and writes it. Only then do the pages that are still frozen change
+ * from FROZEN to SWAPPED. A thread that evicts and finds the buffer over its bound writes a segment itself, or waits for the
+ * thread that writes: there is one writer at a time. While the file cannot be written, the bound yields and images stay in RAM;
+ * the write is tried again at growing intervals.
  *
  * Invariants, with the lock free of holders:
  *   1. queue = pages in PAGE_FROZEN without PAGE_FLAG_WRITING, when there is a swap; empty otherwise
@@ -42,7 +42,7 @@ struct writeback {
     struct page_queue queue;
     bool busy;   /* a round is under way: its thread alone uses the buffer and calls the swap's unlocked functions */
     bool paused; /* for a fork: begin no round */
-    bool missed; /* a round was not begun for one of these: the background thread looks again when it is over */
+    bool missed; /* a round was not begun because of `busy` or `paused`: the background thread looks again when that is over */
     bool opened; /* a file of our own, at some time */
     uint64_t retry_ns;   /* after a failure: not before */
     uint64_t backoff_ns; /* 0: the last write succeeded */
@@ -70,20 +70,20 @@ void writeback_leave_locked(struct writeback *wb, page_number number);
 /* Entries have moved from @from on to @to on, with the queue's links in them as they were. */
 void writeback_moved_locked(struct writeback *wb, page_number to, page_number from, size_t n_pages);
 
-/* None of these pages is being written any more: what is under way for them will be dead. */
+/* Clear PAGE_FLAG_WRITING of these pages: their images in the segment under way will be dead. */
 void writeback_recall_locked(struct writeback *wb, page_number first, size_t n_pages);
 
 /*
  * A frozen page comes in: is its image in the pool to be kept? Not with a swap file, where the pool is a buffer; not beyond 15 % of all
- * RAM that paging holds; not in the last eighth of the pool; and not where hashes do not pay. @is_free: it takes none.
- * @for_long: the page is going to stay, and must leave some of the room to those that are not.
+ * RAM that paging holds; not in the last eighth of the pool; and not where hashes do not pay. @is_free: the image needs no hash.
+ * @for_long: the page is going to stay (proven), and must leave some of the room to fresh pages.
  */
 bool writeback_wants_kept_locked(struct writeback *wb, bool is_free, bool for_long);
 
 /* Is the room for kept images in the pool taken, but for a little? */
 bool writeback_kept_is_full_locked(const struct writeback *wb);
 
-/* Then: its number among the kept ones; 0: there is no room for it. */
+/* Keep the image at @handle, after writeback_wants_kept_locked(). Returns its number among the kept ones; 0: there is no room. */
 uint32_t writeback_keep_locked(struct writeback *wb, store_handle handle, struct kept_hash hash);
 
 /* An image is kept no longer, and the caller's again. */

@@ -4,11 +4,11 @@
 /* Of all RAM that paging holds, at the most: it is then less than 1.2 times what it would be without. */
 #define KEPT_PERMILLE 150
 /*
- * Of that, for pages that are going to stay. The rest is for the images of fresh ones, and is enough: with 120 and 130 here random reads
- * compressed 5 to 10 % more pages (bench/run.py --sections over).
+ * The part that images of proven pages may take. The rest is left to the images of fresh pages, and is enough for them: with 120 and
+ * with 130 instead of 138, random reads compressed 5 to 10 % more pages (bench/run.py --sections over).
  */
 #define KEPT_LONG_PERMILLE 138
-/* What counts as taken: less than either, for pages leave by the batch. */
+/* From here on the room counts as taken. It is less than either of these, because pages leave by the batch. */
 #define KEPT_FULL_PERMILLE 131
 
 /* Do kept images take so much of all RAM that paging holds? */

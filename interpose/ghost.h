@@ -32,22 +32,22 @@ extern _Atomic size_t ghost_threshold_bytes;
 /* Read the settings if that has not happened. Any context in which malloc may be called. */
 void ghost_configure(void);
 
-/* Is the memory at @p managed, in the ghost range or elsewhere, or as near to such memory as 2 MiB? Any context. */
+/* Is @p in the ghost range, or in a chunk of 2 MiB with managed memory? Any context. */
 static inline bool ghost_manages(const void *p)
 {
     return heap_owns(&ghost.heap, p) ||
            (ghost.pager.space.n_leaves > 0 && space_far_number(&ghost.pager.space, (uintptr_t)p) != PAGE_NONE);
 }
 
-/* The process has as much memory as the limit allows, wherever that lies. Context: as malloc. */
+/* Start paging: the process has as much memory as the limit allows, wherever it lies. Context: as malloc. */
 void ghost_start_paging(void);
 
 /* The heap, brought to life by the first call; NULL: there is none, use libc. */
 struct heap *ghost_heap(void);
 
 /*
- * A handler of the program may call fork(), which takes every lock of ours: none runs while its thread holds one. A program
- * that has set no handler is spared the two system calls, which its sandbox may not allow.
+ * A handler of the program may call fork(), which takes every lock of ours. So no handler runs in a thread that holds a lock of ours. A
+ * program that has set no handler is spared the two system calls for that, which its sandbox may not allow.
  */
 extern _Atomic bool ghost_has_handlers;
 

@@ -1,4 +1,4 @@
-/* guard.c - the trap, the faults, and the program's own names for what they change. See guard.h. */
+/* guard.c - the trap, the faults, and the wrappers of sigprocmask() and pthread_sigmask(). See guard.h. */
 #include "interpose/guard.h"
 
 #include "interpose/guard_table.h"

@@ -1,7 +1,7 @@
 /*
  * guard.h - what makes faults in the faulting thread as correct as handler threads: signals and system calls.
  *
- * From guard_arm() on, in every thread of the program:
+ * Once guard.arm() has returned, in every thread of the program:
  *   - SIGBUS, SIGSEGV and SIGSYS are ours. What the program does with them is kept and given back when asked for; it is
  *     called for those that are not our faults.
  *   - Every handler of the program starts by way of ours, which builds the signal frame that the kernel would have built
@@ -117,7 +117,7 @@ void guard_return(const struct guard_call *call, long result);
 /* Let a trapped call go on with its registers as they are now. */
 void guard_go_on(struct guard_thread *self, const struct guard_call *call);
 
-/* Of the program, where it was interrupted. */
+/* The program's stack pointer where it was interrupted. */
 uintptr_t guard_stack_pointer(const ucontext_t *context);
 
 /* ---- guard_call.c ---- */
@@ -141,16 +141,16 @@ bool guard_is_managed(uintptr_t addr);
 /* All of them; the program may take blocks that follow one another for one. */
 void guard_hold_range(struct hold *hold, uintptr_t start, size_t bytes);
 
-/* The length may say more than there is: no structure reaches beyond its block. */
+/* The same for a structure, where @bytes may be too large: no structure reaches beyond its block. */
 void guard_hold_room(struct hold *hold, uintptr_t start, size_t bytes);
 
-/* Up to and with the zero, and so many at the most. */
+/* A string with its zero, @bytes at the most. */
 void guard_hold_string(struct hold *hold, uintptr_t start, size_t bytes);
 
 /* What our code needs of the stack that @pointer points into. */
 void guard_hold_stack(struct hold *hold, uintptr_t pointer);
 
-/* From now on, for the rest of the process: brings them in too. In a trap's handler. */
+/* Bring the bytes in and hold them for the rest of the process. In a trap's handler. */
 void guard_hold_for_good(uintptr_t start, size_t bytes);
 
 /* The same while paging starts, when all of it is in RAM. The caller holds pager.lock. */
@@ -176,10 +176,10 @@ void guard_hold_aio(struct hold *hold, uintptr_t at, size_t n);
 void guard_hold_ring_call(struct hold *hold, const unsigned long *args);
 void guard_hold_registration(struct hold *hold, const unsigned long *args);
 
-/* Is there a ring with which paging must not start? Then a line has been said. Context: paging starts. */
+/* Is there a ring with which paging must not start? If so, a line has been written. Context: paging starts. */
 bool guard_is_polled(void);
 
-/* Once all threads are in: what is named in rings is held. False: it cannot be told which there are. Context: paging starts. */
+/* Once all threads are in: hold what the rings name. False: it is not known which rings there are. Context: paging starts. */
 bool guard_look_for_rings(void);
 
 /* ---- guard_large.c ---- */
@@ -187,7 +187,7 @@ bool guard_look_for_rings(void);
 /* May the thread's hold, which is filled in and not active, be started as it is? Its pages are claimed meanwhile. */
 bool guard_may_hold(struct guard_thread *self);
 
-/* It may not. True: the call has been made. False: it is to be made with the hold as it is now. */
+/* After guard_may_hold() has said no. True: the call has been made, in parts. False: make it with the hold as it is now. */
 bool guard_make_in_parts(struct guard_thread *self, const struct guard_call *call);
 
 /* ---- guard_signal.c ---- */
@@ -231,8 +231,8 @@ bool guard_has_handler(int number);
 void guard_signals_settled(void);
 
 /*
- * Back from a handler, whose frame @context's stack pointer leads to. True: the program goes on from there. False: the kernel is to be
- * asked, the frame being as it should see it.
+ * Back from a handler, whose frame @context's stack pointer leads to. True: the program goes on from there. False: the kernel
+ * is to be asked, the frame being as it should see it.
  */
 bool guard_sigreturn(struct guard_thread *self, ucontext_t *context);
 
@@ -295,20 +295,20 @@ int guard_visit_maps(os_maps_visit *visit, void *arg);
 void guard_note_device(int fd);
 
 /*
- * From now on memory is moved. The program is about to have it pinned, or to forbid itself system calls, of which moving takes fewer
- * kinds.
+ * From now on pages are moved, not extracted. For a program that is about to have memory pinned, or to forbid itself system calls:
+ * moving needs fewer kinds of them.
  */
 void guard_forbid_extracting(void);
 
 /* ---- guard_trace.c ---- */
 
-/* ptrace(PTRACE_TRACEME), and signals that are sent after it. True: the call is over, or is made again without us. */
+/* For ptrace(PTRACE_TRACEME), and signals that are sent after it. True: the call is over, or will be made again without a trap. */
 bool guard_trace(struct guard_thread *self, const struct guard_call *call);
 
-/* A fault that is not ours. True: it will come again, without us. */
+/* A fault that is not ours. True: it will come again, when no handler of ours is there any more. */
 bool guard_trace_fault(struct guard_thread *self, const siginfo_t *info, ucontext_t *context);
 
-/* The call is about to be made, its memory held. False: it is over. */
+/* The call is about to be made, its memory is held. False: the call is over already. */
 bool guard_trace_exec(struct guard_thread *self, const struct guard_call *call);
 
 /* ---- guard_thread.c ---- */

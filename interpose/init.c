@@ -24,7 +24,7 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-/* DESIGN: one range of 1 TiB. Where address space is limited, a quarter of what is left: the rest is the program's. */
+/* One range of 1 TiB: doc/design.md, 3. Where address space is limited, a quarter of what is left: the rest is the program's. */
 #define RANGE_BYTES (1024 * GIB)
 #define EXIT_BAD_CONFIG 78 /* Source: sysexits.h, EX_CONFIG */
 #define PATH_BYTES 1024
@@ -142,9 +142,10 @@ void ghost_fork_child(void)
 }
 
 /*
- * Between its handlers and its system call fork() takes locks of libc. Who holds or has just released one may be in a trap and wait
- * for memory of ours, before he wakes the next; who holds ours waits for none of libc's. So ours come after them: where
- * system calls trap, guard_clone() takes them. Elsewhere these handlers do, and what libc does between them is not to trap.
+ * Lock order around fork: libc's locks, then ours. fork() takes locks of libc between its handlers and its system call. A thread that
+ * holds a lock of libc, or has just released it, may be in a trap and wait for memory of ours before it wakes the next thread. A
+ * thread that holds a lock of ours waits for no lock of libc. So where system calls trap, guard_clone() takes our locks. Elsewhere
+ * these handlers take them, and the calls that libc makes between them must not trap.
  */
 static __thread bool fork_is_ours; /* the thread is between these */
 
@@ -178,8 +179,8 @@ static void atfork_child(void)
 }
 
 /*
- * Without traps one of libc's locks is left whose holder may wait for us: that of its list of streams. He may wait for a stream,
- * whose holder may wait for memory. So that lock comes first here; it counts how often its thread takes it.
+ * Without traps the holder of one of libc's locks may still wait for us: the lock of its list of streams. The holder may wait for a
+ * stream, and the stream's holder may wait for memory. So that lock is taken before ours here. It is recursive.
  */
 static bool knows_streams(void)
 {

@@ -50,10 +50,10 @@ long memory_far_advise(const unsigned long *args);
 /* The range is about to be locked, or watched by somebody else: it is not managed any more. */
 void memory_far_leave(uintptr_t start, size_t bytes);
 
-/* Whole pages of ghost memory, at least one? Then which. */
+/* Are the bytes whole pages of ghost memory, at least one? If so: *@first, *@n_pages. */
 bool memory_is_ghost(uintptr_t addr, size_t bytes, page_number *first, size_t *n_pages);
 
-/* One of them as libc's entry point makes it: a handler of the program that interrupted us might fork. */
+/* A @call as libc's entry point makes it: without handlers of the program meanwhile, because one might fork. */
 bool memory_quietly(memory_call *call, const unsigned long *args, long *result);
 
 /* The same whatever the call's first argument is; the other one takes a glance at that. */

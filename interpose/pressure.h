@@ -1,10 +1,10 @@
 /*
  * pressure.h - how near the limit is, while nothing is paged yet: GHOSTMEM_SCOPE=process.
  *
- * A program that fits is not watched. So the calls that are ours anyway say how much memory they hand out, and where that could take the
- * process to its limit, a look at its resident anonymous memory tells (/proc/self/statm, some microseconds). Large mappings and static
- * arrays, which the program may touch without another call of ours, count in full until they have had time to become resident.
- * When the limit is reached paging starts.
+ * A program that fits is not watched. So the calls that are ours anyway count how much memory they hand out. When that could take the
+ * process to its limit, a look at its resident anonymous memory decides (/proc/self/statm, some microseconds). The program may touch large
+ * mappings and static arrays without another call of ours: they count in full until they have had time to become resident. When the
+ * limit is reached, paging starts.
  *
  * Calls: ghost, heap, file.  Locks: none of its own.  Memory: static, and a counter a thread.
  */
@@ -14,7 +14,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
-/* A thread that has handed out so many bytes looks. 0: nobody does. */
+/* A thread looks each time it has handed out so many bytes. 0: no thread looks. */
 extern _Atomic size_t pressure_step_bytes;
 extern __thread size_t pressure_handed_bytes;
 

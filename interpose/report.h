@@ -20,8 +20,8 @@ void report_fork_child(void);
 void report_write(void);
 
 /*
- * The process ends by signal @number when the caller returns: where that leaves a core file without the contents of frozen
- * pages, one line says so. For debuggers the place to stop at: doc/ghostmem.gdb knows its name. Any context.
+ * The process ends by signal @number when the caller returns. One line says so where that leaves a core file without the contents of frozen
+ * pages. Debuggers stop here: doc/ghostmem.gdb knows this function's name. Any context.
  */
 void ghostmem_crash(int number);
 

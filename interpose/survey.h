@@ -2,8 +2,8 @@
  * survey.h - which memory of the process is to be managed where it is, when paging starts.
  *
  * Taken is what is private, anonymous and not executable: the brk heap, libc's arenas, mappings of the program and its runtime of at least
- * 64 KiB, static arrays of at least 1 MiB. Not taken: our own memory, stacks and control blocks of threads, and what the kernel
- * may write to without a call.
+ * 64 KiB, static arrays of at least 1 MiB. Not taken: our own memory, stacks and control blocks of threads, and memory to which the kernel
+ * may write without a call.
  *
  * Calls: ghost, guard, pager_far, maps.  Locks: called with pager.lock.  Memory: static.
  */

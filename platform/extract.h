@@ -6,7 +6,7 @@
  * so once. So a pipe is made to hold the frames (vmsplice(2)), the pages are discarded in one call (process_madvise(2)), and then the
  * pipe is read: whatever was stored before the page was gone is in its frame.
  *
- * That is so only of frames that nobody else can come to hold in the page's stead, or has pinned: the caller's to know.
+ * This is correct only for frames that nobody has pinned and that no other mapping can have: the caller must know.
  *
  * Calls: mem, file.  Locks: none: one thread at a time for each extractor.  Memory: a pipe of EXTRACT_MAX_PAGES buffers.
  */
@@ -28,10 +28,10 @@ int extractor_open(struct extractor *extractor);
 void extractor_close(struct extractor *extractor);
 
 /*
- * The pages at @addrs, @n <= EXTRACT_MAX_PAGES of them, are missing from now on, and what they were is in @buffer. Returns
- * of how many, from the first on, that is so. *@error: 0 or why not of all: -EFAULT: the next one is missing already; -EINVAL: it
- * cannot be discarded; -EPERM, -EACCES, -ENOSYS, -EBADF: the calls are refused, and will be, and if any page is missing, what it was may be
- * lost; others: not now.
+ * Copy the contents of the @n <= EXTRACT_MAX_PAGES pages at @addrs into @buffer and make the pages missing. Returns for how many,
+ * from the first one on, that is done. *@error: 0, or why it is not done for all. -EFAULT: the next page is missing already. -EINVAL:
+ * it cannot be discarded. -EPERM, -EACCES, -ENOSYS, -EBADF: the calls are refused, now and later, and the contents of missing pages may be
+ * lost. Others: not now.
  */
 size_t extractor_take(const struct extractor *extractor, void *buffer, const uintptr_t *addrs, size_t n, int *error);
 

@@ -51,7 +51,7 @@ typedef size_t fault_number(void *arg, uintptr_t addr);
 
 struct fault_setup {
     struct fault_range ranges[2]; /* the ghost range and the limbo range */
-    fault_next_part *next_part; /* of the ghost range, behind *@part, that is to be watched; false: there is no more */
+    fault_next_part *next_part; /* the next part of the ghost range behind *@part that is to be watched; false: there is none */
     fault_number *number; /* of the page at a watched address, below n_numbers: adjacent for the pages of a run. Any context */
     size_t n_numbers;
     fault_callback *on_fault;
@@ -76,9 +76,9 @@ struct fault_backend {
     unsigned n_workers;
     bool can_move;
     bool can_fill_protected;
-    _Atomic bool can_extract; /* becomes false when that is refused, or does no longer do: extract() */
-    bool by_protection; /* a missing page is one that nobody may access: protect() makes it so, or open */
-    uint32_t files_thread; /* in whose descriptor table the callbacks' files stand; 0: in that of the program */
+    _Atomic bool can_extract; /* becomes false when extract() is refused, or when frames may be pinned from now on */
+    bool by_protection; /* a missing page is one that nobody may access; protect() closes and opens pages */
+    uint32_t files_thread; /* the callbacks' files stand in the descriptor table of this thread; 0: in the program's */
 
     /* Watch the ranges and start what that needs. 0, -EPERM (not permitted), or -errno: then nothing is watched. */
     int (*start)(struct fault_backend *backend, const struct fault_setup *setup);
@@ -101,38 +101,40 @@ struct fault_backend {
      */
     int (*protect)(struct fault_backend *backend, uintptr_t addr, size_t n_pages, bool on);
 
-    /*
-     * Only with can_fill_protected. The pages at @addrs, @n of them, are missing from now on. Returns how many of them, from the
-     * first on.
-     */
+    /* Only with can_fill_protected. Make the @n pages at @addrs missing. Returns how many, from the first one on, are. */
     size_t (*drop)(struct fault_backend *backend, const uintptr_t *addrs, size_t n);
 
     /*
-     * Only with can_extract. Pages that fill() has brought in, and that nobody has pinned or shared since: what the pages at @addrs are to
-     * @buffer, and they are missing from now on. Returns of how many of the @n, from the first on; *@error: 0 or why not of all: -EPERM,
-     * -EACCES, -ENOSYS, -EBADF: the calls are refused, and what is missing may be lost; -EFAULT (missing already), -EINVAL (cannot leave
-     * so) and others: not this time.
+     * Only with can_extract, and for pages that fill() has brought in and that nobody has pinned or shared since. Copy the
+     * contents of the @n pages at @addrs into @buffer and make the pages missing. Returns for how many, from the first one
+     * on, that is done. *@error: 0, or why it is not done for all. -EPERM, -EACCES, -ENOSYS, -EBADF: the calls are refused,
+     * and contents of missing pages may be lost. -EFAULT: the next page is missing already. -EINVAL: it cannot leave in this
+     * way. Others: not this time.
      */
     size_t (*extract)(struct fault_backend *backend, void *buffer, const uintptr_t *addrs, size_t n, int *error);
 
-    /* Read pages that are there and protected. 0 or -EFAULT. NULL: os_mem_peek() does that. */
+    /* Read pages that are there and protected. 0 or -EFAULT. NULL: the caller uses os_mem_peek(). */
     int (*peek)(struct fault_backend *backend, void *buffer, uintptr_t addr, size_t n_pages);
 
-    /* Where there is no handle(): whoever touches the missing page from now on gets SIGBUS; @thread, which waits, at once. */
+    /*
+     * Only without handle(). Each thread that touches the missing page from now on gets SIGBUS; @thread, which waits for it,
+     * gets SIGBUS now.
+     */
     void (*poison)(struct fault_backend *backend, uintptr_t addr, uint32_t thread);
 
     /* Let whoever waits for these pages try again. */
     void (*wake)(struct fault_backend *backend, uintptr_t addr, size_t n_pages);
 
     /*
-     * Begin or end watching pages, none of which is missing when it ends. With by_protection a run of numbers, all of which are missing,
-     * and out of reach, when it begins. 0 or -errno. NULL: not needed for the ghost range.
+     * Begin or end watching pages. No page may be missing when watching ends. With by_protection the pages must be a run of
+     * numbers, and all of them must be missing and out of reach when watching begins. 0 or -errno. NULL: not needed for the
+     * ghost range.
      */
     int (*watch)(struct fault_backend *backend, uintptr_t addr, size_t n_pages, bool on);
 
     /*
-     * Only with by_protection. A run of pages outside of the ghost range has this protection of the program's (mprotect(2)) from
-     * now on: those that are open at once, the others when they are opened. 0 or -errno.
+     * Only with by_protection. The program gives this protection (mprotect(2)) to a run of pages outside of the ghost range.
+     * Open pages get it at once, the others when they are opened. 0 or -errno.
      */
     int (*reprotect)(struct fault_backend *backend, uintptr_t addr, size_t n_pages, int protection);
 
@@ -146,8 +148,8 @@ struct fault_backend {
     enum fault_answer (*handle)(struct fault_backend *backend, uintptr_t addr, uint32_t thread, bool write);
 
     /*
-     * Call @job(@arg) where the operations may be used, and wait for its end. For threads of the program. @apart: others wait
-     * for this job's end while they hold workers, so it gets one that they cannot have; such a job must not wait for them.
+     * Call @job(@arg) in a thread that may use the operations, and wait for its end. For threads of the program. @apart: other
+     * threads wait for this job while they hold workers. So the job gets a worker that they cannot have, and must not wait for them.
      */
     void (*run)(struct fault_backend *backend, fault_job *job, void *arg, bool apart);
 
@@ -165,7 +167,7 @@ struct fault_backend *fault_backend_thread(void);
 /* May this process have it? Source: userfaultfd(2). */
 bool fault_backend_thread_is_possible(void);
 
-/* What the backends that handle faults in the faulting thread need of those who know the program's threads. */
+/* What `signal` and `segv` need of interpose/, which knows the program's threads. */
 struct fault_guard {
     /* From now on a fault in any thread of the program is a call of handle(), and no system call sees a missing page. */
     int (*arm)(void);

@@ -5,8 +5,9 @@
  * the background threads. Those start with the first fault, so that a forked child that only execs never has them.
  *
  * Calls: thread, lock.  Memory: the threads' own.
- * Locks: the one of jobs apart. A fork's job takes it while it holds all of the core's; a realloc's job takes the core's while it
- * holds this one, and is over by then, because the fork has waited for it. Else a set of free workers, waited for.
+ * Locks: apart_lock. A fork takes it for its job while the fork holds all of the core's locks. A resize's job takes the
+ * core's locks while it holds apart_lock; the two do not meet, because the fork has waited for all resizes before. Other jobs
+ * and faults wait for a free worker.
  */
 #ifndef GHOSTMEM_PLATFORM_FAULT_OWN_H
 #define GHOSTMEM_PLATFORM_FAULT_OWN_H

@@ -23,7 +23,7 @@ int os_file_write(int fd, const char *data, size_t bytes);
  */
 int os_message_write(int fd, const char *data, size_t bytes);
 
-/* Messages go to what @fd is now, and nowhere else, whatever has its number later. */
+/* Messages go to the file that @fd refers to now. They are dropped once another file, not a terminal, has its number. */
 void os_message_file(int fd);
 
 /*
@@ -38,19 +38,19 @@ void os_file_close(int fd);
 /* A duplicate of @fd, close-on-exec and out of the program's usual reach. A descriptor, or -errno. */
 int os_file_duplicate(int fd);
 
-/* @fd, or the same out of the program's usual reach. */
+/* Move @fd out of the program's usual reach. Returns its new number; @fd where that cannot be done. */
 int os_file_move_high(int fd);
 
 /*
- * Descriptors of ours that stand in the program's table: the guard keeps it off them. At most 127 at once; what is beyond
- * is not kept track of.
+ * Remember a descriptor of ours in the program's table: the guard keeps the program off it. At most 127 at once; more are not
+ * remembered.
  */
 void os_file_own(int fd);
 void os_file_disown(int fd);
 /* The lowest of ours that is not below @fd; -1: none. */
 int os_file_next_owned(int fd);
 
-/* Empty the calling thread's private descriptor table but for @keep, @n ascending descriptors. 0, or -errno. */
+/* Close all descriptors of the calling thread's private table but @keep, @n ascending ones. 0 or -errno. */
 int os_files_close_all_but(const int *keep, unsigned n);
 
 /* 0 and @path, zero-terminated; -errno. */

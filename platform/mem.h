@@ -22,10 +22,10 @@ int os_mem_reserve(size_t bytes, void **addr);
 /* Make [@addr, @addr + @bytes) of a reservation readable and writable; zero-filled on first touch. 0 or -ENOMEM. */
 int os_mem_commit(void *addr, size_t bytes);
 
-/* Core files have these pages of a reservation from now on: os_mem_commit() for who opens them in another way. */
+/* Core files contain these pages of a reservation from now on. Only for callers that do not use os_mem_commit(), which does this too. */
 void os_mem_dump(void *addr, size_t bytes);
 
-/* As the program asks for it. @protection: of mprotect(2). 0 or -errno. */
+/* mprotect(2) on behalf of the program. 0 or -errno. */
 int os_mem_protect(void *addr, size_t bytes, int protection);
 
 /* Map @bytes of ordinary zeroed memory outside any reservation. 0 and *@addr, or -ENOMEM. */
@@ -38,7 +38,7 @@ int os_mem_map(size_t bytes, void **addr);
 typedef void os_mem_visit(void *arg, uintptr_t start, size_t n_pages);
 void os_mem_visit_own(os_mem_visit *visit, void *arg);
 
-/* Neither huge pages nor pages merged with their equals, as reserved: the program may have asked for them meanwhile. */
+/* Forbid huge pages and merged pages again, as os_mem_reserve() did: the program may have asked for them meanwhile. */
 void os_mem_keep_single(void *addr, size_t bytes);
 
 /* From now on an access to the range is a fault. 0 or -errno. */
@@ -66,18 +66,18 @@ int os_mem_unlock(void *addr, size_t bytes);
 int os_mem_discard(void *addr, size_t bytes);
 
 /*
- * The same where a lock must not be in the way: the lock goes with the pages, as munmap(2) would have it. For blocks
- * that the program frees, and for our own memory after a mlockall().
+ * The same, also for pages that are locked in RAM: the lock ends with them, as munmap(2) would end it. For blocks that the
+ * program frees, and for our own memory after a mlockall().
  * 0; -errno: the contents may still be there.
  */
 int os_mem_release(void *addr, size_t bytes);
 
-/* As os_mem_discard(), of @n single pages anywhere, with as few system calls as the kernel lets it be. Returns how many were done. */
+/* As os_mem_discard(), for @n single pages anywhere, with as few system calls as possible. Returns how many were done. */
 size_t os_mem_discard_each(const uintptr_t *addrs, size_t n);
 
 /*
- * Where the system looks for pages to swap out, these have not been used. It may not know, or not care. The second: of @n single
- * pages. Source: madvise(2), MADV_COLD; process_madvise(2).
+ * Tell the system that these pages have not been used lately, so that it swaps them out before others. It may ignore this. The
+ * second function is for @n single pages. Source: madvise(2), MADV_COLD; process_madvise(2).
  */
 void os_mem_cool(const void *addr, size_t bytes);
 void os_mem_cool_each(const uintptr_t *addrs, size_t n);
@@ -105,8 +105,8 @@ int os_mem_peek(void *buffer, const void *addr, size_t bytes);
 bool os_mem_is_mapped(const void *addr);
 
 /*
- * Has the page a frame, or a place in the system's own swap? Takes up to a tenth of a second to say no where /proc/self/pagemap cannot
- * be read. Source: mincore(2), which says no of a page that is swapped out; pagemap in the kernel's admin-guide/mm.
+ * Does the page have a frame, or a place in the system's own swap? Where /proc/self/pagemap cannot be read, the answer "no" takes up to a
+ * tenth of a second. Source: mincore(2), which says no for a page that is swapped out; pagemap in the kernel's admin-guide/mm.
  */
 bool os_mem_is_present(const void *addr);
 

@@ -35,7 +35,7 @@ struct os_sigaction {
 os_sigset os_signals_block(void);
 void os_signals_restore(os_sigset mask);
 
-/* The same but for those that a thread brings upon itself, and SIGSYS, by which it is summoned: for the length of a lock. */
+/* The same, but SIGSYS and the signals of faults stay unblocked. For as long as a lock is held. */
 os_sigset os_signals_defer(void);
 
 /* 0 or -errno. */

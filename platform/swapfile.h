@@ -37,8 +37,8 @@ bool os_swapfile_is_alone(int fd);
 int os_swapfile_read(int fd, void *buffer, size_t bytes, uint64_t offset);
 
 /*
- * The same for a few bytes that may or may not be in the page cache: from there, or past it by @direct, which leaves the
- * cache as it is and reads no more than the sectors needed. @buffer: aligned to OS_SWAPFILE_ALIGN, with room for
+ * The same for a few bytes that may or may not be in the page cache. They are read from the cache if they are there; else past it by
+ * @direct, which leaves the cache as it is and reads only the sectors needed. @buffer: aligned to OS_SWAPFILE_ALIGN, with room for
  * @bytes + 2 * OS_SWAPFILE_ALIGN. *@data: where in it the bytes are. @direct: -1 for none.
  */
 #define OS_SWAPFILE_ALIGN ((size_t)4096)

@@ -20,7 +20,8 @@ typedef void os_thread_main(void *arg);
 /*
  * Start a thread. It has its name and its rights when this returns: the program may forbid the calls for that afterwards.
  * @name:        at most 15 characters, shown by ps and top
- * @share_files: it has no capabilities; false: it has, and a copy of the descriptor table, which it should empty at once
+ * @share_files: true: it shares the descriptor table and has no capabilities; false: it keeps the capabilities and has a copy of the table,
+ *               which it should empty at once
  * Returns 0, or -ENOMEM / -EAGAIN from mmap(2) or clone(2).
  */
 int os_thread_start(os_thread_main *run, void *arg, const char *name, bool share_files);

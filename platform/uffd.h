@@ -21,8 +21,8 @@ struct uffd {
 };
 
 /*
- * Open and shake hands. @user_mode_only: kernel faults are not wanted, and those of user mode are SIGBUS. 0; -EPERM, -ENOSYS,
- * -EMFILE ...
+ * Open and shake hands. @user_mode_only: no messages of kernel faults, and faults of user mode are SIGBUS. 0; -EPERM,
+ * -ENOSYS, -EMFILE ...
  */
 int uffd_open(struct uffd *uffd, bool user_mode_only);
 void uffd_close(struct uffd *uffd);
@@ -31,7 +31,7 @@ void uffd_close(struct uffd *uffd);
 int uffd_watch(const struct uffd *uffd, uintptr_t start, size_t bytes);
 int uffd_unwatch(const struct uffd *uffd, uintptr_t start, size_t bytes);
 
-/* All that the setup says. 0 or -errno: some may be watched. */
+/* Watch all ranges of the setup. 0; -errno: some ranges may be watched. */
 int uffd_watch_all(const struct uffd *uffd, const struct fault_setup *setup);
 
 /* The operations of fault.h. */

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# docs.sh - the README, the manual pages and the completions know every setting, and no other; the README knows every key
-# of the statistics; the probes know every row of the table of calls.
+# docs.sh - doc/settings.md, the manual pages and the completions know every setting, and no other, and the README none but these;
+# doc/statistics.md knows every key of the statistics, doc/map.md every file; links and functions that documents name are there; the
+# README stays short; the tests know every row of the table of calls.
 set -u
 cd "$(dirname "$0")/.."
 
@@ -12,7 +13,7 @@ complain() {
 
 settings=$(sed -n 's/^    {"\([A-Z_]*\)", parse_.*/GHOSTMEM_\1/p' core/config.c | sort)
 [ -n "$settings" ] || complain "docs.sh: no settings found in core/config.c"
-for document in README.md doc/libghostmem.7; do
+for document in doc/settings.md doc/libghostmem.7; do
     case $document in
     *.md) documented=$(sed -n 's/^| \(GHOSTMEM_[A-Z_]*\) |.*/\1/p' "$document" | sort) ;;
     *) documented=$(sed -n 's/^\.BI\{0,1\}R\{0,1\} \(GHOSTMEM_[A-Z_]*\)=.*/\1/p' "$document" | sort) ;;
@@ -36,10 +37,16 @@ done
 
 keys=$(sed -n 's/^    NUMBER(\([a-z_]*\)),/\1/p' core/stats.c)
 [ -n "$keys" ] || complain "docs.sh: no keys found in core/stats.c"
-described=$(sed -n '/^## Reading the statistics/,/^## The swap file/p' README.md)
+described=$(cat doc/statistics.md)
 for key in $keys; do
-    grep -qw "$key" <<<"$described" || complain "README.md: the statistics' key $key is not described"
+    grep -qw "$key" <<<"$described" || complain "doc/statistics.md: the statistics' key $key is not described"
 done
+
+# What the README says of settings and keys is there.
+for setting in $(grep -oE 'GHOSTMEM_[A-Z_]+' README.md | sort -u); do
+    grep -qx "$setting" <<<"$settings" || complain "README.md: there is no setting $setting"
+done
+[ "$(wc -c <README.md)" -le 9216 ] || complain "README.md: $(wc -c <README.md) bytes, more than 9 KB"
 
 if command -v groff >/dev/null; then
     for page in doc/*.[17]; do
@@ -52,5 +59,23 @@ rows=$(sed -n 's/^    ROW(\([a-z0-9_]*\), TOUCHES(.*/\1/p' interpose/guard_table
 [ -n "$rows" ] || complain "docs.sh: no rows found in interpose/guard_table.c"
 for row in $rows; do
     grep -qE "^    (C|ELSEWHERE)\\($row[,)]" tests/preload/probe_rows.c || complain "interpose/guard_table.c: $row has no case in tests/preload/probe_rows.c"
+done
+# The map names every file of the source, and no other.
+mapped=$(sed -nE 's/^\| ((platform|core|interpose|tools)\/[a-z_./ ]*) \|.*/\1/p' doc/map.md | tr ' ' '\n' | grep -v '/$' | sort)
+files=$(find platform core interpose tools -type f | sort)
+[ "$files" = "$mapped" ] ||
+    complain "doc/map.md: its files are not those of the source: $(diff <(echo "$files") <(echo "$mapped") | grep '^[<>]' | tr '\n' ' ')"
+
+# What a document links to is in the repository.
+for document in README.md CONTRIBUTING.md doc/*.md; do
+    for target in $(grep -oE '\]\([A-Za-z0-9_./-]+[)#]' "$document" | sed 's/^](//; s/[)#]$//'); do
+        [ -e "$(dirname "$document")/$target" ] || complain "$document: links to $target, which is not there"
+    done
+done
+
+# Functions that documents name: `name()`. Ours are defined, or listed in a header; the others are libc's or the kernel's.
+defined=$(cat platform/*.[ch] core/*.[ch] interpose/*.[ch])
+for name in $(grep -ohE '`[a-z_]+\(\)`' CONTRIBUTING.md doc/*.md | tr -d '`()' | sort -u); do
+    grep -qw "$name" <<<"$defined" || complain "a document names $name(), which is not in the source"
 done
 exit $bad

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# layers.sh - a file includes only files of lower layers (STYLE: never upwards, never sideways). Called by `make check`.
+# layers.sh - a file includes only files of lower layers (CONTRIBUTING.md: never upwards, never sideways). Called by `make check`.
 set -u
 
 # Lower numbers are lower layers. A module may include its own header.

@@ -188,7 +188,7 @@ program() {
             elif [ "$backend" = thread ] && [ "$(id -u)" -ne 0 ]; then
                 verdict=skipped took="" why="needs root"
             elif [ "$backend" != thread ] && [ -n "${unsupported[$name]-}" ]; then
-                verdict=skipped took="" why="${unsupported[$name]}: README, Limits"
+                verdict=skipped took="" why="${unsupported[$name]}: doc/limits.md"
             else
                 run "$backend" "$limit" "$how" "${command[@]}"
                 judge "$how"

@@ -231,7 +231,7 @@ static void child_goes_on_without_pages_that_are_not_forked(size_t bytes)
         (void)*(volatile char *)(p + 2 * third - 1);
         _exit(0);
     }
-    /* README, Limits: with `segv` they read as zeros. */
+    /* doc/limits.md: with `segv` they read as zeros. */
     expect_end(child, getenv("GHOSTMEM_FAULTS") != NULL && strcmp(getenv("GHOSTMEM_FAULTS"), "segv") == 0 ? 0 : SIGSEGV);
     show("DOFORK", madvise(p + third, third, MADV_DOFORK));
     child = fork();

@@ -51,7 +51,7 @@ static const unsigned allowed[] = {
 };
 #define N_ALLOWED (sizeof allowed / sizeof allowed[0])
 
-/* What paging needs once it runs, and the report at the end: README, Limits. */
+/* What paging needs once it runs, and the report at the end: doc/limits.md. */
 static const unsigned for_paging[] = {
     SYS_ioctl, SYS_rt_sigprocmask, SYS_clock_gettime, SYS_sched_yield, SYS_nanosleep, SYS_getpid, SYS_gettid, SYS_pread64,
     SYS_pwrite64, SYS_openat, SYS_get_robust_list, SYS_process_vm_readv, SYS_process_madvise, SYS_prctl,

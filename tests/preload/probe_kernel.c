@@ -271,7 +271,7 @@ static void pages_are_not_merged(size_t bytes)
         CHECK(0);
     }
     free(filled(256 << 10, 1)); /* there is ghost memory, and nothing is paged yet, but for the smallest limits */
-    if (getenv("GHOSTMEM_FAULTS") != NULL && strcmp(getenv("GHOSTMEM_FAULTS"), "thread") != 0) { /* README, Limits */
+    if (getenv("GHOSTMEM_FAULTS") != NULL && strcmp(getenv("GHOSTMEM_FAULTS"), "thread") != 0) { /* doc/limits.md */
         (void)prctl(67, 0, 0, 0, 0);
         (void)prctl(67, 1, 0, 0, 0);
     }
@@ -280,7 +280,7 @@ static void pages_are_not_merged(size_t bytes)
     check(p, bytes, 1);
     CHECK(getenv("GHOSTMEM_MAX_PAGES") == NULL || mapping_has(p + bytes / 4, " mg") == 0);
     if (getenv("GHOSTMEM_FAULTS") == NULL || strcmp(getenv("GHOSTMEM_FAULTS"), "thread") == 0)
-        return; /* README, Limits */
+        return; /* doc/limits.md */
     (void)prctl(67, 0, 0, 0, 0);
     (void)prctl(67, 1, 0, 0, 0);
     CHECK(mapping_has(p + bytes / 4, " mg") == 0);

@@ -135,7 +135,7 @@ static void one_position_is_shared_by_several(size_t bytes)
     check(whole + PAGE, bytes - PAGE, 2 + 1);
 }
 
-/* As long as the limit: longer ones may be mixed (README, Limits). */
+/* As long as the limit: longer ones may be mixed (doc/limits.md). */
 static void appended_records_are_whole(size_t bytes)
 {
     const char *limit = getenv("GHOSTMEM_MAX_PAGES");

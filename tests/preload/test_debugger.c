@@ -250,7 +250,7 @@ Test(debugger, attached_gdb_reads_frozen_memory_and_the_program_goes_on)
         expect_word(backends[i], 1, crash_word(LAST_PAGE, 0));
         expect_word(backends[i], 2, crash_word(FROZEN_PAGE, 0));
         expect_word(backends[i], 3, crash_word(20, 1));
-        /* /proc/PID/mem reads through a protection, and zeros: README, Limits. */
+        /* /proc/PID/mem reads through a protection, and zeros: doc/limits.md. */
         if (strcmp(backends[i], "segv") != 0)
             expect(backends[i], "Cannot access memory at address");
         finish(backends[i], &live);

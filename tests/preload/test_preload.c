@@ -227,9 +227,9 @@ ParameterizedTest(struct trial *trial, preload, probe_ends_as_it_does_without)
 
     results_name(trial->probe, trial->swaps ? "swap" : trial->limit);
     if (strcmp(trial->probe, "owner_of_frozen_mutexes_ends") == 0 && is_tested_with("thread"))
-        cr_skip_test("the kernel serves no userfault of a thread that ends: README, Limits");
+        cr_skip_test("the kernel serves no userfault of a thread that ends: doc/limits.md");
     if (strcmp(trial->probe, "forks_on_a_ghost_stack") == 0 && is_tested_with("thread"))
-        cr_skip_test("the child's stack is missing until it watches its memory again: README, Limits");
+        cr_skip_test("the child's stack is missing until it watches its memory again: doc/limits.md");
     run_plain(trial, &plain);
     if (trial->swaps)
         run_with_swap(trial->probe, trial->megabytes, trial->limit, strlen(trial->probe) % 2 == 0,

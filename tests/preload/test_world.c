@@ -149,7 +149,7 @@ Test(world, sandbox_that_refuses_our_calls_is_never_a_wrong_byte_or_a_hang)
                 ends_in_a_sandbox(wishes[i], b, l);
 }
 
-/* README, Limits, has the list. */
+/* doc/limits.md has the list. */
 Test(world, sandbox_that_allows_what_paging_needs_is_no_obstacle)
 {
     static const char *const wishes[] = {"PROBE_SANDBOX=kill before all paging", "PROBE_SANDBOX=kill all paging start"};

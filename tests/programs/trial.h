@@ -41,7 +41,7 @@ enum {
      */
     TRIAL_TIMEOUT_S = 400,
     TRIAL_SUITE_TIMEOUT_S = 2000,
-    /* At a limit of 5 pages a program with several threads may need a higher floor: DESIGN.md section 5. */
+    /* At a limit of 5 pages a program with several threads may need a higher floor: doc/design.md, 6. */
     TRIAL_SMALLEST_LIMIT = 5,
     TRIAL_FLOOR_PAGES = 64
 };

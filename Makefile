@@ -126,7 +126,7 @@ build/unit/tsan: $(call objects,tsan,$(UNIT_SOURCES) tests/unit/unit_main.c)
 
 ALLOCATORS = $(addprefix build/tests/helper_with_,jemalloc mimalloc tcmalloc its_own)
 HELPERS = $(addprefix build/tests/,probe helper_fill helper_static helper_coroutines helper_atomics helper_speed helper_redis helper_memcached helper_refuse \
-          blocks ballast.so) $(ALLOCATORS)
+          blocks ballast.so plugin.so plugin_bound.so) $(ALLOCATORS)
 
 PROBE_SOURCES = $(wildcard tests/preload/probe*.c)
 PRELOAD_SOURCES = $(wildcard tests/preload/test_*.c) tests/preload/outcome.c $(addprefix tests/programs/,run.c results.c plain.c)
@@ -174,9 +174,14 @@ build/tests/blocks: build/check/tests/soak/blocks.o
 	@$(CC) -o $@ $^ -lpthread
 
 build/tests/ballast.so: tests/soak/ballast.c build/check/flags
+build/tests/plugin.so: tests/preload/helper_plugin.c build/check/flags
+build/tests/plugin_bound.so: tests/preload/helper_plugin.c build/check/flags
+build/tests/plugin.so: LINKED = -Wl,-z,lazy
+build/tests/plugin_bound.so: LINKED = -Wl,-z,now,-z,relro
+build/tests/ballast.so build/tests/plugin.so build/tests/plugin_bound.so:
 	@mkdir -p $(@D)
 	@echo "  $(CC) $<"
-	@$(CC) $(FLAGS_check) -fPIC -shared -o $@ $<
+	@$(CC) $(FLAGS_check) -fPIC -shared -o $@ $< $(LINKED)
 
 build/tests/helper_with_jemalloc: LINKED = -l:libjemalloc.so.2
 build/tests/helper_with_mimalloc: LINKED = -DNAME_OF_ITS_OWN=mi_malloc -l:libmimalloc.so.2

@@ -6,6 +6,7 @@
  *
  * Calls: ghost, heap, memory, libc.  Locks: none of its own.  Memory: none of its own.
  */
+#include "interpose/deepbind.h"
 #include "interpose/ghost.h"
 #include "interpose/guard.h"
 #include "interpose/libc.h"
@@ -78,6 +79,8 @@ static void *ghost_allocate(size_t bytes, size_t alignment)
 
     if (__builtin_expect(bytes < threshold(), 1))
         return NULL;
+    if (__builtin_expect(atomic_load_explicit(&deepbind_pending, memory_order_relaxed), 0))
+        deepbind_turn();
     ask(do_allocate, &request);
     return request.p;
 }

@@ -64,6 +64,7 @@ static void look_up_all(void)
     look_up(&next.valloc, "valloc");
     look_up(&next.pvalloc, "pvalloc");
     look_up(&next.malloc_usable_size, "malloc_usable_size");
+    look_up(&next.dlopen, "dlopen");
     look_up(&next.madvise, "madvise");
     look_up(&next.mprotect, "mprotect");
     look_up(&next.sigaction, "sigaction");

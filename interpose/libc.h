@@ -26,6 +26,7 @@ struct libc {
     void *(*valloc)(size_t);
     void *(*pvalloc)(size_t);
     size_t (*malloc_usable_size)(void *);
+    void *(*dlopen)(const char *, int);
     int (*madvise)(void *, size_t, int);
     int (*mprotect)(void *, size_t, int);
     int (*sigaction)(int, const struct sigaction *, struct sigaction *);

@@ -32,6 +32,7 @@ extern const struct probe probes_world[];
 extern const struct probe probes_advice[];
 extern const struct probe probes_confined[];
 extern const struct probe probes_trace[];
+extern const struct probe probes_plugin[];
 extern const struct probe probes_rows[];
 extern const struct probe probes_rings[];
 extern const struct probe probes_secrets[];

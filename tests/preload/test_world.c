@@ -168,6 +168,30 @@ Test(world, sandbox_that_allows_what_paging_needs_is_no_obstacle)
             }
 }
 
+/* By its path, by its name alone; bound when it is loaded, and later. */
+Test(world, plugin_that_reaches_libc_past_us_frees_what_is_its_hosts)
+{
+    static const char *const plugins[] = {"plugin.so", "plugin_bound.so"};
+    char path[512];
+    char directory[512];
+
+    snprintf(directory, sizeof directory, "LD_LIBRARY_PATH=%s", required("GHOSTMEM_TEST_BIN"));
+    for (size_t i = 0; i < 4; i++)
+        for (size_t b = 0; b < N_BACKENDS; b++) {
+            const char *settings[6] = {"GHOSTMEM_MAX_PAGES=64", directory, path};
+            char faults[64];
+            struct outcome outcome;
+
+            snprintf(path, sizeof path, "PROBE_PLUGIN=%s%s%s", i < 2 ? required("GHOSTMEM_TEST_BIN") : "", i < 2 ? "/" : "", plugins[i % 2]);
+            snprintf(faults, sizeof faults, "GHOSTMEM_FAULTS=%s", backends[b]);
+            settings[3] = faults;
+            run_probe("plugin_with_its_own_scope", "2", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+            cr_assert_eq(outcome.status, 0, "%s, %s: status %#x, %s", path, backends[b], (unsigned)outcome.status, outcome.errors);
+            cr_assert_str_eq(outcome.output, "ok\n");
+            cr_assert_str_eq(outcome.errors, "", "%s: %s", path, outcome.errors);
+        }
+}
+
 /* Before its limit is passed it makes no call that plain malloc does not make. */
 Test(world, program_that_fits_needs_nothing_more_in_its_sandbox)
 {

@@ -126,7 +126,7 @@ build/unit/tsan: $(call objects,tsan,$(UNIT_SOURCES) tests/unit/unit_main.c)
 
 ALLOCATORS = $(addprefix build/tests/helper_with_,jemalloc mimalloc tcmalloc its_own)
 HELPERS = $(addprefix build/tests/,probe helper_fill helper_static helper_coroutines helper_atomics helper_speed helper_redis helper_memcached helper_refuse \
-          blocks ballast.so plugin.so plugin_bound.so) $(ALLOCATORS)
+          blocks ballast.so plugin.so plugin_bound.so memcalls) $(ALLOCATORS)
 
 PROBE_SOURCES = $(wildcard tests/preload/probe*.c)
 PRELOAD_SOURCES = $(wildcard tests/preload/test_*.c) tests/preload/outcome.c $(addprefix tests/programs/,run.c results.c plain.c)
@@ -167,6 +167,11 @@ build/tests/helper_%: build/check/tests/programs/helper_%.o
 	@mkdir -p $(@D)
 	@echo "  link $@"
 	@$(CC) -o $@ $^ -lpthread
+
+build/tests/memcalls: $(call objects,check,$(wildcard tests/fuzz/*.c))
+	@mkdir -p $(@D)
+	@echo "  link $@"
+	@$(CC) -o $@ $^ -lpthread -ldl
 
 build/tests/blocks: build/check/tests/soak/blocks.o
 	@mkdir -p $(@D)
@@ -230,6 +235,9 @@ UNIT = $(UNIT_PLAIN) "unit, ASan and UBSan=build/unit/asan -j2 --verbose"
 UNIT_TSAN = "unit, TSan=build/unit/tsan -j2"
 QUICKLY = @(settings|report|misuse)/*
 
+# 100,000 random memory calls, as without GhostMem: tests/fuzz/memcalls.h.
+MEMORY_CALLS = tests/fuzz/fuzz.py --seed 51 --runs 10 --steps 10000
+
 # Three lanes, whose suites run at the same time: while one waits, as Python's own tests do most of the time, the others work.
 check: deps-test
 	@$(MAKE) --no-print-directory -j2 check-build
@@ -246,7 +254,8 @@ check: deps-test
 	    "preload=env GHOSTMEM_TEST_FAULTS=thread $(PRELOAD)" \
 	    "probes, signal, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=signal $(PROBES)" \
 	    "probes, segv, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=segv $(PROBES)" \
-	    -- "python, signal, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=signal $(PROGRAMS) $(SHORT)" \
+	    -- "memory calls, signal, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=signal $(MEMORY_CALLS)" \
+	    "python, signal, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=signal $(PROGRAMS) $(SHORT)" \
 	    "stress programs=tests/soak.sh --brief"
 
 # Everything with every backend, and all sizes: an hour and more.

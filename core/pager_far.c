@@ -50,9 +50,10 @@ bool pager_far_any_locked(struct pager *pager, uintptr_t start, uintptr_t end)
     return false;
 }
 
-void pager_far_settle_relock(struct pager *pager, uintptr_t start, uintptr_t end)
+bool pager_far_settle_relock(struct pager *pager, uintptr_t start, uintptr_t end)
 {
     bool waited = true;
+    bool ever = false;
 
     while (waited && pager->table.n_transit > 0) {
         uintptr_t at = start;
@@ -67,9 +68,12 @@ void pager_far_settle_relock(struct pager *pager, uintptr_t start, uintptr_t end
                  i = pagetable_next_busy(&pager->table, i + 1, last))
                 waited = page_is_in_transit(page_at(&pager->table, i));
         }
-        if (waited) /* numbers may be others' after that */
+        if (waited) { /* numbers may be others' after that */
             reclaim_wait_locked(&pager->reclaim);
+            ever = true;
+        }
     }
+    return ever;
 }
 
 void pager_far_forget_locked(struct pager *pager, uintptr_t start, uintptr_t end)
@@ -231,7 +235,7 @@ int pager_far_watch_locked(struct pager *pager, uintptr_t start, uintptr_t end, 
 
 static bool is_accessible(uint32_t value)
 {
-    return (value & (AREA_READ | AREA_WRITE)) != 0;
+    return (value & (AREA_READ | AREA_WRITE)) != 0 && (value & (AREA_EXEC | AREA_LOCKED)) == 0;
 }
 
 int pager_far_learn_locked(struct pager *pager, uintptr_t start, uintptr_t end, uint32_t value, bool fresh)
@@ -336,6 +340,16 @@ void pager_far_mark_locked(struct pager *pager, uintptr_t start, uintptr_t end, 
             (void)rangeset_set(&pager->space.areas, part.first, part.end, (part.value | set) & ~clear);
 }
 
+void pager_far_unlock_locked(struct pager *pager, uintptr_t start, uintptr_t end)
+{
+    uint64_t at = start;
+    struct range part;
+
+    while (rangeset_next(&pager->space.areas, &at, end, &part))
+        if ((part.value & AREA_LOCKED) != 0 && pager_far_learn_locked(pager, part.first, part.end, part.value & ~AREA_LOCKED, false) != 0)
+            (void)rangeset_set(&pager->space.areas, part.first, part.end, 0);
+}
+
 /* ---- leaving ---- */
 
 /* Numbers of what is watched, into a hold; false: of no more. */
@@ -347,7 +361,7 @@ static bool next_to_leave(struct pager *pager, uint64_t *at, uintptr_t end, stru
     return false;
 }
 
-static void leave_part(struct pager *pager, const struct range *part)
+static void leave_part(struct pager *pager, const struct range *part, uint32_t why)
 {
     struct hold *hold = &pager->ceding;
     uintptr_t at = part->first;
@@ -363,15 +377,18 @@ static void leave_part(struct pager *pager, const struct range *part)
     pager_bring_in_used(pager, hold);
     os_lock_take(&pager->reclaim.lock);
     reclaim_admit_locked(&pager->reclaim);
-    pager_far_settle_relock(pager, part->first, part->end);
+    (void)pager_far_settle_relock(pager, part->first, part->end);
     /* What comes in by a fault now is there, and what leaves is none of these. */
-    if (watch(pager, part->first, part->end, part->value, false) == 0)
+    if (watch(pager, part->first, part->end, part->value, false) == 0) {
         pager_far_unlearn_locked(pager, part->first, part->end);
+        if (why != 0) /* on failure it is not known any more */
+            (void)rangeset_set(&pager->space.areas, part->first, part->end, (part->value & ~AREA_WATCHED) | why);
+    }
     pager_change_end(pager, &visit);
     hold_end(hold);
 }
 
-void pager_far_leave(struct pager *pager, uintptr_t start, uintptr_t end)
+void pager_far_leave(struct pager *pager, uintptr_t start, uintptr_t end, uint32_t why)
 {
     uint64_t at = start;
 
@@ -385,7 +402,7 @@ void pager_far_leave(struct pager *pager, uintptr_t start, uintptr_t end)
         pager_change_end(pager, &visit);
         if (!any)
             return;
-        leave_part(pager, &part);
+        leave_part(pager, &part, why);
     }
 }
 

@@ -20,8 +20,8 @@ void pager_change_end(struct pager *pager, const struct visit *visit);
 /* Is any of [@start, @end) watched? */
 bool pager_far_any_locked(struct pager *pager, uintptr_t start, uintptr_t end);
 
-/* Returns when no page of [@start, @end) is in transit. The lock is dropped meanwhile. */
-void pager_far_settle_relock(struct pager *pager, uintptr_t start, uintptr_t end);
+/* Returns when no page of [@start, @end) is in transit. True: the lock was dropped meanwhile. */
+bool pager_far_settle_relock(struct pager *pager, uintptr_t start, uintptr_t end);
 
 /* The kernel has discarded what was in [@start, @end), where no page is in transit: the pages are EMPTY. */
 void pager_far_forget_locked(struct pager *pager, uintptr_t start, uintptr_t end);
@@ -56,6 +56,9 @@ void pager_far_mark_locked(struct pager *pager, uintptr_t start, uintptr_t end, 
  */
 int pager_far_watch_locked(struct pager *pager, uintptr_t start, uintptr_t end, uint32_t value, bool fresh);
 
+/* The kernel has unlocked [@start, @end): what was AREA_LOCKED there is ours again. */
+void pager_far_unlock_locked(struct pager *pager, uintptr_t start, uintptr_t end);
+
 /*
  * The kernel has moved what was mapped at [@from, @from + @bytes) to @to, of which nothing is known: pages follow with their images.
  * Nothing is known of the old place then. 0 or -errno: see pager_far_leave(), which then is to be called before.
@@ -72,10 +75,10 @@ void pager_far_carry_locked(struct pager *pager, uintptr_t to, uintptr_t from, s
 bool pager_far_whole_locked(struct pager *pager, uintptr_t start, uintptr_t end);
 
 /*
- * All of [@start, @end) comes to its place and is the kernel's from then on. The limit yields for that. Context: as pager_hold(), not
+ * All of [@start, @end) comes to its place and is the kernel's from then on. @why: AREA_EXEC or AREA_LOCKED, until that ends; 0: for good. The limit yields for that. Context: as pager_hold(), not
  * between pager_change_begin() and its end.
  */
-void pager_far_leave(struct pager *pager, uintptr_t start, uintptr_t end);
+void pager_far_leave(struct pager *pager, uintptr_t start, uintptr_t end, uint32_t why);
 
 /* When paging starts, with the lock: watch what has been learnt. */
 void pager_far_start_locked(struct pager *pager);

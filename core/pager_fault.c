@@ -100,7 +100,7 @@ static bool may_access_locked(struct pager *pager, const struct fault *fault, pa
     if (!pager->backend->by_protection || space_is_near(&pager->space, number))
         return true;
     value = rangeset_value(&pager->space.areas, fault->addr);
-    return (value & (fault->write ? AREA_WRITE : AREA_READ)) != 0;
+    return (value & (fault->write ? AREA_WRITE : AREA_READ | AREA_WRITE)) != 0;
 }
 
 static bool is_limbo(const struct reclaim *r, uintptr_t addr)

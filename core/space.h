@@ -42,6 +42,7 @@ typedef uint32_t page_number;
 #define AREA_WATCHED 32u /* its pages are ours; without: only known, nothing of it was ever accessible */
 #define AREA_DONTFORK 64u
 #define AREA_WIPEONFORK 128u
+#define AREA_LOCKED 256u /* by mlock(2): not ours for as long, nor while it is AREA_EXEC */
 
 #define SPACE_FREE (UINT32_C(1) << 31)
 

@@ -50,6 +50,12 @@ long memory_far_advise(const unsigned long *args);
 /* The range is about to be locked, or watched by somebody else: it is not managed any more. */
 void memory_far_leave(uintptr_t start, size_t bytes);
 
+/* mlock(2) is about to lock it: it is not managed until it is unlocked. */
+void memory_far_lock(uintptr_t start, size_t bytes);
+
+/* munlock(2): see memory_call. */
+bool memory_far_unlock(const unsigned long *args, long *result);
+
 /* Are the bytes whole pages of ghost memory, at least one? If so: *@first, *@n_pages. */
 bool memory_is_ghost(uintptr_t addr, size_t bytes, page_number *first, size_t *n_pages);
 

@@ -11,6 +11,7 @@
 #include "interpose/survey.h"
 
 #include "core/pager_far.h"
+#include "platform/maps.h"
 #include "platform/sys.h"
 
 #include <errno.h>
@@ -66,14 +67,51 @@ static bool is_any_watched(uintptr_t start, uintptr_t end)
     return any;
 }
 
-/* All of it comes to its place and is the kernel's, if any of it is ours. */
-static void leave(uintptr_t start, uintptr_t end)
+/* All of it comes to its place and is the kernel's, if any of it is ours. @why: see pager_far_leave(). */
+static void leave(uintptr_t start, uintptr_t end, uint32_t why)
 {
+    start &= ~(PAGE_BYTES - 1);
+    end = round_up(end, PAGE_BYTES);
     if (!is_any_watched(start, end))
         return;
     os_lock_take(&ghost.heap.lock);
-    pager_far_leave(pager(), start, end);
+    pager_far_leave(pager(), start, end, why);
     os_lock_release(&ghost.heap.lock);
+}
+
+/* ---- calls that end at a hole ---- */
+
+static char maps_buffer[OS_MAPS_BUFFER_BYTES]; /* under pager.lock */
+
+static bool go_on(void *arg, const struct os_mapping *mapping)
+{
+    uintptr_t *at = arg;
+
+    if (mapping->end <= *at)
+        return true;
+    if (mapping->start > *at)
+        return false;
+    *at = mapping->end;
+    return true;
+}
+
+/* The end of what is mapped without a hole from @start on, at the most @end; @end, if that cannot be seen. */
+static uintptr_t end_of_mapped_locked(uintptr_t start, uintptr_t end)
+{
+    uintptr_t at = start;
+
+    return os_maps_each(maps_buffer, go_on, &at) != 0 || at > end ? end : at;
+}
+
+static uintptr_t end_of_mapped(uintptr_t start, uintptr_t end)
+{
+    struct visit visit;
+
+    pager_change_begin(pager(), &visit);
+    if (pager_far_any_locked(pager(), start, end))
+        end = end_of_mapped_locked(start, end);
+    pager_change_end(pager(), &visit);
+    return end;
 }
 
 /* ---- mmap(2), munmap(2), brk(2) ---- */
@@ -84,12 +122,21 @@ static bool may_be_managed(const unsigned long *args)
     int flags = (int)args[3];
 
     return !pager_locks_future(pager()) && (flags & MAP_TYPE) == MAP_PRIVATE && (flags & MAP_ANONYMOUS) != 0 && (flags & others) == 0 &&
-           ((int)args[2] & PROT_EXEC) == 0 && args[1] >= SURVEY_LEAST_BYTES;
+           ((int)args[2] & PROT_EXEC) == 0 && args[1] > 0;
+}
+
+/* To the kernel it is one mapping with its neighbour. */
+static bool joins_locked(uintptr_t start, uintptr_t end, uint32_t value)
+{
+    return rangeset_value(&pager()->space.areas, start - 1) == (value | AREA_WATCHED) ||
+           rangeset_value(&pager()->space.areas, end) == (value | AREA_WATCHED);
 }
 
 long memory_far_map(const unsigned long *args)
 {
     bool manages = may_be_managed(args);
+    bool is_large = args[1] >= SURVEY_LEAST_BYTES;
+    uint32_t value = AREA_MAPPING | access_of((int)args[2]);
     int flags = (int)args[3];
     bool replaces = (flags & MAP_FIXED) != 0 && (flags & MAP_FIXED_NOREPLACE) == 0;
     struct visit visit;
@@ -100,13 +147,16 @@ long memory_far_map(const unsigned long *args)
         flags &= ~(MAP_POPULATE | MAP_NONBLOCK);
     pager_change_begin(pager(), &visit);
     if (replaces)
-        pager_far_settle_relock(pager(), args[0], end_of(args[0], args[1]));
+        (void)pager_far_settle_relock(pager(), args[0], end_of(args[0], args[1]));
     result = sys_call6(SYS_mmap, (long)args[0], (long)args[1], (long)args[2], flags, (long)args[4], (long)args[5]);
     if (!sys_failed(result)) {
         end = end_of((uintptr_t)result, args[1]);
         pager_far_unlearn_locked(pager(), (uintptr_t)result, end);
-        if (manages)
-            (void)pager_far_learn_locked(pager(), (uintptr_t)result, end, AREA_MAPPING | access_of((int)args[2]), true);
+        if (manages && (is_large || joins_locked((uintptr_t)result, end, value)))
+            (void)pager_far_learn_locked(pager(), (uintptr_t)result, end, value, true);
+        else if (manages && ((int)args[3] & MAP_POPULATE) != 0 && (value & AREA_PROTECTION) != 0)
+            (void)sys_call3(SYS_madvise, result, end - (uintptr_t)result,
+                            (value & AREA_WRITE) != 0 ? ADVICE_POPULATE_WRITE : ADVICE_POPULATE_READ);
     }
     pager_change_end(pager(), &visit);
     return result;
@@ -119,7 +169,7 @@ long memory_far_unmap(const unsigned long *args)
     long result;
 
     pager_change_begin(pager(), &visit);
-    pager_far_settle_relock(pager(), args[0], end);
+    (void)pager_far_settle_relock(pager(), args[0], end);
     result = sys_call2(SYS_munmap, args[0], args[1]);
     if (result == 0)
         pager_far_unlearn_locked(pager(), args[0], end);
@@ -137,7 +187,7 @@ long memory_far_break(const unsigned long *args)
     pager_change_begin(pager(), &visit);
     before = round_up((uintptr_t)sys_call1(SYS_brk, 0), PAGE_BYTES);
     if (args[0] != 0 && args[0] < before)
-        pager_far_settle_relock(pager(), round_up(args[0], PAGE_BYTES), before);
+        (void)pager_far_settle_relock(pager(), round_up(args[0], PAGE_BYTES), before);
     result = sys_call1(SYS_brk, args[0]);
     after = round_up((uintptr_t)result, PAGE_BYTES);
     if (after < before)
@@ -150,6 +200,15 @@ long memory_far_break(const unsigned long *args)
 
 /* ---- mremap(2) ---- */
 
+/* More of a mapping: where that is watched the kernel watches it, accessible or not. */
+static void learn_more_locked(uintptr_t start, uintptr_t end, uint32_t value)
+{
+    if ((value & AREA_WATCHED) == 0)
+        (void)pager_far_learn_locked(pager(), start, end, value, true);
+    else if (pager_far_watch_locked(pager(), start, end, value, true) != 0)
+        (void)pager()->backend->watch(pager()->backend, start, (end - start) / PAGE_BYTES, false);
+}
+
 /* What the kernel did: the tables do it too. @value: of the area that the mapping is, or 0. */
 static void follow_remap_locked(uintptr_t from, uintptr_t from_end, uintptr_t to, uintptr_t to_end, int flags, uint32_t value)
 {
@@ -161,14 +220,14 @@ static void follow_remap_locked(uintptr_t from, uintptr_t from_end, uintptr_t to
         pager_far_unlearn_locked(pager(), to, to_end);
         (void)pager_far_move_locked(pager(), to, from, moved);
         if ((flags & MREMAP_DONTUNMAP) != 0 && value != 0)
-            (void)pager_far_learn_locked(pager(), from, from_end, value & ~AREA_WATCHED, true);
+            learn_more_locked(from, from_end, value & ~AREA_LOCKED);
     } else if (to_end < from_end) {
         pager_far_unlearn_locked(pager(), to_end, from_end);
     }
     if (to + moved < to_end) {
         pager_far_unlearn_locked(pager(), to + moved, to_end);
         if (value != 0)
-            (void)pager_far_learn_locked(pager(), to + moved, to_end, value & ~AREA_WATCHED, true);
+            learn_more_locked(to + moved, to_end, value);
     }
 }
 
@@ -230,32 +289,146 @@ static bool is_in_order(const unsigned long *args)
            end_of(args[0], args[2]) < UINTPTR_MAX / 2;
 }
 
-long memory_far_remap(const unsigned long *args)
+static long remap_locked(const unsigned long *args)
 {
     uintptr_t from_end = end_of(args[0], args[1]);
-    int flags = (int)args[3];
-    struct visit visit;
-    uint32_t value;
-    long result;
+    uint32_t value = args[1] > 0 ? rangeset_value(&pager()->space.areas, from_end - PAGE_BYTES) : 0;
+    long result = sys_call5(SYS_mremap, args[0], args[1], args[2], args[3], args[4]);
 
-    pager_change_begin(pager(), &visit);
-    if (args[1] > 0)
-        pager_far_settle_relock(pager(), args[0], from_end);
-    if ((flags & MREMAP_FIXED) != 0)
-        pager_far_settle_relock(pager(), args[4], end_of(args[4], args[2]));
-    if (shuts() && is_in_order(args) && pager_far_whole_locked(pager(), args[0], from_end)) {
-        result = carry_relock(args);
-        pager_change_end(pager(), &visit);
-        return result;
-    }
-    value = args[1] > 0 ? rangeset_value(&pager()->space.areas, from_end - PAGE_BYTES) : 0;
-    result = sys_call5(SYS_mremap, args[0], args[1], args[2], flags, args[4]);
     if (!sys_failed(result) && args[1] > 0)
-        follow_remap_locked(args[0], from_end, (uintptr_t)result, end_of((uintptr_t)result, args[2]), flags, value);
+        follow_remap_locked(args[0], from_end, (uintptr_t)result, end_of((uintptr_t)result, args[2]), (int)args[3], value);
     else if (!sys_failed(result))
         pager_far_unlearn_locked(pager(), (uintptr_t)result, end_of((uintptr_t)result, args[2]));
+    return result;
+}
+
+/*
+ * Linux 6.17 and later move several mappings by one call, with the gaps between them, and leave what is at the gaps' new places. They do not
+ * where one of them is watched. So here they move one by one.
+ */
+struct moves {
+    const unsigned long *args;
+    uintptr_t end;
+    uintptr_t moved_to; /* the end of the mappings that have been moved; 0: none */
+    long result;
+};
+
+static bool move_mapping(void *arg, const struct os_mapping *mapping)
+{
+    struct moves *moves = arg;
+    uintptr_t from = moves->args[0];
+    uintptr_t start = mapping->start > from ? mapping->start : from;
+    uintptr_t end = mapping->end < moves->end ? mapping->end : moves->end;
+    unsigned long part[5] = {start, end - start, end - start, moves->args[3], moves->args[4] + (start - from)};
+    long result;
+
+    if (mapping->end <= from)
+        return true;
+    if (mapping->start >= moves->end)
+        return false;
+    if (moves->moved_to == 0 && start > from) /* Source: mm/mremap.c, remap_move(): no gap at the start */
+        return false;
+    result = remap_locked(part);
+    moves->moved_to = end;
+    moves->result = sys_failed(result) ? result : (long)moves->args[4];
+    return !sys_failed(result);
+}
+
+/* If there are. */
+static bool moves_several(const unsigned long *args)
+{
+    const int needed = MREMAP_MAYMOVE | MREMAP_FIXED;
+    uintptr_t from = args[0];
+    uintptr_t to = args[4];
+    size_t bytes = end_of(from, args[1]) - from;
+
+    if (((int)args[3] & needed) != needed || args[1] == 0 || end_of(from, args[2]) != from + bytes || from % PAGE_BYTES != 0 ||
+        to % PAGE_BYTES != 0)
+        return false;
+    return from + bytes >= from && to + bytes >= to && (from >= to + bytes || to >= from + bytes);
+}
+
+/* Two mappings of ours, which are not watched. */
+static bool kernel_moves_several(void)
+{
+    static _Atomic int known; /* 1: it does not; 2: it does */
+    void *memory;
+    long result;
+
+    if (known != 0 || os_mem_reserve(4 * PAGE_BYTES, &memory) != 0)
+        return known == 2;
+    (void)os_mem_protect(memory, PAGE_BYTES, PROT_READ);
+    result = sys_call5(SYS_mremap, memory, 2 * PAGE_BYTES, 2 * PAGE_BYTES, MREMAP_MAYMOVE | MREMAP_FIXED, (uintptr_t)memory + 2 * PAGE_BYTES);
+    known = sys_failed(result) ? 1 : 2;
+    os_mem_unmap(memory, 4 * PAGE_BYTES);
+    return known == 2;
+}
+
+static long move_several_locked(const unsigned long *args)
+{
+    struct moves moves = {.args = args, .end = end_of(args[0], args[1]), .result = -EFAULT};
+    int error = os_maps_each(maps_buffer, move_mapping, &moves);
+
+    return error != 0 && moves.moved_to == 0 ? remap_locked(args) : moves.result;
+}
+
+/* Is not all of [@start, @end) in one area? */
+static bool is_in_parts_locked(uintptr_t start, uintptr_t end)
+{
+    const struct range *area = rangeset_at(&pager()->space.areas, start);
+
+    return area == NULL || area->end < end;
+}
+
+/* Is it watched in parts? To the kernel that is several mappings then, where it may be one to the program. */
+static bool is_watched_in_parts(uintptr_t start, uintptr_t end)
+{
+    struct visit visit;
+    bool in_parts;
+
+    pager_change_begin(pager(), &visit);
+    in_parts = is_in_parts_locked(start, end) && pager_far_any_locked(pager(), start, end);
+    pager_change_end(pager(), &visit);
+    return in_parts;
+}
+
+static long remap(const unsigned long *args)
+{
+    uintptr_t from_end = end_of(args[0], args[1]);
+    struct visit visit;
+    long result = -EFAULT;
+
+    pager_change_begin(pager(), &visit);
+    do {
+        (void)pager_far_settle_relock(pager(), args[0], from_end);
+    } while (((int)args[3] & MREMAP_FIXED) != 0 && pager_far_settle_relock(pager(), args[4], end_of(args[4], args[2])));
+    if (shuts() && is_in_order(args) && pager_far_whole_locked(pager(), args[0], from_end))
+        result = carry_relock(args);
+    else if (!is_in_parts_locked(args[0], from_end))
+        result = remap_locked(args);
+    /* One area may be several mappings too: the first is watched then, and nothing has been moved. */
+    if (!shuts() && result == -EFAULT && moves_several(args) && kernel_moves_several())
+        result = move_several_locked(args);
+    else if (result == -EFAULT && is_in_parts_locked(args[0], from_end))
+        result = remap_locked(args);
     pager_change_end(pager(), &visit);
     return result;
+}
+
+long memory_far_remap(const unsigned long *args)
+{
+    uintptr_t end = end_of(args[0], args[1]);
+    bool in_parts = args[1] > 0 && args[0] % PAGE_BYTES == 0 && is_watched_in_parts(args[0], end);
+    long result;
+
+    /* That might move the first mapping and fail at the next. */
+    if (in_parts && ((int)args[3] & (MREMAP_FIXED | MREMAP_DONTUNMAP)) == MREMAP_DONTUNMAP)
+        leave(args[0], end, 0);
+    result = remap(args);
+    if (result != -EFAULT || !in_parts || !is_any_watched(args[0], end) || (moves_several(args) && kernel_moves_several()))
+        return result;
+    leave(args[0], end, 0);
+    return remap(args);
 }
 
 /* ---- mprotect(2), pkey_mprotect(2) ---- */
@@ -268,12 +441,14 @@ long memory_far_protect(const unsigned long *args, bool by_key)
     struct visit visit;
     long result;
 
-    if (!followed && protection != PROT_NONE)
-        leave(args[0] & ~(PAGE_BYTES - 1), end);
+    if (!followed && protection != PROT_NONE && args[0] % PAGE_BYTES == 0)
+        leave(args[0], end_of_mapped(args[0], end), by_key ? 0 : AREA_EXEC);
     pager_change_begin(pager(), &visit);
     if (followed)
         result = pager_far_protect_locked(pager(), args[0], end, protection);
-    else
+    if (followed && result == -ENOMEM && (end = end_of_mapped_locked(args[0], end)) > args[0])
+        (void)pager_far_protect_locked(pager(), args[0], end, protection);
+    if (!followed)
         result = by_key ? sys_call4(SYS_pkey_mprotect, args[0], args[1], args[2], args[3])
                         : sys_call3(SYS_mprotect, args[0], args[1], args[2]);
     pager_change_end(pager(), &visit);
@@ -283,24 +458,86 @@ long memory_far_protect(const unsigned long *args, bool by_key)
 void memory_far_leave(uintptr_t start, size_t bytes)
 {
     if (memory_has_far())
-        leave(start & ~(PAGE_BYTES - 1), end_of(start & ~(PAGE_BYTES - 1), bytes + start % PAGE_BYTES));
+        leave(start & ~(PAGE_BYTES - 1), end_of(start & ~(PAGE_BYTES - 1), bytes + start % PAGE_BYTES), 0);
+}
+
+/* ---- mlock(2), munlock(2) ---- */
+
+void memory_far_lock(uintptr_t start, size_t bytes)
+{
+    uintptr_t first = start & ~(PAGE_BYTES - 1);
+    uintptr_t end = end_of(first, bytes + start % PAGE_BYTES);
+    struct visit visit;
+
+    if (!memory_has_far() || first >= end)
+        return;
+    end = end_of_mapped(first, end);
+    if (first >= end)
+        return;
+    leave(first, end, AREA_LOCKED);
+    pager_change_begin(pager(), &visit);
+    pager_far_mark_locked(pager(), first, end, AREA_LOCKED, 0); /* what was not accessible yet */
+    pager_change_end(pager(), &visit);
+}
+
+bool memory_far_unlock(const unsigned long *args, long *result)
+{
+    uintptr_t first = args[0] & ~(PAGE_BYTES - 1);
+    uintptr_t end = end_of(first, args[1] + args[0] % PAGE_BYTES);
+    struct visit visit;
+
+    if (!memory_has_far() || first >= end)
+        return false;
+    pager_change_begin(pager(), &visit);
+    *result = sys_call2(SYS_munlock, args[0], args[1]);
+    if (*result == -ENOMEM)
+        end = end_of_mapped_locked(first, end);
+    if (first < end)
+        pager_far_unlock_locked(pager(), first, end);
+    pager_change_end(pager(), &visit);
+    return true;
 }
 
 /* ---- madvise(2) ---- */
 
+/*
+ * How far into [@start, @end) an advice has come that fails at a mapping: it fails in the same way as far as from @start to where it
+ * has not come. Holes let it fail in the end, and change nothing else. Source: mm/madvise.c, madvise_walk_vmas().
+ */
+static bool has_come_to(const unsigned long *args, uintptr_t end)
+{
+    long result = sys_call3(SYS_madvise, args[0], end - args[0], args[2]);
+
+    return result == 0 || result == -ENOMEM;
+}
+
+/* What MADV_FREE may discard at any time is discarded now. */
+static void follow_discard_locked(const unsigned long *args, uintptr_t end, bool all)
+{
+    uint64_t at = args[0];
+    struct range part;
+
+    while (rangeset_next(&pager()->space.areas, &at, end, &part) && (all || has_come_to(args, part.end))) {
+        if ((part.value & AREA_WATCHED) == 0)
+            continue;
+        if ((int)args[2] == MADV_FREE)
+            (void)sys_call3(SYS_madvise, part.first, part.end - part.first, MADV_DONTNEED);
+        pager_far_forget_locked(pager(), part.first, part.end);
+    }
+}
+
 static long discard(const unsigned long *args, uintptr_t end)
 {
-    int advice = (int)args[2] == MADV_FREE ? MADV_DONTNEED : (int)args[2];
     struct visit visit;
     long result;
 
     pager_change_begin(pager(), &visit);
-    pager_far_settle_relock(pager(), args[0], end);
+    (void)pager_far_settle_relock(pager(), args[0], end);
     result = pager_far_shut_locked(pager(), args[0], end);
-    if (result == 0)
-        result = sys_call3(SYS_madvise, args[0], args[1], advice);
-    if (result == 0)
-        pager_far_forget_locked(pager(), args[0], end);
+    if (result == 0) {
+        result = sys_call3(SYS_madvise, args[0], args[1], args[2]);
+        follow_discard_locked(args, end, result == 0 || result == -ENOMEM);
+    }
     pager_change_end(pager(), &visit);
     return result;
 }
@@ -312,7 +549,7 @@ static long mark(const unsigned long *args, uintptr_t end, uint32_t set, uint32_
 
     pager_change_begin(pager(), &visit);
     result = sys_call3(SYS_madvise, args[0], args[1], args[2]);
-    if (result == 0)
+    if (result == 0 || result == -ENOMEM) /* holes are left out */
         pager_far_mark_locked(pager(), args[0], end, set, clear);
     pager_change_end(pager(), &visit);
     return result;

@@ -45,7 +45,7 @@ bool memory_lock(const unsigned long *args, long *result)
     if ((args[2] & ~LOCK_ON_FAULT) != 0)
         return false;
     if (!whole_pages(args[0], args[1], &first, &n_pages)) {
-        memory_far_leave(args[0], args[1]);
+        memory_far_lock(args[0], args[1]);
         return false;
     }
     memory_take_lock();
@@ -60,7 +60,7 @@ bool memory_unlock(const unsigned long *args, long *result)
     size_t n_pages;
 
     if (!whole_pages(args[0], args[1], &first, &n_pages))
-        return false;
+        return memory_far_unlock(args, result);
     memory_take_lock();
     *result = first + n_pages > ghost.heap.top ? -ENOMEM : 0;
     if (*result == 0)

@@ -149,7 +149,7 @@ static int set_access(struct segv_backend *b, uintptr_t addr, size_t n_pages, bo
 static void set_protection_locked(struct segv_backend *b, size_t first, size_t n_pages, int protection)
 {
     for (size_t page = first; b->unreadable != NULL && page < first + n_pages; page++) {
-        set_bit(b->unreadable, page, (protection & PROT_READ) == 0);
+        set_bit(b->unreadable, page, (protection & (PROT_READ | PROT_WRITE)) == 0); /* x86: what can be written can be read */
         set_bit(b->unwritable, page, (protection & PROT_WRITE) == 0);
     }
 }

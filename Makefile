@@ -236,7 +236,7 @@ UNIT_TSAN = "unit, TSan=build/unit/tsan -j2"
 QUICKLY = @(settings|report|misuse)/*
 
 # 100,000 random memory calls, as without GhostMem: tests/fuzz/memcalls.h.
-MEMORY_CALLS = tests/fuzz/fuzz.py --seed 51 --runs 10 --steps 10000
+MEMORY_CALLS = tests/fuzz/fuzz.py --seed 52 --runs 10 --steps 10000
 
 # Three lanes, whose suites run at the same time: while one waits, as Python's own tests do most of the time, the others work.
 check: deps-test

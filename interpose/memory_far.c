@@ -289,12 +289,47 @@ static bool is_in_order(const unsigned long *args)
            end_of(args[0], args[2]) < UINTPTR_MAX / 2;
 }
 
+static void watch_parts_locked(uintptr_t start, uintptr_t end, bool on)
+{
+    struct fault_backend *backend = pager()->backend;
+    uint64_t at = start;
+    struct range part;
+
+    while (rangeset_next(&pager()->space.areas, &at, end, &part))
+        if ((part.value & AREA_WATCHED) != 0)
+            (void)backend->watch(backend, part.first, (part.end - part.first) / PAGE_BYTES, on);
+}
+
+/*
+ * The kernel joins what it moves to a neighbour that is watched too, and then watches neither. So it is moved unwatched, and only once it
+ * cannot stay where it is. Source: mm/mremap.c, copy_vma_and_data(); fs/userfaultfd.c, mremap_userfaultfd_prep().
+ */
+static long move_unwatched_locked(const unsigned long *args, uintptr_t from_end)
+{
+    long result = -ENOMEM;
+
+    if (((int)args[3] & (MREMAP_FIXED | MREMAP_DONTUNMAP)) == 0)
+        result = sys_call5(SYS_mremap, args[0], args[1], args[2], (int)args[3] & ~MREMAP_MAYMOVE, 0);
+    if (result != -ENOMEM)
+        return result;
+    watch_parts_locked(args[0], from_end, false);
+    result = sys_call5(SYS_mremap, args[0], args[1], args[2], args[3], args[4]);
+    if (sys_failed(result))
+        watch_parts_locked(args[0], from_end, true);
+    return result;
+}
+
 static long remap_locked(const unsigned long *args)
 {
     uintptr_t from_end = end_of(args[0], args[1]);
     uint32_t value = args[1] > 0 ? rangeset_value(&pager()->space.areas, from_end - PAGE_BYTES) : 0;
-    long result = sys_call5(SYS_mremap, args[0], args[1], args[2], args[3], args[4]);
+    bool moves = args[1] > 0 && args[0] % PAGE_BYTES == 0 && ((int)args[3] & MREMAP_MAYMOVE) != 0;
+    long result;
 
+    if (moves && !shuts() && pager_far_any_locked(pager(), args[0], from_end))
+        result = move_unwatched_locked(args, from_end);
+    else
+        result = sys_call5(SYS_mremap, args[0], args[1], args[2], args[3], args[4]);
     if (!sys_failed(result) && args[1] > 0)
         follow_remap_locked(args[0], from_end, (uintptr_t)result, end_of((uintptr_t)result, args[2]), (int)args[3], value);
     else if (!sys_failed(result))

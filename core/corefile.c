@@ -1,25 +1,28 @@
 /* corefile.c - see corefile.h. */
 #include "core/corefile.h"
 
+#include <string.h>
+
 void corefile_fill(struct corefile *corefile, const struct space *space, const struct pagetable *table, const struct pool *pool,
                    const struct limbo *limbo, bool by_protection)
 {
-    *corefile = (struct corefile){
-        .magic = {COREFILE_MAGIC_1, COREFILE_MAGIC_2},
-        .self = (uintptr_t)corefile,
-        .version = GHOSTMEM_VERSION,
-        .layout = COREFILE_LAYOUT,
-        .by_protection = by_protection,
-        .base = space->near_base,
-        .near_pages = space->near_pages,
-        .far_first = space->far_first,
-        .places = (uintptr_t)space->places,
-        .n_pages = table->n_pages,
-        .entries = (uintptr_t)table->pages,
-        .pool_space = (uintptr_t)pool->space,
-        .pool_slabs = (uintptr_t)pool->slabs,
-        .pool_max_slabs = pool->max_slabs,
-        .limbo_space = (uintptr_t)limbo->space,
-        .limbo_slots = limbo->n_slots,
-    };
+    /* Member by member: a copy on the stack would look like another one. */
+    memset(corefile, 0, sizeof *corefile);
+    corefile->self = (uintptr_t)corefile;
+    strncpy(corefile->version, GHOSTMEM_VERSION, sizeof corefile->version - 1);
+    corefile->layout = COREFILE_LAYOUT;
+    corefile->by_protection = by_protection;
+    corefile->base = space->near_base;
+    corefile->near_pages = space->near_pages;
+    corefile->far_first = space->far_first;
+    corefile->places = (uintptr_t)space->places;
+    corefile->n_pages = table->n_pages;
+    corefile->entries = (uintptr_t)table->pages;
+    corefile->pool_space = (uintptr_t)pool->space;
+    corefile->pool_slabs = (uintptr_t)pool->slabs;
+    corefile->pool_max_slabs = pool->max_slabs;
+    corefile->limbo_space = (uintptr_t)limbo->space;
+    corefile->limbo_slots = limbo->n_slots;
+    corefile->magic[0] = COREFILE_MAGIC_1;
+    corefile->magic[1] = COREFILE_MAGIC_2;
 }

@@ -6,6 +6,7 @@
 #include "tests/preload/probe.h"
 
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -246,6 +247,7 @@ static int seen_by_child(const char *p, size_t n_pages, bool by_libc)
 
 static void wiped_in_children_however_made(char *p, size_t n_pages)
 {
+    bool is_libcs = dlsym(RTLD_DEFAULT, "ghostmem_owns") == NULL; /* marks may stay behind in its heap */
     char *moved;
 
     memset(p, 1, n_pages * PAGE);
@@ -254,6 +256,8 @@ static void wiped_in_children_however_made(char *p, size_t n_pages)
     CHECK(madvise(p + PAGE, PAGE, MADV_KEEPONFORK) == 0);
     CHECK(seen_by_child(p, 2, true) == 1);
     free(p);
+    if (is_libcs)
+        return;
     moved = malloc(n_pages * PAGE);
     CHECK(moved != NULL);
     memset(moved, 1, n_pages * PAGE);

@@ -428,8 +428,11 @@ static void socket_gets_their_lines(const char *faults)
     cr_assert_geq(child, 0);
     if (child == 0) {
         char probe[PATH_BYTES];
+        char library[PATH_BYTES];
 
         snprintf(probe, sizeof probe, "%s/probe", required("GHOSTMEM_TEST_BIN"));
+        snprintf(library, sizeof library, "%s", required("GHOSTMEM_LIB"));
+        clearenv(); /* the tests' own settings are none of the library's */
         dup2(ends[1], STDERR_FILENO);
         dup2(open("/dev/null", O_WRONLY), STDOUT_FILENO);
         setenv("GHOSTMEM_MAX_PAGES", "64", 1);
@@ -438,7 +441,7 @@ static void socket_gets_their_lines(const char *faults)
         setenv("GHOSTMEM_POOL", "1M", 1);
         setenv("GHOSTMEM_FAULTS", faults, 1);
         setenv("GHOSTMEM_RECLAIM", "background", 1);
-        setenv("LD_PRELOAD", required("GHOSTMEM_LIB"), 1);
+        setenv("LD_PRELOAD", library, 1);
         execl(probe, probe, "calloc_is_zero_also_after_use", "8", NULL);
         _exit(127);
     }

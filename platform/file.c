@@ -142,7 +142,7 @@ static int fetch_descriptor(int fd)
 }
 
 /* The same by opening it again, which not all can be: no socket, and no file of another user. */
-static int reopen_descriptor(int fd)
+static int reopen_descriptor(int fd, int flags)
 {
     char path[] = "/proc/self/fd/\0\0\0\0\0\0\0\0\0\0";
     char *end = path + sizeof "/proc/self/fd/" - 1;
@@ -150,7 +150,7 @@ static int reopen_descriptor(int fd)
     for (int scale = 1000000000; scale > 0; scale /= 10)
         if (fd >= scale || scale == 1)
             *end++ = (char)('0' + fd / scale % 10);
-    return (int)sys_call4(SYS_openat, AT_FDCWD, path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
+    return (int)sys_call4(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | flags, 0);
 }
 
 int os_message_write(int fd, const char *data, size_t bytes)
@@ -162,7 +162,7 @@ int os_message_write(int fd, const char *data, size_t bytes)
         return is_for_messages(fd) ? os_file_write(fd, data, bytes) : -EBADF;
     copy = fetch_descriptor(fd);
     if (copy < 0)
-        copy = reopen_descriptor(fd);
+        copy = reopen_descriptor(fd, O_APPEND);
     if (copy < 0)
         return copy;
     error = is_for_messages(copy) ? os_file_write(copy, data, bytes) : -EBADF;
@@ -218,6 +218,17 @@ static bool is_of_this_user(uid_t owner)
     return owner == (uid_t)getauxval(AT_EUID) || owner == (uid_t)sys_call0(SYS_geteuid);
 }
 
+/* What is in it goes. By opening it again, which a sandbox allows that lets us open it at all; or, without /proc, by the call for it. */
+static int empty(int fd)
+{
+    int again = reopen_descriptor(fd, O_TRUNC);
+
+    if (again < 0)
+        return (int)sys_call2(SYS_ftruncate, fd, 0);
+    os_file_close(again);
+    return 0;
+}
+
 static int check_named(int fd, const char *path, int append)
 {
     struct stat status;
@@ -231,7 +242,7 @@ static int check_named(int fd, const char *path, int append)
         return -ENXIO;
     if (status.st_nlink > 1 || (!is_of_this_user(status.st_uid) && everybody_may_write_beside(path)))
         return -EPERM;
-    return append || status.st_size == 0 ? 0 : (int)sys_call2(SYS_ftruncate, fd, 0);
+    return append || status.st_size == 0 ? 0 : empty(fd);
 }
 
 int os_file_open(const char *path, int append)

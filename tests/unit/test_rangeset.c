@@ -65,8 +65,8 @@ Test(rangeset, has_as_many_ranges_as_there_are)
 {
     struct rangeset set = {0};
 
-    for (uint64_t i = 0; i < 70000; i++)
-        cr_assert_eq(rangeset_set(&set, 2 * (69999 - i), 2 * (69999 - i) + 1, 1), 0);
+    for (uint64_t i = 0; i < 70000; i++) /* in order: each in front of all others takes ThreadSanitizer a minute */
+        cr_assert_eq(rangeset_set(&set, 2 * i, 2 * i + 1, 1), 0);
     cr_assert_eq(set.n, 70000);
     cr_assert_eq(rangeset_set(&set, 0, 140000, 0), 0);
     cr_assert_eq(set.n, 0);

@@ -316,7 +316,8 @@ static size_t fill_locked(struct pager *pager, const struct fault *fault, const 
 }
 
 /*
- * The way back for a page that cannot be moved, because the program has locked its range, say: copied, then dropped.
+ * The way back for a page that cannot be moved, because the program has locked its range, say, or because a forked process still shares
+ * its frame: copied, then dropped. Nobody can have pinned it here, out of the program's reach.
  * For that moment it takes two frames; the caller has charged the second.
  */
 static int copy_back(struct pager *pager, page_number number, limbo_slot slot)
@@ -359,7 +360,7 @@ static size_t give_back_locked(struct pager *pager, const struct span *span, int
     r->limbo.n_resting -= span->n;
     os_lock_release(&r->lock);
     n_done = move_span(pager, span, slots, error);
-    if (*error == -EINVAL && n_done == 0) {
+    if ((*error == -EINVAL || *error == -EBUSY) && n_done == 0) {
         reclaim_charge(r, 1);
         *error = copy_back(pager, span->first, slots[0]);
         n_done = *error == 0 ? 1 : 0;

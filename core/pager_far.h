@@ -75,7 +75,8 @@ void pager_far_carry_locked(struct pager *pager, uintptr_t to, uintptr_t from, s
 bool pager_far_whole_locked(struct pager *pager, uintptr_t start, uintptr_t end);
 
 /*
- * All of [@start, @end) comes to its place and is the kernel's from then on. @why: AREA_EXEC or AREA_LOCKED, until that ends; 0: for good. The limit yields for that. Context: as pager_hold(), not
+ * All of [@start, @end) comes to its place and is the kernel's from then on. @why: AREA_EXEC or AREA_LOCKED, until that ends; 0: for
+ * good. The limit yields for that. Context: as pager_hold(), not
  * between pager_change_begin() and its end.
  */
 void pager_far_leave(struct pager *pager, uintptr_t start, uintptr_t end, uint32_t why);

@@ -338,7 +338,8 @@ static long remap_locked(const unsigned long *args)
 }
 
 /*
- * Linux 6.17 and later move several mappings by one call, with the gaps between them, and leave what is at the gaps' new places. They do not
+ * Linux 6.17 and later move several mappings by one call, with the gaps between them, and leave what is at the gaps' new places. They do
+ * not
  * where one of them is watched. So here they move one by one.
  */
 struct moves {
@@ -393,7 +394,8 @@ static bool kernel_moves_several(void)
     if (known != 0 || os_mem_reserve(4 * PAGE_BYTES, &memory) != 0)
         return known == 2;
     (void)os_mem_protect(memory, PAGE_BYTES, PROT_READ);
-    result = sys_call5(SYS_mremap, memory, 2 * PAGE_BYTES, 2 * PAGE_BYTES, MREMAP_MAYMOVE | MREMAP_FIXED, (uintptr_t)memory + 2 * PAGE_BYTES);
+    result = sys_call5(SYS_mremap, memory, 2 * PAGE_BYTES, 2 * PAGE_BYTES, MREMAP_MAYMOVE | MREMAP_FIXED,
+        (uintptr_t)memory + 2 * PAGE_BYTES);
     known = sys_failed(result) ? 1 : 2;
     os_mem_unmap(memory, 4 * PAGE_BYTES);
     return known == 2;

@@ -229,8 +229,10 @@ static void map(struct fuzz *fuzz)
         at += 1 + roll_below(fuzz, PAGE - 1);
     if (chance(fuzz, 2))
         bytes = chance(fuzz, 50) ? 0 : SIZE_MAX - 100;
-    result = call(fuzz, SYS_mmap, (long)at, (long)bytes, protection, flags, fd, page.kind == SHARED || page.kind == PRIVATE_FILE ? page.offset * (long)PAGE : 0);
-    say(fuzz, "mmap %s %zu prot %d flags %x kind %d: %s %d\n", place(fuzz, at), bytes, protection, (unsigned)flags, page.kind, outcome(fuzz, result),
+    result = call(fuzz, SYS_mmap, (long)at, (long)bytes, protection, flags, fd, page.kind == SHARED || page.kind == PRIVATE_FILE
+        ? page.offset * (long)PAGE : 0);
+    say(fuzz, "mmap %s %zu prot %d flags %x kind %d: %s %d\n", place(fuzz, at), bytes, protection, (unsigned)flags, page.kind,
+        outcome(fuzz, result),
         result == -1 ? errno : 0);
     if (result == -1) {
         if (bytes != 0 && bytes < SIZE_MAX / 2 && (flags & MAP_FIXED) != 0)
@@ -288,7 +290,8 @@ static void move_break(struct fuzz *fuzz)
     for (uintptr_t at = after; at < before; at += PAGE)
         make_hole(fuzz, ZONE_HEAP, (at - base) / PAGE);
     for (uintptr_t at = before; at < after; at += PAGE)
-        make_page(fuzz, ZONE_HEAP, (at - base) / PAGE, (struct page){.kind = ANONYMOUS, .protection = PROT_READ | PROT_WRITE, .made = fuzz->dice + at / PAGE});
+        make_page(fuzz, ZONE_HEAP, (at - base) / PAGE, (struct page){.kind = ANONYMOUS, .protection = PROT_READ | PROT_WRITE,
+            .made = fuzz->dice + at / PAGE});
     if (before != after)
         look(fuzz, (struct span){ZONE_HEAP, (before < after ? before - base : after - base) / PAGE, 6});
 }
@@ -378,7 +381,8 @@ static void remap(struct fuzz *fuzz)
     old_bytes = duplicates ? 0 : from.n * PAGE - (chance(fuzz, 5) ? roll_below(fuzz, PAGE) : 0);
     new_bytes = chance(fuzz, 1) ? 0 : to.n * PAGE - (chance(fuzz, 5) ? roll_below(fuzz, PAGE) : 0);
     at += chance(fuzz, 2) ? 16 : 0;
-    result = call(fuzz, SYS_mremap, (long)at, (long)old_bytes, (long)new_bytes, flags, (flags & MREMAP_FIXED) != 0 ? (long)start_of(fuzz, to) : 0, 0);
+    result = call(fuzz, SYS_mremap, (long)at, (long)old_bytes, (long)new_bytes, flags, (flags & MREMAP_FIXED) != 0 ? (long)start_of(fuzz,
+        to) : 0, 0);
     say(fuzz, "mremap %s %zu to %s %zu flags %d: %s %d\n", place(fuzz, at), old_bytes, place(fuzz, start_of(fuzz, to)), new_bytes, flags,
         outcome(fuzz, result), result == -1 ? errno : 0);
     if (result == -1) {
@@ -498,9 +502,11 @@ static bool is_mapped(struct fuzz *fuzz, struct span span)
 
 static void advise(struct fuzz *fuzz)
 {
-    static const int advices[] = {MADV_DONTNEED, MADV_DONTNEED, MADV_DONTNEED, MADV_DONTNEED, MADV_FREE, MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL,
+    static const int advices[] = {MADV_DONTNEED, MADV_DONTNEED, MADV_DONTNEED, MADV_DONTNEED, MADV_FREE, MADV_NORMAL, MADV_RANDOM,
+        MADV_SEQUENTIAL,
                                   MADV_WILLNEED, MADV_REMOVE, MADV_DONTFORK, MADV_DOFORK, MADV_DOFORK, MADV_WIPEONFORK, MADV_KEEPONFORK,
-                                  MADV_KEEPONFORK, MADV_NOHUGEPAGE, MADV_DONTDUMP, MADV_DODUMP, ADVICE_COLD, ADVICE_PAGEOUT, ADVICE_POPULATE_READ,
+                                  MADV_KEEPONFORK, MADV_NOHUGEPAGE, MADV_DONTDUMP, MADV_DODUMP, ADVICE_COLD, ADVICE_PAGEOUT,
+                                      ADVICE_POPULATE_READ,
                                   ADVICE_POPULATE_WRITE, ADVICE_DONTNEED_LOCKED, 999};
     struct span span = some_span(fuzz, 40);
     int advice = advices[roll_below(fuzz, sizeof advices / sizeof advices[0])];
@@ -531,7 +537,8 @@ static void advise(struct fuzz *fuzz)
     } else if (at % PAGE == 0 && bytes > 0) {
         if (advice == MADV_DONTNEED || advice == ADVICE_DONTNEED_LOCKED)
             follow_advice(fuzz, span, advice, true);
-        else if ((advice == MADV_WIPEONFORK || advice == MADV_KEEPONFORK || advice == MADV_DONTFORK || advice == MADV_DOFORK) && error != ENOMEM)
+        else if ((advice == MADV_WIPEONFORK || advice == MADV_KEEPONFORK || advice == MADV_DONTFORK || advice == MADV_DOFORK) &&
+            error != ENOMEM)
             unmap_all_of(fuzz, span); /* which of it is marked is not known */
     }
     look(fuzz, span);
@@ -683,7 +690,8 @@ static void by_kernel(struct fuzz *fuzz)
         return;
     }
     result = transfer(fuzz, how, into_memory, at, bytes, offset);
-    say(fuzz, "%s %s %zu, %zu: %ld %d\n", into_memory ? "kernel reads to" : "kernel writes from", place(fuzz, at), bytes, how, result, result < 0 ? errno : 0);
+    say(fuzz, "%s %s %zu, %zu: %ld %d\n", into_memory ? "kernel reads to" : "kernel writes from", place(fuzz, at), bytes, how, result,
+        result < 0 ? errno : 0);
     for (size_t i = 0; result > 0 && i < (size_t)result; i++) {
         unsigned char *byte = model_at(fuzz, at + i);
 

@@ -21,7 +21,10 @@
 #define MAX_DEPTH 3 /* of forks, and the first process */
 #define ZONE_PAGES 192
 
-/* Where the calls are made: fixed addresses, the heap of brk(2), and where the kernel has put something. The last one is empty between steps. */
+/*
+ * Where the calls are made: fixed addresses, the heap of brk(2), and where the kernel has put something. The last one is empty
+ * between steps.
+ */
 enum zone { ZONE_ARENA, ZONE_HEAP, ZONE_ELSEWHERE, N_ZONES };
 
 enum kind { HOLE, ANONYMOUS, PRIVATE_FILE, SHARED };

@@ -307,7 +307,8 @@ void check_maps(struct fuzz *fuzz, bool adopt)
                 there.protection = p->protection;
             if (adopt)
                 adopt_page(fuzz, zone, i, there);
-            if (there.mapped != (p->kind != HOLE) || there.shared != (p->kind == SHARED) || (there.mapped && there.protection != p->protection))
+            if (there.mapped != (p->kind != HOLE) || there.shared != (p->kind == SHARED) || (there.mapped &&
+                there.protection != p->protection))
                 fail(fuzz, "maps at %s: %smapped, protection %d, %s; expected kind %d, protection %d", place(fuzz, address(fuzz, zone, i)),
                      there.mapped ? "" : "not ", there.protection, there.shared ? "shared" : "private", p->kind, p->protection);
             h = h * 0x100000001b3 + (there.mapped ? 1u + there.protection * 4u + (there.shared ? 2u : 0) : 0);

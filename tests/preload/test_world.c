@@ -182,7 +182,8 @@ Test(world, plugin_that_reaches_libc_past_us_frees_what_is_its_hosts)
             char faults[64];
             struct outcome outcome;
 
-            snprintf(path, sizeof path, "PROBE_PLUGIN=%s%s%s", i < 2 ? required("GHOSTMEM_TEST_BIN") : "", i < 2 ? "/" : "", plugins[i % 2]);
+            snprintf(path, sizeof path, "PROBE_PLUGIN=%s%s%s", i < 2 ? required("GHOSTMEM_TEST_BIN") : "", i < 2 ? "/" : "",
+                     plugins[i % 2]);
             snprintf(faults, sizeof faults, "GHOSTMEM_FAULTS=%s", backends[b]);
             settings[3] = faults;
             run_probe("plugin_with_its_own_scope", "2", NULL, settings, required("GHOSTMEM_LIB"), &outcome);

@@ -252,6 +252,29 @@ Test(pager, pinned_page_stays_is_counted_and_goes_later)
     check_block(w, p, 30);
 }
 
+static size_t first_cooled(const struct world *w, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (page_state(page_at(&w->pager.table, (page_number)i)) == PAGE_COOLED)
+            return i;
+    return n;
+}
+
+/* As a page whose frame another process shares. */
+Test(pager, cooled_page_that_cannot_be_moved_back_is_copied)
+{
+    struct world *w = world_new(RANGE, 64, true);
+    uint64_t *p = filled_block(w, 200);
+    size_t number = first_cooled(w, 200);
+
+    cr_assert_lt(number, 200);
+    atomic_store(&w->fake.busy_page, limbo_address(&w->pager.reclaim.limbo, page_at(&w->pager.table, (page_number)number)->value));
+    (void)fake_load(w, p + number * WORDS, 1);
+    cr_assert(fake_is_present(w, p + number * WORDS));
+    atomic_store(&w->fake.busy_page, 0);
+    check_block(w, p, 200);
+}
+
 Test(pager, page_of_another_mapping_is_frozen_in_place)
 {
     struct world *w = world_new(RANGE, 64, true);

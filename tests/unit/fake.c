@@ -125,6 +125,8 @@ static int fake_protect(struct fault_backend *contract, uintptr_t addr, size_t n
     struct fake *fake = fake_of(contract);
     bool refused = n_pages > 1 && atomic_load(&fake->refuses_runs);
 
+    if (addr - fake->setup.ranges[0].start >= fake->setup.ranges[0].bytes) /* the limbo range: nobody is kept from it */
+        return 0;
     pthread_mutex_lock(&table_lock);
     for (size_t i = 0; i < (refused ? 1 : n_pages); i++)
         *protection_of(fake, addr + i * PAGE_BYTES) = on ? FAKE_CLOSED : FAKE_OPEN;

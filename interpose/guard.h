@@ -340,6 +340,12 @@ void guard_clone_undo(struct guard_thread *self);
 /* A SIGSYS that was sent: is it the one by which a thread is brought in? */
 bool guard_is_summons(const siginfo_t *info, ucontext_t *context);
 
+/*
+ * Bytes below a thread pointer that have to be in RAM at any time: libc's thread-local variables, and ours, which the kernel reads at each
+ * system call. At least 16 KiB.
+ */
+uintptr_t guard_control_below(void);
+
 /* Call @visit(@arg, thread pointer, a stack pointer of it) for each thread that is in. */
 void guard_each_thread(void (*visit)(void *arg, uintptr_t control, uintptr_t stack), void *arg);
 

@@ -135,16 +135,6 @@ bool guard_is_alone(const struct guard_thread *self)
     return true;
 }
 
-/* What the kernel reads and writes without a system call: rseq, robust lists, the word that ends a join. */
-static void hold_control_block(struct guard_thread *t, uintptr_t block)
-{
-    guard_hold_range(&t->lasting, block - CONTROL_BELOW, CONTROL_BELOW + CONTROL_ABOVE);
-    if (t->lasting.n > 0 && pager_is_engaged(&ghost.pager))
-        pager_hold(&ghost.pager, &t->lasting);
-    else if (t->lasting.n > 0) /* all of it is there */
-        hold_start(&ghost.pager.holds, &t->lasting);
-}
-
 static uintptr_t control_block(void)
 {
     unsigned long block = 0;
@@ -153,6 +143,27 @@ static uintptr_t control_block(void)
     sys_call2(SYS_arch_prctl, ARCH_GET_FS, &block);
 #endif
     return block;
+}
+
+/* Our own variables stand where the program's, of whatever size, leave them; the distance is the same in every thread. */
+uintptr_t guard_control_below(void)
+{
+    uintptr_t ours = ((uintptr_t)&os_dispatch_selector & ~(PAGE_BYTES - 1)) - PAGE_BYTES;
+    uintptr_t below = control_block() - ours;
+
+    return below > CONTROL_BELOW ? below : CONTROL_BELOW;
+}
+
+/* What the kernel reads and writes without a system call: rseq, robust lists, the word that ends a join. */
+static void hold_control_block(struct guard_thread *t, uintptr_t block)
+{
+    uintptr_t below = guard_control_below();
+
+    guard_hold_range(&t->lasting, block - below, below + CONTROL_ABOVE);
+    if (t->lasting.n > 0 && pager_is_engaged(&ghost.pager))
+        pager_hold(&ghost.pager, &t->lasting);
+    else if (t->lasting.n > 0) /* all of it is there */
+        hold_start(&ghost.pager.holds, &t->lasting);
 }
 
 static int adopt(struct guard_thread *t, ucontext_t *context)

@@ -59,12 +59,13 @@ static void leave_thread(void *arg, uintptr_t control, uintptr_t stack)
     struct threads_in *in = arg;
     const struct os_mapping *mapping = in->mapping;
     bool has_stack = stack >= mapping->start && stack < mapping->end;
-    uintptr_t low = control - CONTROL_BELOW;
+    uintptr_t below = guard_control_below();
+    uintptr_t low = control - (below > CONTROL_BELOW ? below : CONTROL_BELOW);
 
     if (control < mapping->start || control >= mapping->end)
         return;
-    if (has_stack && stack < control)
-        low = control - mapping->start <= STACK_MOST ? mapping->start : control - STACK_MOST;
+    if (has_stack && stack < control && low > mapping->start)
+        low = control - mapping->start <= STACK_MOST ? mapping->start : low < control - STACK_MOST ? low : control - STACK_MOST;
     leave_alone(in->survey, low > mapping->start ? low : mapping->start, control + CONTROL_ABOVE);
 }
 

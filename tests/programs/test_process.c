@@ -91,6 +91,11 @@ Test(process, coroutines_on_stacks_of_their_own_at_3_mib)
     compare_within(3, &(struct command){.argv = {trial_helper("helper_coroutines"), NULL}, .may_yield = true});
 }
 
+Test(process, large_thread_local_variables_at_6_mib)
+{
+    compare_within(6, &(struct command){.argv = {trial_helper("helper_tls"), NULL}});
+}
+
 Test(process, jq_with_objects_at_24_mib)
 {
     compare_within(24, &(struct command){.argv = {"jq", "-n",

@@ -1,11 +1,10 @@
 /* memlock.c - see memlock.h. */
 #include "platform/memlock.h"
 
+#include "platform/maps.h"
 #include "platform/mem.h"
 #include "platform/sys.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <linux/capability.h>
 #include <stdbool.h>
 #include <sys/mman.h>
@@ -42,63 +41,29 @@ static void visit_others(os_mapping_visit *visit, void *arg, uintptr_t start, ui
     }
 }
 
-/* One number of "start-end ..." */
-static const char *read_number(const char *c, uintptr_t *value)
-{
-    *value = 0;
-    for (;; c++) {
-        unsigned digit = (unsigned)(*c >= 'a' ? *c - 'a' + 10 : *c - '0');
-
-        if (digit > 15)
-            return c;
-        *value = *value * 16 + digit;
-    }
-}
+struct others {
+    os_mapping_visit *visit;
+    void *arg;
+};
 
 /* "[vsyscall]" lies beyond: the kernel's half is nobody's to lock. */
 #define USER_END ((uintptr_t)1 << 63)
 
-/* Lines come whole but for the end of the buffer, and all that matters stands at their beginning. */
-struct lines {
-    char text[64]; /* of the line that is being read */
-    size_t length;
-};
-
-static void take_char(struct lines *lines, char c, os_mapping_visit *visit, void *arg)
+static bool look_at(void *arg, const struct os_mapping *mapping)
 {
-    uintptr_t start;
-    uintptr_t end;
-    const char *at;
+    const struct others *others = arg;
 
-    if (c != '\n') {
-        if (lines->length < sizeof lines->text - 1)
-            lines->text[lines->length++] = c;
-        return;
-    }
-    lines->text[lines->length] = '\0';
-    lines->length = 0;
-    at = read_number(lines->text, &start);
-    if (*at != '-')
-        return;
-    (void)read_number(at + 1, &end);
-    if (end > start && end < USER_END)
-        visit_others(visit, arg, start, end);
+    if (mapping->end < USER_END)
+        visit_others(others->visit, others->arg, mapping->start, mapping->end);
+    return true;
 }
 
 int os_mappings_visit(os_mapping_visit *visit, void *arg)
 {
-    struct lines lines = {.length = 0};
-    char buffer[1024];
-    int fd = (int)sys_call4(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
-    long got;
+    struct others others = {.visit = visit, .arg = arg};
+    char buffer[OS_MAPS_BUFFER_BYTES];
 
-    if (fd < 0)
-        return fd;
-    while ((got = sys_call3(SYS_read, fd, buffer, sizeof buffer)) > 0 || got == -EINTR)
-        for (long i = 0; i < got; i++)
-            take_char(&lines, buffer[i], visit, arg);
-    sys_call1(SYS_close, fd);
-    return (int)got;
+    return os_maps_each(buffer, look_at, &others);
 }
 
 int os_mem_map_secret(size_t bytes, void **addr)

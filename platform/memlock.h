@@ -1,7 +1,7 @@
 /*
  * memlock.h - memory that is to go nowhere: what mlockall(2) goes by, and memory of ours for secrets.
  *
- * Calls: file, mem, the kernel.  Locks: none.  Memory: the stack.
+ * Calls: maps, mem, the kernel.  Locks: none.  Memory: the stack.
  */
 #ifndef GHOSTMEM_PLATFORM_MEMLOCK_H
 #define GHOSTMEM_PLATFORM_MEMLOCK_H

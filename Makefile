@@ -125,7 +125,7 @@ build/unit/tsan: $(call objects,tsan,$(UNIT_SOURCES) tests/unit/unit_main.c)
 # ---- programs under LD_PRELOAD: ours, and real ones ----
 
 ALLOCATORS = $(addprefix build/tests/helper_with_,jemalloc mimalloc tcmalloc its_own)
-HELPERS = $(addprefix build/tests/,probe helper_fill helper_static helper_coroutines helper_tls helper_atomics helper_speed helper_redis helper_memcached helper_refuse \
+HELPERS = $(addprefix build/tests/,probe helper_fill helper_static helper_kinds helper_coroutines helper_tls helper_atomics helper_speed helper_redis helper_memcached helper_refuse \
           blocks ballast.so plugin.so plugin_bound.so memcalls) $(ALLOCATORS)
 
 PROBE_SOURCES = $(wildcard tests/preload/probe*.c)

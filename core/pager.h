@@ -54,6 +54,7 @@ struct pager {
     /* What there is outside of the ghost range, to be learnt with the lock when paging starts; NULL: nothing is managed there. */
     void (*survey_locked)(void *arg);
     void *survey_arg;
+    uint64_t n_changes; /* calls that change what is mapped, and were followed */
     size_t n_unwatched; /* areas that could not be watched */
 
     struct holds holds;

@@ -7,11 +7,17 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-void pager_change_begin(struct pager *pager, struct visit *visit)
+static void enter(struct pager *pager, struct visit *visit)
 {
     visit_begin(&pager->visits, visit);
     os_lock_take(&pager->reclaim.lock);
     reclaim_admit_locked(&pager->reclaim);
+}
+
+void pager_change_begin(struct pager *pager, struct visit *visit)
+{
+    enter(pager, visit);
+    pager->n_changes++;
 }
 
 void pager_change_end(struct pager *pager, const struct visit *visit)
@@ -139,7 +145,7 @@ void pager_far_unlearn_locked(struct pager *pager, uintptr_t start, uintptr_t en
     if (pager->backend->by_protection)
         each_watched_run_locked(pager, start, end, lose_run);
     /* Where there is no memory to split a range, what is known of it is as good as lost. */
-    if (rangeset_set(&pager->space.areas, start, end, 0) != 0)
+    if (space_note_locked(&pager->space, start, end, 0) != 0)
         log_line(LOG_ERROR, "no memory for the list of mappings: a part that is gone is still taken for ours");
     space_release_locked(&pager->space, start, end);
 }
@@ -227,7 +233,7 @@ int pager_far_watch_locked(struct pager *pager, uintptr_t start, uintptr_t end, 
         }
     }
     if (error == 0)
-        (void)rangeset_set(&pager->space.areas, start, end, value | AREA_WATCHED);
+        (void)space_note_locked(&pager->space, start, end, value | AREA_WATCHED);
     else
         space_release_locked(&pager->space, start, end);
     return error;
@@ -243,7 +249,7 @@ int pager_far_learn_locked(struct pager *pager, uintptr_t start, uintptr_t end, 
     int error;
 
     if (!pager_is_engaged(pager) || !is_accessible(value))
-        return rangeset_set(&pager->space.areas, start, end, value);
+        return space_note_locked(&pager->space, start, end, value);
     error = pager_far_watch_locked(pager, start, end, value, fresh);
     if (error == 0)
         return 0;
@@ -261,7 +267,7 @@ void pager_far_start_locked(struct pager *pager)
         if ((part.value & AREA_WATCHED) != 0 || !is_accessible(part.value))
             continue;
         if (pager_far_learn_locked(pager, part.first, part.end, part.value, false) != 0)
-            (void)rangeset_set(&pager->space.areas, part.first, part.end, 0);
+            (void)space_note_locked(&pager->space, part.first, part.end, 0);
     }
 }
 
@@ -276,10 +282,10 @@ static void note_protection_locked(struct pager *pager, uintptr_t start, uintptr
 
         if ((value & AREA_WATCHED) == 0 && is_accessible(value)) {
             if (pager_far_learn_locked(pager, part.first, part.end, value, false) != 0)
-                (void)rangeset_set(&pager->space.areas, part.first, part.end, 0);
+                (void)space_note_locked(&pager->space, part.first, part.end, 0);
         } else if (value != part.value) {
             /* On failure what is known is too old: see pager_far_protect_locked(). */
-            (void)rangeset_set(&pager->space.areas, part.first, part.end, value);
+            (void)space_note_locked(&pager->space, part.first, part.end, value);
         }
     }
 }
@@ -337,7 +343,7 @@ void pager_far_mark_locked(struct pager *pager, uintptr_t start, uintptr_t end, 
 
     while (rangeset_next(&pager->space.areas, &at, end, &part))
         if (((part.value | set) & ~clear) != part.value)
-            (void)rangeset_set(&pager->space.areas, part.first, part.end, (part.value | set) & ~clear);
+            (void)space_note_locked(&pager->space, part.first, part.end, (part.value | set) & ~clear);
 }
 
 void pager_far_unlock_locked(struct pager *pager, uintptr_t start, uintptr_t end)
@@ -347,7 +353,7 @@ void pager_far_unlock_locked(struct pager *pager, uintptr_t start, uintptr_t end
 
     while (rangeset_next(&pager->space.areas, &at, end, &part))
         if ((part.value & AREA_LOCKED) != 0 && pager_far_learn_locked(pager, part.first, part.end, part.value & ~AREA_LOCKED, false) != 0)
-            (void)rangeset_set(&pager->space.areas, part.first, part.end, 0);
+            (void)space_note_locked(&pager->space, part.first, part.end, 0);
 }
 
 /* ---- leaving ---- */
@@ -382,7 +388,7 @@ static void leave_part(struct pager *pager, const struct range *part, uint32_t w
     if (watch(pager, part->first, part->end, part->value, false) == 0) {
         pager_far_unlearn_locked(pager, part->first, part->end);
         if (why != 0) /* on failure it is not known any more */
-            (void)rangeset_set(&pager->space.areas, part->first, part->end, (part->value & ~AREA_WATCHED) | why);
+            (void)space_note_locked(&pager->space, part->first, part->end, (part->value & ~AREA_WATCHED) | why);
     }
     pager_change_end(pager, &visit);
     hold_end(hold);
@@ -397,7 +403,7 @@ void pager_far_leave(struct pager *pager, uintptr_t start, uintptr_t end, uint32
         struct range part;
         bool any;
 
-        pager_change_begin(pager, &visit);
+        enter(pager, &visit);
         any = next_to_leave(pager, &at, end, &part);
         pager_change_end(pager, &visit);
         if (!any)
@@ -466,16 +472,4 @@ void pager_far_open_all(struct pager *pager, bool for_all)
         if ((part.value & AREA_WATCHED) != 0)
             (void)os_mem_protect((void *)(uintptr_t)part.first, (size_t)(part.end - part.first),
                                  for_all ? PROT_READ | PROT_WRITE : pager_far_protection(part.value));
-}
-
-size_t pager_far_pages(struct pager *pager, uint32_t kind)
-{
-    size_t n_pages = 0;
-    uint64_t at = 0;
-    struct range part;
-
-    while (rangeset_next(&pager->space.areas, &at, UINT64_MAX, &part))
-        if ((part.value & AREA_WATCHED) != 0 && (part.value & AREA_KIND) == kind)
-            n_pages += n_pages_of(part.first, part.end);
-    return n_pages;
 }

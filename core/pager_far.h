@@ -96,7 +96,4 @@ void pager_far_open_all(struct pager *pager, bool for_all);
 /* Paging ends, and all pages are in their places: the kernel tells us of none any more. */
 void pager_far_end(struct pager *pager);
 
-/* Pages of managed areas of one kind: AREA_HEAP, AREA_MAPPING or AREA_STATIC. */
-size_t pager_far_pages(struct pager *pager, uint32_t kind);
-
 #endif

@@ -88,7 +88,7 @@ int pager_far_move_locked(struct pager *pager, uintptr_t to, uintptr_t from, siz
         size_t part_bytes = (size_t)(part.end - part.first);
         bool watched = (part.value & AREA_WATCHED) != 0;
         int failed = watched ? pager_far_watch_locked(pager, target, target + part_bytes, part.value, true)
-                             : rangeset_set(&pager->space.areas, target, target + part_bytes, part.value);
+                             : space_note_locked(&pager->space, target, target + part_bytes, part.value);
 
         if (watched && failed == 0)
             each_pair_locked(pager, target, part.first, part_bytes, move_entries_locked);

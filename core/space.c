@@ -197,6 +197,31 @@ void space_release_locked(struct space *space, uintptr_t start, uintptr_t end)
 
 /* ---- what is ours ---- */
 
+static bool is_counted(uint32_t value)
+{
+    return (value & AREA_WATCHED) != 0 && (value & AREA_KIND) != 0;
+}
+
+int space_note_locked(struct space *space, uintptr_t start, uintptr_t end, uint32_t value)
+{
+    size_t before[AREA_KINDS] = {0};
+    uint64_t at = start;
+    struct range part;
+    int error;
+
+    while (rangeset_next(&space->areas, &at, end, &part))
+        if (is_counted(part.value))
+            before[(part.value & AREA_KIND) / AREA_HEAP - 1] += (size_t)(part.end - part.first) >> PAGE_SHIFT;
+    error = rangeset_set(&space->areas, start, end, value);
+    if (error != 0)
+        return error;
+    for (size_t kind = 0; kind < AREA_KINDS; kind++)
+        space->n_watched[kind] -= before[kind];
+    if (is_counted(value))
+        space->n_watched[(value & AREA_KIND) / AREA_HEAP - 1] += (end - start) >> PAGE_SHIFT;
+    return 0;
+}
+
 bool space_is_watched_locked(struct space *space, page_number number)
 {
     return space_is_near(space, number) || (rangeset_value(&space->areas, space_far_address(space, number)) & AREA_WATCHED) != 0;

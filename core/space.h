@@ -39,6 +39,7 @@ typedef uint32_t page_number;
 #define AREA_MAPPING 16u
 #define AREA_STATIC 24u /* .bss */
 #define AREA_KIND 24u
+#define AREA_KINDS 3 /* and their places in n_watched, in this order */
 #define AREA_WATCHED 32u /* its pages are ours; without: only known, nothing of it was ever accessible */
 #define AREA_DONTFORK 64u
 #define AREA_WIPEONFORK 128u
@@ -60,7 +61,8 @@ struct space {
     size_t n_live;
     _Atomic(_Atomic uint32_t *) leaves[SPACE_LEAVES]; /* chunk + 1; 0: none */
     size_t n_leaves;
-    struct rangeset areas;
+    struct rangeset areas; /* set by space_note_locked() alone */
+    size_t n_watched[AREA_KINDS]; /* pages of the areas that are watched, by kind */
 };
 
 void space_init_near(struct space *space, uintptr_t base, size_t n_pages);
@@ -124,6 +126,18 @@ int space_place_locked(struct space *space, uintptr_t start, uintptr_t end);
 
 /* Chunks of [@start, @end) in which nothing is watched any more lose their numbers, whose entries are all EMPTY. */
 void space_release_locked(struct space *space, uintptr_t start, uintptr_t end);
+
+/*
+ * [@start, @end), outside of the ghost range, is an area of @value; 0: nothing is known of it any more. 0 or -ENOMEM as
+ * rangeset_set() of `areas`.
+ */
+int space_note_locked(struct space *space, uintptr_t start, uintptr_t end, uint32_t value);
+
+/* Pages of the watched areas of one kind: AREA_HEAP, AREA_MAPPING or AREA_STATIC. Any context: a number of a moment ago. */
+static inline size_t space_watched_pages(const struct space *space, uint32_t kind)
+{
+    return space->n_watched[kind / AREA_HEAP - 1];
+}
 
 /* Is the page ours? Near ones all are. */
 bool space_is_watched_locked(struct space *space, page_number number);

@@ -59,6 +59,19 @@ static const struct number numbers[] = {
     NUMBER(ghost_blocks),
     NUMBER(ghost_bytes_live),
     NUMBER(ghost_bytes_peak),
+    NUMBER(managed_pages_blocks),
+    NUMBER(managed_pages_heap),
+    NUMBER(managed_pages_mappings),
+    NUMBER(managed_pages_static),
+    NUMBER(mappings_followed),
+    NUMBER(mappings_refused),
+    NUMBER(unmanaged_bytes),
+    NUMBER(unmanaged_stack_bytes),
+    NUMBER(unmanaged_executable_bytes),
+    NUMBER(unmanaged_shared_bytes),
+    NUMBER(unmanaged_locked_bytes),
+    NUMBER(unmanaged_file_bytes),
+    NUMBER(unmanaged_small_bytes),
 };
 
 static uint64_t value_of(const struct stats *stats, const struct number *number)
@@ -120,6 +133,7 @@ size_t stats_report(const struct stats *stats, char *buffer, size_t bytes)
     n = put_row(buffer, bytes, n, "their images        ", stats->pool_used_bytes);
     n = put_row(buffer, bytes, n, "held for images     ", stats->pool_held_bytes);
     n = put_row(buffer, bytes, n, "tables              ", stats->meta_bytes);
+    n = put_row(buffer, bytes, n, "not managed         ", stats->unmanaged_bytes);
     n = log_format(buffer, bytes, n, "ghostmem:   compression          %l.%l%l\n", hundredths / 100,
                    hundredths / 10 % 10, hundredths % 10);
     n = log_format(buffer, bytes, n,

@@ -60,6 +60,19 @@ struct stats {
     uint64_t ghost_blocks;
     uint64_t ghost_bytes_live;
     uint64_t ghost_bytes_peak;
+    uint64_t managed_pages_blocks; /* now, resident or not */
+    uint64_t managed_pages_heap;
+    uint64_t managed_pages_mappings;
+    uint64_t managed_pages_static;
+    uint64_t mappings_followed; /* memory calls, since the start */
+    uint64_t mappings_refused;
+    uint64_t unmanaged_bytes; /* resident and the program's own, in no file's page cache; the sum of: */
+    uint64_t unmanaged_stack_bytes;
+    uint64_t unmanaged_executable_bytes;
+    uint64_t unmanaged_shared_bytes;
+    uint64_t unmanaged_locked_bytes;
+    uint64_t unmanaged_file_bytes;
+    uint64_t unmanaged_small_bytes;
 };
 
 /* One JSON object with a newline. Returns its length; 0 when @bytes is too small (STATS_TEXT_BYTES is enough). */

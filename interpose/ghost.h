@@ -18,6 +18,7 @@ struct ghost {
     struct config config;
     struct heap heap;
     struct pager pager;
+    const char *backend_reason; /* why the pager has the backend that it has */
     int process; /* id of the process that this state belongs to */
 };
 

@@ -299,13 +299,12 @@ __attribute__((constructor)) static void init_library(void)
 
 /* ---- the heap ---- */
 
-static const char *backend_reason;
 
 static struct fault_backend *choose_backend(void)
 {
     enum config_faults wish = ghost.config.faults;
 
-    backend_reason = "as GHOSTMEM_FAULTS says";
+    ghost.backend_reason = "as GHOSTMEM_FAULTS says";
     /* Whether `thread` is possible is said when it is started. */
     if (wish != CONFIG_FAULTS_AUTO && wish != CONFIG_FAULTS_THREAD && !backend_is_possible(wish)) {
         log_line(LOG_ERROR, "GHOSTMEM_FAULTS=%s: not possible here: it needs Syscall User Dispatch (Linux 5.11, x86-64) and %s; "
@@ -314,7 +313,7 @@ static struct fault_backend *choose_backend(void)
         wish = CONFIG_FAULTS_AUTO;
     }
     if (wish == CONFIG_FAULTS_AUTO)
-        wish = backend_best(&backend_reason);
+        wish = backend_best(&ghost.backend_reason);
     if (wish == CONFIG_FAULTS_THREAD)
         return fault_backend_thread();
     guard_prepare();
@@ -375,7 +374,7 @@ static void start_locked(void)
         pager_fix_reclaim(&ghost.pager, ghost.config.reclaim == CONFIG_RECLAIM_DIRECT ? RECLAIM_DIRECT : RECLAIM_BACKGROUND);
     heap_open(&ghost.heap);
     log_line(LOG_CHOICE, "limit %z pages, range of %z MiB, backend %s when needed: %s", limit,
-             ghost.heap.n_pages * PAGE_BYTES / MIB, ghost.pager.backend->name, backend_reason);
+             ghost.heap.n_pages * PAGE_BYTES / MIB, ghost.pager.backend->name, ghost.backend_reason);
 }
 
 struct heap *ghost_heap(void)
@@ -389,89 +388,6 @@ struct heap *ghost_heap(void)
             return NULL;
     }
     return &ghost.heap;
-}
-
-/* ---- statistics ---- */
-
-static uint64_t look(const uint64_t *counter)
-{
-    return __atomic_load_n(counter, __ATOMIC_RELAXED);
-}
-
-static void collect_swap(struct stats *stats)
-{
-    const struct writeback *wb = &ghost.pager.reclaim.writeback;
-
-    stats->swap_used_bytes = swap_used_bytes(&wb->swap);
-    stats->swap_file_bytes = swap_file_bytes(&wb->swap);
-    stats->swapped_pages = ghost.pager.table.n_swapped;
-    stats->lost_pages = ghost.pager.table.n_lost;
-    stats->swap_writes = wb->n_written;
-    stats->swap_written_bytes = look(&wb->swap.written_bytes);
-    stats->swap_cleaned_bytes = look(&wb->swap.cleaned_bytes);
-    stats->swap_read_bytes = look(&wb->swap.read_bytes);
-    stats->swap_write_errors = look(&wb->swap.write_errors);
-    stats->swap_read_errors = look(&wb->swap.read_errors);
-}
-
-static void collect_paging(struct stats *stats)
-{
-    struct reclaim *r = &ghost.pager.reclaim;
-    const struct pool *pool = &ghost.pager.store.pool;
-
-    stats->backend = ghost.pager.backend->name;
-    stats->backend_reason = backend_reason;
-    stats->resident_pages = r->charged;
-    stats->resident_pages_peak = r->charged_peak;
-    stats->cooled_pages = r->limbo.n_resting;
-    stats->frozen_pages = ghost.pager.table.n_frozen;
-    stats->same_filled_pages = ghost.pager.table.n_same;
-    stats->images_made = pool->n_images_made;
-    stats->images_made_bytes = pool->made_bytes;
-    stats->pool_images = pool->n_images;
-    stats->pool_used_bytes = pool->used_bytes;
-    stats->pool_held_bytes = pool->held_bytes;
-    stats->pool_held_bytes_peak = pool->held_bytes_peak;
-    stats->faults = look(&r->counters.faults);
-    stats->soft_faults = look(&r->counters.soft_faults);
-    stats->first_touches = look(&r->counters.first_touches);
-    stats->clean_drops = look(&r->counters.clean_drops);
-    stats->write_faults = look(&r->counters.write_faults);
-    stats->kept_images = r->writeback.kept.n_images;
-    stats->kept_bytes = r->writeback.kept_bytes;
-    stats->thaws = look(&r->counters.thaws);
-    stats->freezes = look(&r->counters.freezes);
-    stats->freezes_in_place = look(&r->counters.freezes_in_place);
-    stats->extracted_pages = look(&r->counters.extracted);
-    stats->read_ahead_pages = look(&r->counters.read_ahead_pages);
-    stats->read_ahead_wasted = look(&r->streams.n_wasted);
-    stats->busy_pages = look(&r->counters.busy_pages);
-    stats->pool_full = look(&r->counters.pool_full);
-    stats->compactions = look(&r->counters.compactions);
-    stats->outside_changes = look(&r->counters.outside_changes);
-    stats->reclaimed_direct = look(&r->counters.reclaimed_direct);
-    stats->reclaimed_background = look(&r->counters.reclaimed_background);
-    stats->limit_exceeded_pages_peak = r->exceeded_peak;
-}
-
-void ghost_collect(struct stats *stats)
-{
-    const struct heap *heap = &ghost.heap;
-
-    *stats = (struct stats){
-        .backend = "none",
-        .backend_reason = ghost.heap.closed ? "paging could not begin, or was given up" : "all blocks fit within the limit",
-        .engaged = pager_is_engaged(&ghost.pager),
-        .limit_pages = heap->limit,
-        .ghost_blocks = heap->n_blocks,
-        .ghost_bytes_live = (uint64_t)heap->live_pages * PAGE_BYTES,
-        .ghost_bytes_peak = (uint64_t)heap->live_pages_peak * PAGE_BYTES,
-    };
-    if (stats->engaged) {
-        collect_paging(stats);
-        collect_swap(stats);
-    }
-    stats->meta_bytes = heap_meta_bytes(heap) + pager_meta_bytes(&ghost.pager);
 }
 
 EXPORT const char *ghostmem_version(void)

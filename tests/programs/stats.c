@@ -51,6 +51,18 @@ static const char *parse(const char *json, struct stats *stats)
         {"pool_held_bytes", &stats->pool_held_bytes},
         {"meta_bytes", &stats->meta_bytes},
         {"ghost_bytes_peak", &stats->ghost_bytes_peak},
+        {"managed_pages_blocks", &stats->managed_pages_blocks},
+        {"managed_pages_heap", &stats->managed_pages_heap},
+        {"managed_pages_mappings", &stats->managed_pages_mappings},
+        {"managed_pages_static", &stats->managed_pages_static},
+        {"mappings_refused", &stats->mappings_refused},
+        {"unmanaged_bytes", &stats->unmanaged_bytes},
+        {"unmanaged_stack_bytes", &stats->unmanaged_stack_bytes},
+        {"unmanaged_executable_bytes", &stats->unmanaged_executable_bytes},
+        {"unmanaged_shared_bytes", &stats->unmanaged_shared_bytes},
+        {"unmanaged_locked_bytes", &stats->unmanaged_locked_bytes},
+        {"unmanaged_file_bytes", &stats->unmanaged_file_bytes},
+        {"unmanaged_small_bytes", &stats->unmanaged_small_bytes},
     };
     double value;
 

@@ -19,6 +19,18 @@ struct stats {
     size_t pool_held_bytes;
     size_t meta_bytes;
     size_t ghost_bytes_peak;
+    size_t managed_pages_blocks;
+    size_t managed_pages_heap;
+    size_t managed_pages_mappings;
+    size_t managed_pages_static;
+    size_t mappings_refused;
+    size_t unmanaged_bytes;
+    size_t unmanaged_stack_bytes;
+    size_t unmanaged_executable_bytes;
+    size_t unmanaged_shared_bytes;
+    size_t unmanaged_locked_bytes;
+    size_t unmanaged_file_bytes;
+    size_t unmanaged_small_bytes;
 };
 
 /*

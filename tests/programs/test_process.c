@@ -86,6 +86,32 @@ Test(process, static_arrays_at_16_mib)
     compare_within(16, &(struct command){.argv = {trial_helper("helper_static"), NULL}});
 }
 
+Test(process, memory_of_each_kind_is_counted_as_what_it_is)
+{
+    struct trial *trial = trial_begin(8 * MIB / PAGE);
+    const struct command work = {.argv = {trial_helper("helper_kinds"), NULL}};
+    struct run_result result;
+    struct stats stats;
+
+    trial->is_whole = true;
+    trial_run(trial, &work, &result, NULL);
+    trial_run(trial, &work, &result, &stats);
+    cr_expect_geq(stats.managed_pages_blocks, 8 * MIB / PAGE);
+    cr_expect_geq(stats.managed_pages_heap, 8 * MIB / PAGE);
+    cr_expect_geq(stats.managed_pages_mappings, 8 * MIB / PAGE);
+    cr_expect_geq(stats.managed_pages_static, 7 * MIB / PAGE); /* the kernel may have joined its ends to what is in a file */
+    cr_expect_eq(stats.mappings_refused, 0);
+    cr_expect_eq(stats.unmanaged_executable_bytes, 2 * MIB, "%zu", stats.unmanaged_executable_bytes);
+    cr_expect_eq(stats.unmanaged_shared_bytes, 3 * MIB, "%zu", stats.unmanaged_shared_bytes);
+    cr_expect_eq(stats.unmanaged_locked_bytes, MIB, "%zu", stats.unmanaged_locked_bytes);
+    cr_expect_gt(stats.unmanaged_stack_bytes, 0);
+    cr_expect_lt(stats.unmanaged_small_bytes, MIB, "%zu", stats.unmanaged_small_bytes);
+    cr_expect_eq(stats.unmanaged_bytes,
+                 stats.unmanaged_stack_bytes + stats.unmanaged_executable_bytes + stats.unmanaged_shared_bytes +
+                     stats.unmanaged_locked_bytes + stats.unmanaged_file_bytes + stats.unmanaged_small_bytes);
+    trial_compare(trial, &work);
+}
+
 Test(process, coroutines_on_stacks_of_their_own_at_3_mib)
 {
     compare_within(3, &(struct command){.argv = {trial_helper("helper_coroutines"), NULL}, .may_yield = true});

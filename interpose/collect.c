@@ -1,0 +1,98 @@
+/* collect.c - see ghost.h: everything that is counted, in one place. */
+#include "interpose/ghost.h"
+#include "interpose/unmanaged.h"
+
+static uint64_t look(const uint64_t *counter)
+{
+    return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+static void collect_swap(struct stats *stats)
+{
+    const struct writeback *wb = &ghost.pager.reclaim.writeback;
+
+    stats->swap_used_bytes = swap_used_bytes(&wb->swap);
+    stats->swap_file_bytes = swap_file_bytes(&wb->swap);
+    stats->swapped_pages = ghost.pager.table.n_swapped;
+    stats->lost_pages = ghost.pager.table.n_lost;
+    stats->swap_writes = wb->n_written;
+    stats->swap_written_bytes = look(&wb->swap.written_bytes);
+    stats->swap_cleaned_bytes = look(&wb->swap.cleaned_bytes);
+    stats->swap_read_bytes = look(&wb->swap.read_bytes);
+    stats->swap_write_errors = look(&wb->swap.write_errors);
+    stats->swap_read_errors = look(&wb->swap.read_errors);
+}
+
+static void collect_paging(struct stats *stats)
+{
+    struct reclaim *r = &ghost.pager.reclaim;
+    const struct pool *pool = &ghost.pager.store.pool;
+
+    stats->backend = ghost.pager.backend->name;
+    stats->backend_reason = ghost.backend_reason;
+    stats->resident_pages = r->charged;
+    stats->resident_pages_peak = r->charged_peak;
+    stats->cooled_pages = r->limbo.n_resting;
+    stats->frozen_pages = ghost.pager.table.n_frozen;
+    stats->same_filled_pages = ghost.pager.table.n_same;
+    stats->images_made = pool->n_images_made;
+    stats->images_made_bytes = pool->made_bytes;
+    stats->pool_images = pool->n_images;
+    stats->pool_used_bytes = pool->used_bytes;
+    stats->pool_held_bytes = pool->held_bytes;
+    stats->pool_held_bytes_peak = pool->held_bytes_peak;
+    stats->faults = look(&r->counters.faults);
+    stats->soft_faults = look(&r->counters.soft_faults);
+    stats->first_touches = look(&r->counters.first_touches);
+    stats->clean_drops = look(&r->counters.clean_drops);
+    stats->write_faults = look(&r->counters.write_faults);
+    stats->kept_images = r->writeback.kept.n_images;
+    stats->kept_bytes = r->writeback.kept_bytes;
+    stats->thaws = look(&r->counters.thaws);
+    stats->freezes = look(&r->counters.freezes);
+    stats->freezes_in_place = look(&r->counters.freezes_in_place);
+    stats->extracted_pages = look(&r->counters.extracted);
+    stats->read_ahead_pages = look(&r->counters.read_ahead_pages);
+    stats->read_ahead_wasted = look(&r->streams.n_wasted);
+    stats->busy_pages = look(&r->counters.busy_pages);
+    stats->pool_full = look(&r->counters.pool_full);
+    stats->compactions = look(&r->counters.compactions);
+    stats->outside_changes = look(&r->counters.outside_changes);
+    stats->reclaimed_direct = look(&r->counters.reclaimed_direct);
+    stats->reclaimed_background = look(&r->counters.reclaimed_background);
+    stats->limit_exceeded_pages_peak = r->exceeded_peak;
+}
+
+static void collect_managed(struct stats *stats)
+{
+    const struct pager *pager = &ghost.pager;
+
+    stats->managed_pages_blocks = ghost.heap.live_pages;
+    stats->managed_pages_heap = space_watched_pages(&pager->space, AREA_HEAP);
+    stats->managed_pages_mappings = space_watched_pages(&pager->space, AREA_MAPPING);
+    stats->managed_pages_static = space_watched_pages(&pager->space, AREA_STATIC);
+    stats->mappings_followed = look(&pager->n_changes);
+    stats->mappings_refused = pager->n_unwatched;
+}
+
+void ghost_collect(struct stats *stats)
+{
+    const struct heap *heap = &ghost.heap;
+
+    *stats = (struct stats){
+        .backend = "none",
+        .backend_reason = ghost.heap.closed ? "paging could not begin, or was given up" : "all blocks fit within the limit",
+        .engaged = pager_is_engaged(&ghost.pager),
+        .limit_pages = heap->limit,
+        .ghost_blocks = heap->n_blocks,
+        .ghost_bytes_live = (uint64_t)heap->live_pages * PAGE_BYTES,
+        .ghost_bytes_peak = (uint64_t)heap->live_pages_peak * PAGE_BYTES,
+    };
+    if (stats->engaged) {
+        collect_paging(stats);
+        collect_swap(stats);
+        collect_managed(stats);
+        unmanaged_collect(stats);
+    }
+    stats->meta_bytes = heap_meta_bytes(heap) + pager_meta_bytes(&ghost.pager);
+}

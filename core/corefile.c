@@ -22,7 +22,7 @@ void corefile_fill(struct corefile *corefile, const struct space *space, const s
     corefile->pool_slabs = (uintptr_t)pool->slabs;
     corefile->pool_max_slabs = pool->max_slabs;
     corefile->limbo_space = (uintptr_t)limbo->space;
-    corefile->limbo_slots = limbo->n_slots;
+    corefile->limbo_slots = limbo->most_slots;
     corefile->magic[0] = COREFILE_MAGIC_1;
     corefile->magic[1] = COREFILE_MAGIC_2;
 }

@@ -31,7 +31,7 @@ int heap_init(struct heap *heap, size_t max_bytes, size_t limit, struct pager *p
     /* Whole groups of the page table, and PAGE_NONE is no page. */
     size_t n_pages = min_size(max_bytes / PAGE_BYTES, (size_t)PAGE_NONE) / PAGETABLE_GROUP_PAGES * PAGETABLE_GROUP_PAGES;
 
-    heap->limit = limit;
+    atomic_store(&pager->limit, limit);
     heap->pager = pager;
     for (; n_pages >= PAGETABLE_GROUP_PAGES; n_pages = n_pages / 2 / PAGETABLE_GROUP_PAGES * PAGETABLE_GROUP_PAGES) {
         void *space;
@@ -179,7 +179,7 @@ static bool engage_locked(struct heap *heap)
 /* May @n_pages more be handed out? Engages the pager when the sum of all blocks passes the limit for the first time. */
 static bool admit_locked(struct heap *heap, size_t n_pages)
 {
-    bool fits = heap->live_pages + n_pages <= heap->limit || pager_locks_future(heap->pager);
+    bool fits = heap->live_pages + n_pages <= atomic_load(&heap->pager->limit) || pager_locks_future(heap->pager);
 
     return fits && !heap->closed ? true : engage_locked(heap);
 }
@@ -192,6 +192,27 @@ bool heap_start_paging(struct heap *heap)
     started = engage_locked(heap);
     os_lock_release(&heap->lock);
     return started;
+}
+
+int heap_set_limit(struct heap *heap, size_t limit, uint64_t pool_bound_bytes)
+{
+    bool kept = true;
+
+    os_lock_take(&heap->lock);
+    pager_set_limit(heap->pager, limit, pool_bound_bytes);
+    if (!pager_is_engaged(heap->pager) && heap->live_pages > limit && !pager_locks_future(heap->pager))
+        kept = engage_locked(heap);
+    kept = kept && !heap->closed;
+    os_lock_release(&heap->lock);
+    return kept ? pager_shrink(heap->pager) : -EPERM;
+}
+
+int heap_set_limit_as(struct heap *heap, size_t limit, uint64_t pool_bound_bytes, unsigned worker)
+{
+    os_lock_take(&heap->lock);
+    pager_set_limit(heap->pager, limit, pool_bound_bytes);
+    os_lock_release(&heap->lock);
+    return pager_shrink_as(heap->pager, worker);
 }
 
 static void grew_locked(struct heap *heap, size_t n_pages)

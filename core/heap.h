@@ -23,7 +23,6 @@ struct heap {
     /* Set by heap_init(), constant afterwards: read without a lock. */
     size_t bytes; /* of the range; written last: 0 until the heap can be used */
     size_t n_pages;
-    size_t limit; /* pages */
     struct pager *pager;
 
     struct os_lock lock; /* guards all below */
@@ -86,6 +85,16 @@ long heap_cede(struct heap *heap, uintptr_t addr, size_t bytes, bool keep, pager
 
 /* The process has reached the limit, wherever its memory lies: paging starts, if it has not. False: it cannot. */
 bool heap_start_paging(struct heap *heap);
+
+/*
+ * Another limit, in pages, at least CONFIG_MIN_LIMIT_PAGES, and another bound of the pool (config_pool_bytes()), from now on. Paging starts
+ * where the blocks are more. Returns 0: the resident pages are within it; -EBUSY: as pager_shrink(); -EPERM: paging cannot start.
+ * Until it returns the limit is between the old one and the new one: what has left does not come back. Context: as malloc.
+ */
+int heap_set_limit(struct heap *heap, size_t limit, uint64_t pool_bound_bytes);
+
+/* The same where paging has started, for a thread of ours that has a worker. */
+int heap_set_limit_as(struct heap *heap, size_t limit, uint64_t pool_bound_bytes, unsigned worker);
 
 /* @visit for each live block, as long as it returns 0: what it returned last. Under the heap's lock. */
 typedef int heap_visit(void *arg, page_number first, size_t n_pages);

@@ -22,6 +22,17 @@ int history_init(struct history *history, uint32_t n_slots)
     return error;
 }
 
+void history_resize(struct history *history, uint32_t n_slots)
+{
+    struct history other;
+
+    if (n_slots == history->n_slots || history_init(&other, n_slots) != 0)
+        return;
+    if (history->n_slots > 0)
+        os_mem_unmap(history->left, history_meta_bytes(history));
+    *history = other;
+}
+
 /* From 1 on. */
 static uint32_t quotient_of(const struct history *history, page_number number)
 {

@@ -30,6 +30,9 @@ struct history {
 /* 0 or -ENOMEM: then nothing is ever remembered. */
 int history_init(struct history *history, uint32_t n_slots);
 
+/* Another size: all is forgotten. Where there is no memory for that nothing changes. */
+void history_resize(struct history *history, uint32_t n_slots);
+
 /* The page leaves. @how: HISTORY_ flags. */
 void history_note(struct history *history, page_number number, unsigned how);
 

@@ -5,6 +5,7 @@
 #include "platform/swapfile.h"
 
 #define XXH_INLINE_ALL
+#include <string.h>
 #include <xxhash.h>
 
 /* Two hashes cost a fifth of a compression or less (bench/floor): a page that leaves unchanged pays for four that do not. */
@@ -47,6 +48,28 @@ void kept_init(struct kept *kept, size_t capacity)
         kept->capacity = (uint32_t)min_size(capacity, UINT32_MAX >> 4);
     else
         os_mem_unmap(kept->images, image_bytes);
+}
+
+void kept_grow_locked(struct kept *kept, size_t capacity)
+{
+    size_t image_bytes = round_up((capacity + 1) * sizeof(struct kept_image), PAGE_BYTES);
+    size_t hash_bytes = round_up((capacity + 1) * sizeof(struct kept_hash), PAGE_BYTES);
+    struct kept old = *kept;
+
+    capacity = min_size(capacity, UINT32_MAX >> 4);
+    if (capacity <= old.capacity || old.capacity == 0 || !map_table(image_bytes, (void **)&kept->images))
+        return;
+    if (!map_table(hash_bytes, (void **)&kept->hashes)) {
+        os_mem_unmap(kept->images, image_bytes);
+        *kept = old;
+        return;
+    }
+    memcpy(kept->images, old.images, (old.n_carved + 1) * sizeof *old.images);
+    if (old.n_hashed > 0)
+        memcpy(kept->hashes, old.hashes, (old.n_hashed + 1) * sizeof *old.hashes);
+    kept->capacity = (uint32_t)capacity;
+    os_mem_unmap(old.images, round_up(((size_t)old.capacity + 1) * sizeof *old.images, PAGE_BYTES));
+    os_mem_unmap(old.hashes, round_up(((size_t)old.capacity + 1) * sizeof *old.hashes, PAGE_BYTES));
 }
 
 struct kept_hash kept_hash_of(const struct kept *kept, const void *page)

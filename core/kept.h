@@ -78,6 +78,9 @@ static inline bool kept_is_hash(struct kept_hash hash)
     return (hash.low | hash.high) != 0;
 }
 
+/* Room for more images, where there is memory for that. */
+void kept_grow_locked(struct kept *kept, size_t capacity);
+
 /*
  * Remember an image. @n_units: KEPT_IN_POOL and its bytes, or its length in the swap file; @hash may be KEPT_NO_HASH. Its number; 0:
  * there is no room.

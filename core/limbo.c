@@ -3,28 +3,44 @@
 
 #include <errno.h>
 
-int limbo_init(struct limbo *limbo, uint32_t n_slots)
+int limbo_init(struct limbo *limbo, uint32_t n_slots, uint32_t most_slots)
 {
-    size_t table_bytes = round_up(n_slots * sizeof limbo->pages[0], PAGE_BYTES);
+    size_t table_bytes = round_up(most_slots * sizeof limbo->pages[0], PAGE_BYTES);
     int error;
 
-    *limbo = (struct limbo){.n_slots = n_slots};
+    *limbo = (struct limbo){.n_slots = n_slots, .most_slots = most_slots};
     error = os_mem_map(table_bytes, (void **)&limbo->pages);
     if (error != 0)
         return error;
-    error = os_mem_reserve(n_slots * PAGE_BYTES, (void **)&limbo->space);
+    error = os_mem_reserve(most_slots * PAGE_BYTES, (void **)&limbo->space);
     if (error != 0)
         goto unmap_table;
-    error = os_mem_commit(limbo->space, n_slots * PAGE_BYTES);
+    error = os_mem_commit(limbo->space, most_slots * PAGE_BYTES);
     if (error != 0)
         goto unmap_space;
     return 0;
 
 unmap_space:
-    os_mem_unmap(limbo->space, n_slots * PAGE_BYTES);
+    os_mem_unmap(limbo->space, most_slots * PAGE_BYTES);
 unmap_table:
     os_mem_unmap(limbo->pages, table_bytes);
     return error;
+}
+
+bool limbo_grow(struct limbo *limbo, uint32_t n_slots)
+{
+    uint64_t turn = limbo->tail - limbo->tail % limbo->n_slots;
+
+    n_slots = (uint32_t)min_size(n_slots, limbo->most_slots);
+    if (n_slots <= limbo->n_slots)
+        return true;
+    if (limbo->head - turn > limbo->n_slots)
+        return false;
+    limbo->n_touched = (uint32_t)min_size(limbo->head, limbo->n_slots);
+    limbo->tail -= turn;
+    limbo->head -= turn;
+    limbo->n_slots = n_slots;
+    return true;
 }
 
 limbo_slot limbo_take(struct limbo *limbo, page_number number)
@@ -65,5 +81,5 @@ page_number limbo_next_resting(const struct limbo *limbo, const struct pagetable
 
 size_t limbo_meta_bytes(const struct limbo *limbo)
 {
-    return round_up(min_size(limbo->head, limbo->n_slots) * sizeof limbo->pages[0], PAGE_BYTES);
+    return round_up(min_size(max_size(limbo->head, limbo->n_touched), limbo->n_slots) * sizeof limbo->pages[0], PAGE_BYTES);
 }

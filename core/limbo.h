@@ -21,16 +21,21 @@ struct limbo {
     /* Set by limbo_init(), constant afterwards. */
     unsigned char *space;
     uint32_t *pages; /* per slot, page number + 1; 0: free */
-    uint32_t n_slots;
+    uint32_t most_slots;
 
     /* Guarded by pager.lock. */
+    uint32_t n_slots;   /* in use */
+    uint32_t n_touched; /* slots in use before it grew */
     uint64_t head;    /* slots handed out since the start; the next is head % n_slots */
     uint64_t tail;    /* oldest slot that may be in use */
     size_t n_resting; /* COOLED pages */
 };
 
-/* Room for @n_slots frames. 0 or -ENOMEM. */
-int limbo_init(struct limbo *limbo, uint32_t n_slots);
+/* Room for @n_slots frames, and address space for @most_slots. 0 or -ENOMEM. */
+int limbo_init(struct limbo *limbo, uint32_t n_slots, uint32_t most_slots);
+
+/* Room for @n_slots, if that is more, at most most_slots. False: not now, because the pages in it reach over the ring's end. */
+bool limbo_grow(struct limbo *limbo, uint32_t n_slots);
 
 static inline uintptr_t limbo_address(const struct limbo *limbo, limbo_slot slot)
 {

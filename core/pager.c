@@ -11,7 +11,7 @@
 
 void pager_init(struct pager *pager, size_t limit, uint64_t pool_bound_bytes, struct fault_backend *backend)
 {
-    pager->limit = limit;
+    atomic_store(&pager->limit, limit);
     pager->pool_bound_bytes = pool_bound_bytes;
     pager->backend = backend;
 }
@@ -164,7 +164,7 @@ static int build(struct pager *pager, size_t committed)
                              pager->limit);
     pager->reclaim.locked = &pager->locked;
     if (error == 0 && pager->reclaim_fixed)
-        duel_fix(&pager->reclaim.duel, pager->reclaim_way);
+        reclaim_fix_way_locked(&pager->reclaim, pager->reclaim_way);
     if (error == 0)
         start_swap(pager);
     visits_init(&pager->visits, &pager->space, &pager->table, &pager->holds);
@@ -177,7 +177,7 @@ static void describe(const struct pager *pager, struct fault_setup *setup)
 
     *setup = (struct fault_setup){
         .ranges = {{pager->space.near_base, pager->space.near_pages * PAGE_BYTES},
-                   {(uintptr_t)limbo->space, (size_t)limbo->n_slots * PAGE_BYTES}},
+                   {(uintptr_t)limbo->space, (size_t)limbo->most_slots * PAGE_BYTES}},
         .next_part = pager_next_part,
         .number = number_entry,
         .n_numbers = pager->table.n_pages,

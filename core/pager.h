@@ -31,8 +31,9 @@ struct pager_swap {
 struct pager {
     struct space space; /* its ghost range is set by heap_init(), constant afterwards; see there for the rest */
 
+    _Atomic size_t limit; /* pages; written under the heap's lock */
+
     /* Set by pager_init(), constant afterwards. */
-    size_t limit;
     uint64_t pool_bound_bytes;
     struct fault_backend *backend;
     struct pager_swap swap;
@@ -89,6 +90,16 @@ int pager_use_far(struct pager *pager, void (*survey_locked)(void *arg), void *a
 
 /* Before engaging: who evicts. */
 void pager_fix_reclaim(struct pager *pager, enum reclaim_way way);
+
+/*
+ * Another limit, in pages, and another bound of the pool; before or after engaging. One caller at a time: the heap's lock is held. Then,
+ * without that lock, pager_shrink(): it returns when the resident pages are within the limit; -EBUSY: pages that do not leave keep it
+ * above (locked, or held by system calls); they leave as others come in, once they may. Context: as pager_hold(). A thread of ours
+ * that has a worker calls pager_shrink_as().
+ */
+void pager_set_limit(struct pager *pager, size_t limit, uint64_t pool_bound_bytes);
+int pager_shrink(struct pager *pager);
+int pager_shrink_as(struct pager *pager, unsigned worker);
 
 /*
  * Bring the range under management, with all threads running. @committed: pages from the start that are accessible.

@@ -105,7 +105,7 @@ static bool may_access_locked(struct pager *pager, const struct fault *fault, pa
 
 static bool is_limbo(const struct reclaim *r, uintptr_t addr)
 {
-    return addr - limbo_address(&r->limbo, 0) < (size_t)r->limbo.n_slots * PAGE_BYTES;
+    return addr - limbo_address(&r->limbo, 0) < (size_t)r->limbo.most_slots * PAGE_BYTES;
 }
 
 void pager_fault(struct pager *pager, struct fault *fault)

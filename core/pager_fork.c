@@ -279,7 +279,7 @@ void pager_fork_child(struct pager *pager)
         log_line(LOG_ERROR, "a forked child cannot watch its memory: %e; it runs on without a limit", -error);
         thaw_everything(pager, false);
         disengage(pager);
-        os_mem_unmap(r->limbo.space, r->limbo.n_slots * PAGE_BYTES);
+        os_mem_unmap(r->limbo.space, r->limbo.most_slots * PAGE_BYTES);
         os_mem_unmap(pager->store.pool.space, pager->store.pool.max_slabs * POOL_SLAB_BYTES);
     }
     if (error != 0 || pager->backend->files_thread != 0)

@@ -26,10 +26,39 @@
 /* How long the background thread sleeps when nothing can be evicted. */
 #define NOTHING_TO_EVICT_MS 10
 
+static uint32_t slots_for(size_t n_cooled)
+{
+    /* Twice what rests there, so that holes and pages in transit do not close the ring. */
+    return (uint32_t)(2 * n_cooled + FAULT_MAX_WORKERS * RECLAIM_BATCH);
+}
+
+static uint32_t remembered_for(size_t limit)
+{
+    return (uint32_t)min_size(max_size(1, limit * HISTORY_HALVES / 2), PAGE_NONE);
+}
+
+/* All that is a share of the limit. */
+static void follow_limit_locked(struct reclaim *r, size_t limit)
+{
+    bool reserve = limit >= MIN_LIMIT_FOR_RESERVE;
+
+    __atomic_store_n(&r->limit, limit, __ATOMIC_RELAXED);
+    r->high_free = reserve ? min_size(limit / 16, MAX_HIGH_FREE) : 0;
+    __atomic_store_n(&r->cooled_target, reserve ? min_size(limit / COOLED_SHARE, MAX_COOLED) : 0, __ATOMIC_RELAXED);
+    r->fresh_target = limit / FRESH_SHARE;
+    __atomic_store_n(&r->direct_batch, min_size(RECLAIM_DIRECT_BATCH, max_size(1, limit / 8)), __ATOMIC_RELAXED);
+    r->low_free = r->high_free / 2;
+    r->direct_free = min_size(r->low_free, STREAM_MAX_WINDOW);
+    /* A turn's first half takes the background thread's reserve up. */
+    if (r->way_is_fixed || !reserve)
+        duel_fix(&r->duel, r->way_is_fixed ? r->duel.way : RECLAIM_DIRECT);
+    else
+        duel_init(&r->duel, max_size(MIN_TURN_PAGES, 2 * r->high_free));
+}
+
 int reclaim_init(struct reclaim *r, struct space *space, struct pagetable *table, struct store *store,
                  struct fault_backend *backend, struct holds *holds, size_t limit)
 {
-    bool reserve = limit >= MIN_LIMIT_FOR_RESERVE;
     size_t workers_bytes = round_up(FAULT_MAX_WORKERS * sizeof(struct reclaim_worker), PAGE_BYTES);
     int error;
 
@@ -39,34 +68,49 @@ int reclaim_init(struct reclaim *r, struct space *space, struct pagetable *table
         .store = store,
         .backend = backend,
         .holds = holds,
-        .limit = limit,
-        .high_free = reserve ? min_size(limit / 16, MAX_HIGH_FREE) : 0,
-        .cooled_target = reserve ? min_size(limit / COOLED_SHARE, MAX_COOLED) : 0,
-        .fresh_target = limit / FRESH_SHARE,
-        .direct_batch = min_size(RECLAIM_DIRECT_BATCH, max_size(1, limit / 8)),
+        .allowed = limit,
     };
-    r->low_free = r->high_free / 2;
-    r->direct_free = min_size(r->low_free, STREAM_MAX_WINDOW);
-    /* A turn's first half takes the background thread's reserve up. */
-    if (reserve)
-        duel_init(&r->duel, max_size(MIN_TURN_PAGES, 2 * r->high_free));
-    else
-        duel_fix(&r->duel, RECLAIM_DIRECT);
+    follow_limit_locked(r, limit);
     queue_init(&r->fresh);
     queue_init(&r->proven);
     queue_init(&r->stuck);
     streams_init(&r->streams, limit);
-    (void)history_init(&r->history, (uint32_t)min_size(max_size(1, limit * HISTORY_HALVES / 2), PAGE_NONE)); /* without: FIFO */
+    (void)history_init(&r->history, remembered_for(limit)); /* without: FIFO */
     error = os_mem_map(workers_bytes, (void **)&r->workers);
     if (error != 0)
         return error;
-    /* Twice what rests there, so that holes and pages in transit do not close the ring. */
-    error = limbo_init(&r->limbo, (uint32_t)(2 * r->cooled_target + FAULT_MAX_WORKERS * RECLAIM_BATCH));
+    error = limbo_init(&r->limbo, slots_for(r->cooled_target), slots_for(MAX_COOLED));
+    if (error != 0) /* address space is short: a larger limit will not have more */
+        error = limbo_init(&r->limbo, slots_for(r->cooled_target), slots_for(r->cooled_target));
     for (unsigned i = 0; i < FAULT_MAX_WORKERS && error == 0; i++)
         error = codec_init(&r->workers[i].scratch.codec);
     if (error != 0)
         os_mem_unmap(r->workers, workers_bytes);
     return error;
+}
+
+void reclaim_set_limit_locked(struct reclaim *r, size_t limit)
+{
+    follow_limit_locked(r, limit);
+    r->allowed = max_size(limit, r->charged);
+    streams_resize(&r->streams, limit);
+    history_resize(&r->history, remembered_for(limit));
+    (void)reclaim_grow_limbo_locked(r);
+}
+
+bool reclaim_grow_limbo_locked(struct reclaim *r)
+{
+    size_t wanted = r->high_free > 0 ? min_size(r->limit / COOLED_SHARE, MAX_COOLED) : 0;
+    bool done = limbo_grow(&r->limbo, slots_for(wanted));
+
+    __atomic_store_n(&r->cooled_target, min_size(wanted, (r->limbo.n_slots - slots_for(0)) / 2), __ATOMIC_RELAXED);
+    return done;
+}
+
+void reclaim_fix_way_locked(struct reclaim *r, enum reclaim_way way)
+{
+    r->way_is_fixed = true;
+    duel_fix(&r->duel, way);
 }
 
 /* ---- the budget ---- */
@@ -77,8 +121,8 @@ static void charge_locked(struct reclaim *r, size_t n_pages)
     if (r->charged <= r->charged_peak)
         return;
     r->charged_peak = r->charged;
-    if (r->charged > r->limit && r->charged - r->limit > r->exceeded_peak)
-        r->exceeded_peak = r->charged - r->limit;
+    if (r->charged > r->allowed && r->charged - r->allowed > r->exceeded_peak)
+        r->exceeded_peak = r->charged - r->allowed;
 }
 
 /*
@@ -119,6 +163,8 @@ void reclaim_uncharge_locked(struct reclaim *r, size_t n_pages)
 {
     INVARIANT(r->charged >= n_pages);
     r->charged -= n_pages;
+    if (r->allowed > r->limit)
+        r->allowed = max_size(r->limit, min_size(r->allowed, r->charged));
 }
 
 void reclaim_adopt_locked(struct reclaim *r)
@@ -159,7 +205,7 @@ void reclaim_admit_locked(struct reclaim *r)
 
 static size_t evict_direct(struct reclaim *r, unsigned worker)
 {
-    size_t n_evicted = reclaim_evict(r, worker, r->direct_batch);
+    size_t n_evicted = reclaim_evict(r, worker, __atomic_load_n(&r->direct_batch, __ATOMIC_RELAXED));
 
     __atomic_add_fetch(&r->counters.reclaimed_direct, n_evicted, __ATOMIC_RELAXED);
     return n_evicted;
@@ -405,7 +451,8 @@ size_t reclaim_evict(struct reclaim *r, unsigned worker, size_t wanted)
     struct reclaim_worker *w = &r->workers[worker];
     uint64_t n_full = n_pool_full(r);
     size_t n_freed = 0;
-    size_t n_left = r->limit; /* pages to try: once round the queue, whatever refuses to move */
+    size_t n_left = __atomic_load_n(&r->limit, __ATOMIC_RELAXED); /* pages to try: once round the queue, whatever refuses to move */
+    size_t cooled_target = __atomic_load_n(&r->cooled_target, __ATOMIC_RELAXED);
 
     writeback_throttle(&r->writeback);
     /* Fill limbo first, so that what is compressed had its second chance. */
@@ -416,9 +463,9 @@ size_t reclaim_evict(struct reclaim *r, unsigned worker, size_t wanted)
         os_lock_take(&r->lock);
         n_resting = r->limbo.n_resting;
         os_lock_release(&r->lock);
-        if (n_resting >= r->cooled_target + wanted)
+        if (n_resting >= cooled_target + wanted)
             break;
-        n_freed += reclaim_cool(r, w, r->cooled_target + wanted - n_resting, wanted, &n_picked);
+        n_freed += reclaim_cool(r, w, cooled_target + wanted - n_resting, wanted, &n_picked);
         if (n_picked == 0)
             break;
         /* Others will hardly find room either, and each would be compressed to see. They are tried next time. */

@@ -99,6 +99,9 @@ struct reclaim {
     struct reclaim_worker *workers; /* FAULT_MAX_WORKERS */
     struct holds *holds;
     const struct marks *locked; /* pages that never leave; NULL: there are none */
+    bool way_is_fixed; /* duel.way is not for a duel to say */
+
+    /* Written with the lock held; what follows the limit is read without it, too. */
     size_t limit;
     size_t low_free;      /* the background thread starts below so many free frames ... */
     size_t high_free;     /* ... and stops here */
@@ -122,6 +125,7 @@ struct reclaim {
     struct duel duel; /* of enum reclaim_way */
     size_t charged;
     size_t charged_peak;
+    size_t allowed; /* the limit; or, since that has come down, what there was above it and has not left yet */
     size_t exceeded_peak; /* pages by which the limit had to yield */
     struct reclaim_counters counters;
     uint64_t pool_full_lines;
@@ -137,6 +141,15 @@ struct reclaim {
 /* Workers and limbo for @limit pages. 0 or -ENOMEM, -EINVAL. */
 int reclaim_init(struct reclaim *r, struct space *space, struct pagetable *table, struct store *store,
                  struct fault_backend *backend, struct holds *holds, size_t limit);
+
+/* Another limit. What is above it leaves by and by: pager_set_limit(). */
+void reclaim_set_limit_locked(struct reclaim *r, size_t limit);
+
+/* As many slots in limbo as the limit wants, if there are fewer. False: not now. */
+bool reclaim_grow_limbo_locked(struct reclaim *r);
+
+/* Who evicts, for good. */
+void reclaim_fix_way_locked(struct reclaim *r, enum reclaim_way way);
 
 static inline uintptr_t reclaim_address(const struct reclaim *r, page_number number)
 {

@@ -27,13 +27,29 @@ static void thread_begin(struct streams *streams, struct stream_thread *t, uint3
         t->recent[i] = PAGE_NONE;
 }
 
+static void follow_limit(struct streams *streams, size_t limit_pages)
+{
+    /* A sixteenth of the limit, so that read-ahead cannot push out what it serves. */
+    streams->max_window = (uint32_t)max_size(1, min_size(STREAM_MAX_WINDOW, limit_pages / 16));
+    streams->protecting = limit_pages < PROTECT_BELOW_PAGES;
+}
+
+void streams_resize(struct streams *streams, size_t limit_pages)
+{
+    follow_limit(streams, limit_pages);
+    for (size_t i = 0; i < STREAM_THREADS; i++) {
+        struct stream_thread *t = &streams->threads[i];
+
+        t->reach = streams->max_window;
+        for (unsigned k = 0; k < STREAM_EACH; k++)
+            t->streams[k].window = (uint32_t)min_size(t->streams[k].window, streams->max_window);
+    }
+}
+
 void streams_init(struct streams *streams, size_t limit_pages)
 {
-    *streams = (struct streams){
-        /* A sixteenth of the limit, so that read-ahead cannot push out what it serves. */
-        .max_window = (uint32_t)max_size(1, min_size(STREAM_MAX_WINDOW, limit_pages / 16)),
-        .protecting = limit_pages < PROTECT_BELOW_PAGES,
-    };
+    *streams = (struct streams){0};
+    follow_limit(streams, limit_pages);
     for (size_t i = 0; i < STREAM_THREADS; i++)
         thread_begin(streams, &streams->threads[i], 0);
 }

@@ -54,7 +54,7 @@ struct stream_thread {
 };
 
 struct streams {
-    /* Set by streams_init(), constant afterwards. */
+    /* Follow from the limit. */
     uint32_t max_window;
     bool protecting; /* the limit is so small that a page could go before it was used */
 
@@ -71,6 +71,9 @@ struct ahead {
 };
 
 void streams_init(struct streams *streams, size_t limit_pages);
+
+/* Another limit. */
+void streams_resize(struct streams *streams, size_t limit_pages);
 
 /* A fault of @thread on @number: what to bring in. */
 struct ahead streams_fault(struct streams *streams, uint32_t thread, page_number number);

@@ -26,7 +26,7 @@ int writeback_init(struct writeback *wb, struct os_lock *lock, struct os_event *
     wb->ended = ended;
     wb->table = table;
     wb->store = store;
-    wb->bound_bytes = bound_bytes < MIN_BOUND_BYTES ? MIN_BOUND_BYTES : bound_bytes;
+    wb->bound_bytes = max_size(bound_bytes, MIN_BOUND_BYTES);
     queue_init(&wb->queue);
     if (writeback_is_on(wb))
         error = os_mem_map(round_up(sizeof *wb->buffer, PAGE_BYTES), (void **)&wb->buffer);
@@ -35,6 +35,13 @@ int writeback_init(struct writeback *wb, struct os_lock *lock, struct os_event *
     if (error != 0)
         swap_disable(&wb->swap);
     return error;
+}
+
+void writeback_resize_locked(struct writeback *wb, uint64_t bound_bytes, size_t limit_pages)
+{
+    atomic_store_explicit(&wb->bound_bytes, max_size(bound_bytes, MIN_BOUND_BYTES), memory_order_relaxed);
+    wb->limit_bytes = (uint64_t)limit_pages * PAGE_BYTES;
+    kept_grow_locked(&wb->kept, limit_pages);
 }
 
 /* ---- the queue ---- */

@@ -34,7 +34,7 @@ struct writeback {
     struct store *store;
     struct swap swap;
     struct kept kept;
-    uint64_t bound_bytes; /* of the pool, with a swap */
+    _Atomic uint64_t bound_bytes; /* of the pool, with a swap */
     uint64_t limit_bytes; /* of resident pages */
     struct writeback_buffer *buffer;
 
@@ -57,6 +57,9 @@ struct writeback {
 /* After swap_init(), if there is a swap. @bound_bytes: of the pool. @limit_pages: most pages that can be resident. 0 or -errno: no swap. */
 int writeback_init(struct writeback *wb, struct os_lock *lock, struct os_event *ended, struct pagetable *table,
                    struct store *store, uint64_t bound_bytes, size_t limit_pages);
+
+/* Other bounds. */
+void writeback_resize_locked(struct writeback *wb, uint64_t bound_bytes, size_t limit_pages);
 
 static inline bool writeback_is_on(const struct writeback *wb)
 {

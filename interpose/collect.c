@@ -83,7 +83,7 @@ void ghost_collect(struct stats *stats)
         .backend = "none",
         .backend_reason = ghost.heap.closed ? "paging could not begin, or was given up" : "all blocks fit within the limit",
         .engaged = pager_is_engaged(&ghost.pager),
-        .limit_pages = heap->limit,
+        .limit_pages = atomic_load(&ghost.pager.limit),
         .ghost_blocks = heap->n_blocks,
         .ghost_bytes_live = (uint64_t)heap->live_pages * PAGE_BYTES,
         .ghost_bytes_peak = (uint64_t)heap->live_pages_peak * PAGE_BYTES,

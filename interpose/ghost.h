@@ -40,6 +40,12 @@ static inline bool ghost_manages(const void *p)
            (ghost.pager.space.n_leaves > 0 && space_far_number(&ghost.pager.space, (uintptr_t)p) != PAGE_NONE);
 }
 
+/*
+ * Another limit, in pages, at least CONFIG_MIN_LIMIT_PAGES; it holds when this returns, see heap_set_limit() for that and for the errors.
+ * Before the first ghost block it is noted for later: 0. Context: as malloc.
+ */
+int ghost_set_limit(uint64_t pages);
+
 /* Start paging: the process has as much memory as the limit allows, wherever it lies. Context: as malloc. */
 void ghost_start_paging(void);
 

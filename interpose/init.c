@@ -377,6 +377,24 @@ static void start_locked(void)
              ghost.heap.n_pages * PAGE_BYTES / MIB, ghost.pager.backend->name, ghost.backend_reason);
 }
 
+int ghost_set_limit(uint64_t pages)
+{
+    struct ghost_quiet quiet = ghost_quiet_begin();
+    bool runs;
+    int error = 0;
+
+    os_lock_take(&start_lock);
+    ghost.config.limit_pages = pages;
+    ghost.config.limit_percent = 0;
+    runs = ghost.heap.bytes != 0;
+    os_lock_release(&start_lock);
+    if (runs)
+        error = heap_set_limit(&ghost.heap, (size_t)pages, config_pool_bytes(&ghost.config, pages));
+    pressure_set_limit((size_t)pages * PAGE_BYTES);
+    ghost_quiet_end(quiet);
+    return error;
+}
+
 struct heap *ghost_heap(void)
 {
     if (__builtin_expect(ghost.heap.bytes == 0, 0)) {

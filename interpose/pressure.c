@@ -16,7 +16,7 @@
 _Atomic size_t pressure_step_bytes;
 __thread size_t pressure_handed_bytes;
 
-static size_t limit_bytes;
+static _Atomic size_t limit_bytes;
 static _Atomic size_t promised_bytes; /* mapped, and not resident yet as far as is known */
 static _Atomic size_t seen_bytes;     /* resident at the last look */
 
@@ -36,7 +36,8 @@ static size_t resident_bytes(void)
 
 static void set_step(size_t resident)
 {
-    size_t left = limit_bytes > resident ? limit_bytes - resident : 0;
+    size_t limit = atomic_load(&limit_bytes);
+    size_t left = limit > resident ? limit - resident : 0;
 
     atomic_store(&pressure_step_bytes, max_size(min_size(left / STEP_SHARE, STEP_MOST), STEP_LEAST));
 }
@@ -85,6 +86,13 @@ void pressure_start(size_t bytes)
 {
     limit_bytes = bytes;
     set_step(0);
+}
+
+void pressure_set_limit(size_t bytes)
+{
+    atomic_store(&limit_bytes, bytes);
+    if (atomic_load(&pressure_step_bytes) != 0)
+        look();
 }
 
 void pressure_end(void)

@@ -21,6 +21,9 @@ extern __thread size_t pressure_handed_bytes;
 /* When the settings have been read. @limit_bytes > 0. */
 void pressure_start(size_t limit_bytes);
 
+/* Another limit; paging starts where it has been reached. Context: as malloc. */
+void pressure_set_limit(size_t limit_bytes);
+
 /* Paging has started, or never will. */
 void pressure_end(void);
 

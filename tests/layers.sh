@@ -18,7 +18,7 @@ layer() {
     core/queue.* | core/history.* | core/limbo.* | core/stream.* | core/hold.* | core/marks.*) echo 7 ;;
     core/corefile.* | core/visit.* | core/writeback.* | core/writeback_round.* | core/writeback_clean.* | core/writeback_kept.*) echo 8 ;;
     core/reclaim.* | core/reclaim_cool.* | core/reclaim_freeze.* | core/reclaim_extract.* | core/reclaim_sweep.*) echo 9 ;;
-    core/pager.* | core/pager_block.* | core/pager_bring.* | core/pager_fault.* | core/pager_hold.* | core/pager_far.* | core/pager_far_move.* | core/pager_fork.* | core/pager_protect.* | core/pager_lock.* | core/pager_cede.*) echo 10 ;;
+    core/pager.* | core/pager_block.* | core/pager_bring.* | core/pager_fault.* | core/pager_hold.* | core/pager_limit.* | core/pager_far.* | core/pager_far_move.* | core/pager_fork.* | core/pager_protect.* | core/pager_lock.* | core/pager_cede.*) echo 10 ;;
     core/heap.* | core/heap_bins.* | core/heap_tags.* | core/heap_walk.*) echo 11 ;;
     interpose/* | tools/*) echo 12 ;;
     *) echo "" ;;

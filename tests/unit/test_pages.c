@@ -156,7 +156,7 @@ Test(limbo, slots_come_in_order_and_a_full_ring_says_so)
 {
     struct limbo limbo;
 
-    cr_assert_eq(limbo_init(&limbo, 8), 0);
+    cr_assert_eq(limbo_init(&limbo, 8, 8), 0);
     for (limbo_slot i = 0; i < 8; i++)
         cr_assert_eq(limbo_take(&limbo, i), i);
     cr_assert_eq(limbo_take(&limbo, 99), LIMBO_NONE);
@@ -172,7 +172,7 @@ Test(limbo, oldest_resting_page_comes_first_and_holes_are_skipped)
     uint64_t cursor;
 
     make_table(1024);
-    cr_assert_eq(limbo_init(&limbo, 8), 0);
+    cr_assert_eq(limbo_init(&limbo, 8, 8), 0);
     for (page_number i = 0; i < 5; i++) {
         make(i, i == 2 ? PAGE_RESIDENT : PAGE_COOLED);
         (void)limbo_take(&limbo, i);

@@ -66,7 +66,7 @@ struct stats {
     uint64_t managed_pages_static;
     uint64_t mappings_followed; /* memory calls, since the start */
     uint64_t mappings_refused;
-    uint64_t unmanaged_bytes; /* resident and the program's own, in no file's page cache; the sum of: */
+    uint64_t unmanaged_bytes; /* resident, neither managed nor ours; the sum of: */
     uint64_t unmanaged_stack_bytes;
     uint64_t unmanaged_executable_bytes;
     uint64_t unmanaged_shared_bytes;

@@ -74,26 +74,25 @@ static size_t managed_resident_bytes(uintptr_t start, uintptr_t stop)
 static uint64_t *reason(struct walk *walk)
 {
     const struct os_mapping *mapping = walk->mapping;
+    struct stats *stats = walk->stats;
 
+    if (mapping->shared && is_of_memory(mapping->name))
+        return &stats->unmanaged_shared_bytes;
     guard_each_thread(note_thread, walk);
     if (walk->has_thread || strcmp(mapping->name, "[stack]") == 0)
-        return &walk->stats->unmanaged_stack_bytes;
+        return &stats->unmanaged_stack_bytes;
     if (mapping->locked)
-        return &walk->stats->unmanaged_locked_bytes;
+        return &stats->unmanaged_locked_bytes;
     if (mapping->of_file)
-        return &walk->stats->unmanaged_file_bytes;
-    return (mapping->protection & PROT_EXEC) != 0 ? &walk->stats->unmanaged_executable_bytes : &walk->stats->unmanaged_small_bytes;
+        return &stats->unmanaged_file_bytes;
+    return (mapping->protection & PROT_EXEC) != 0 ? &stats->unmanaged_executable_bytes : &stats->unmanaged_small_bytes;
 }
 
 static bool look_at(void *arg, const struct os_mapping *mapping)
 {
     struct walk *walk = arg;
-    uint64_t *sum;
-    size_t bytes;
+    size_t bytes = mapping->resident_bytes;
 
-    if (mapping->shared && !is_of_memory(mapping->name))
-        return true;
-    bytes = mapping->shared ? mapping->resident_bytes : mapping->anonymous_bytes;
     if (bytes == 0)
         return true;
     walk->mapping = mapping;
@@ -102,10 +101,8 @@ static bool look_at(void *arg, const struct os_mapping *mapping)
     os_mem_visit_own(note_own, walk);
     note_overlap(walk, (uintptr_t)__ehdr_start, (uintptr_t)end);
     bytes -= min_size(bytes, walk->own_bytes);
-    if (!mapping->shared)
-        bytes -= min_size(bytes, managed_resident_bytes(mapping->start, mapping->end));
-    sum = mapping->shared ? &walk->stats->unmanaged_shared_bytes : reason(walk);
-    *sum += bytes;
+    bytes -= min_size(bytes, managed_resident_bytes(mapping->start, mapping->end));
+    *reason(walk) += bytes;
     walk->stats->unmanaged_bytes += bytes;
     return true;
 }

@@ -9,8 +9,8 @@
 #include "core/stats.h"
 
 /*
- * Sets the fields unmanaged_*_bytes of @stats: resident bytes that belong to the process alone, or to shared memory of no file on a disk,
- * and are neither managed nor ours. They stay 0 where /proc does not tell. It takes some milliseconds a GiB.
+ * Sets the fields unmanaged_*_bytes of @stats: resident bytes that are neither managed nor ours. They stay 0 where /proc does not tell. It
+ * takes some milliseconds a GiB.
  * Context: any, also a signal handler.
  */
 void unmanaged_collect(struct stats *stats);

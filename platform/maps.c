@@ -110,9 +110,7 @@ static bool take_weighed(void *arg, char *line)
         }
         return true;
     }
-    if (is_field(line, "Rss:", &mapping->resident_bytes) || is_field(line, "Anonymous:", &mapping->anonymous_bytes))
-        return true;
-    if (!visitor->known || strncmp(line, "VmFlags:", 8) != 0)
+    if (is_field(line, "Rss:", &mapping->resident_bytes) || !visitor->known || strncmp(line, "VmFlags:", 8) != 0)
         return true;
     mapping->locked = strstr(line + 8, " lo") != NULL;
     return visitor->visit(visitor->arg, mapping);

@@ -24,7 +24,6 @@ struct os_mapping {
     const char *name; /* "": none; valid during the call; os_maps_each_weighed() gives its first OS_MAPS_NAME_BYTES - 1 bytes */
     /* By os_maps_each_weighed() alone. */
     size_t resident_bytes;
-    size_t anonymous_bytes; /* of those, the process's own: of no file */
     bool locked;
 };
 

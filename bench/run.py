@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """run.py - the benchmark of GhostMem: what `make bench` calls. One run, one table, every rival measured in the same run.
 
-    run.py [--runs N] [--quick] [--backends signal,thread,segv] [--limits 25,50] [--data text,binary,half] [--issue 2|3|4|5|6]
-           [--markdown] [--json FILE] [--sections fits,over,programs,growth,memory,calls,guard,swap]
+    run.py [--runs N] [--quick] [--backends signal,thread,segv] [--limits 25,50] [--data text,binary,half] [--issue 2|3|4|5|6|19]
+           [--markdown] [--json FILE] [--sections fits,over,programs,process,growth,memory,calls,guard,swap]
 
 Without options it measures all that issue 6 asks for, with the backend `signal`, medians of 5, in less than 90 minutes (40 or so) on a machine of
 two cores; it says at the start how long it will take about. Other backends, fewer runs and single sections by option.
@@ -11,6 +11,7 @@ two cores; it says at the start how long it will take about. Other backends, few
   over    the workload's phases at a limit: plain malloc, GhostMem's backends, a memory cgroup of that limit with zram/lz4 swap, and
           the floor (floors.py), all of them in turns
   programs  wall time of sort, xz, numpy, sqlite3 and redis at a limit, beside zram at the same limit: programs.py
+  process  the same for programs whose memory is in small blocks and mappings of their own, with the limit on the whole process: process.py
   growth  what a fault, malloc and free cost from 64 MiB to 16 GiB and from 10 to 1,000,000 live blocks: growth.py
   memory  tables, the pool's slack, peak RSS and total RAM, from GhostMem's statistics and the kernel's count
   calls   malloc+free of an untouched 1 GiB block, realloc of a frozen block, fork and exec of a small program
@@ -39,6 +40,7 @@ import estimate  # noqa: E402
 import floors  # noqa: E402
 import growth  # noqa: E402
 import measure  # noqa: E402
+import process  # noqa: E402
 import programs  # noqa: E402
 import report  # noqa: E402
 import server  # noqa: E402
@@ -47,7 +49,7 @@ import targets  # noqa: E402
 TOP = os.path.dirname(measure.HERE)
 MIB = 2**20
 PAIRS_A_RUN = 12  # of the short work within the limit
-SECTIONS = ["fits", "over", "programs", "growth", "memory", "calls", "guard", "swap"]
+SECTIONS = ["fits", "over", "programs", "process", "growth", "memory", "calls", "guard", "swap"]
 # Updates last: the pages that they leave behind are compressed in what comes after.
 PHASES = ["fill", "seqread", "randread", "randread:2", "zipf", "randupdate"]
 NAMES = {"fill": "sequential fill", "seqread": "sequential read", "randread": "random read", "zipf": "zipf 0.99 read",
@@ -66,16 +68,17 @@ def parse_arguments():
     p.add_argument("--data", default="text,binary,half", help="of text, binary, half (all)")
     p.add_argument("--sections", default=",".join(SECTIONS), help=f"of {', '.join(SECTIONS)} (all)")
     p.add_argument("--programs", default=",".join(programs.WORKS), help=f"of {', '.join(programs.WORKS)}, for that section (all)")
+    p.add_argument("--processes", default=",".join(process.NAMES), help="for the section process: " + ", ".join(process.NAMES) + " (all)")
     p.add_argument("--swap", default="/var/tmp", help="where swap files go (/var/tmp)")
     p.add_argument("--markdown", action="store_true", help="print a Markdown table")
     p.add_argument("--json", help="where to write all figures")
     p.add_argument("--library", default=os.path.join(TOP, "libghostmem.so"))
     p.add_argument("--build", default=os.path.join(TOP, "build", "bench"), help="where workload and floor are")
     a = p.parse_args()
-    for name in ("backends", "data", "sections", "programs"):
+    for name in ("backends", "data", "sections", "programs", "processes"):
         setattr(a, name, getattr(a, name).split(","))
     known = [(a.backends, {"thread", "signal", "segv", "auto"}), (a.data, {"text", "binary", "half"}),
-             (a.sections, set(SECTIONS)), (a.programs, set(programs.WORKS))]
+             (a.sections, set(SECTIONS)), (a.programs, set(programs.WORKS)), (a.processes, set(process.NAMES))]
     for given, allowed in known:
         if not set(given) <= allowed:
             p.error(f"unknown: {', '.join(sorted(set(given) - allowed))}")
@@ -124,6 +127,8 @@ class Bench:
     def measure(self, section):
         if section == "programs":
             programs.run(self)
+        elif section == "process":
+            process.run(self)
         elif section == "growth":
             growth.run(self)
         else:

@@ -125,17 +125,9 @@ static bool may_be_managed(const unsigned long *args)
            ((int)args[2] & PROT_EXEC) == 0 && args[1] > 0;
 }
 
-/* To the kernel it is one mapping with its neighbour. */
-static bool joins_locked(uintptr_t start, uintptr_t end, uint32_t value)
-{
-    return rangeset_value(&pager()->space.areas, start - 1) == (value | AREA_WATCHED) ||
-           rangeset_value(&pager()->space.areas, end) == (value | AREA_WATCHED);
-}
-
 long memory_far_map(const unsigned long *args)
 {
     bool manages = may_be_managed(args);
-    bool is_large = args[1] >= SURVEY_LEAST_BYTES;
     uint32_t value = AREA_MAPPING | access_of((int)args[2]);
     int flags = (int)args[3];
     bool replaces = (flags & MAP_FIXED) != 0 && (flags & MAP_FIXED_NOREPLACE) == 0;
@@ -152,9 +144,9 @@ long memory_far_map(const unsigned long *args)
     if (!sys_failed(result)) {
         end = end_of((uintptr_t)result, args[1]);
         pager_far_unlearn_locked(pager(), (uintptr_t)result, end);
-        if (manages && (is_large || joins_locked((uintptr_t)result, end, value)))
-            (void)pager_far_learn_locked(pager(), (uintptr_t)result, end, value, true);
-        else if (manages && ((int)args[3] & MAP_POPULATE) != 0 && (value & AREA_PROTECTION) != 0)
+        /* Also the smallest: a runtime may have its heap in thousands of them. */
+        if (manages && pager_far_learn_locked(pager(), (uintptr_t)result, end, value, true) != 0 &&
+            ((int)args[3] & MAP_POPULATE) != 0 && (value & AREA_PROTECTION) != 0)
             (void)sys_call3(SYS_madvise, result, end - (uintptr_t)result,
                             (value & AREA_WRITE) != 0 ? ADVICE_POPULATE_WRITE : ADVICE_POPULATE_READ);
     }

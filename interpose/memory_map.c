@@ -196,6 +196,15 @@ static long by_kernel(memory_call *call, const unsigned long *args, pager_call *
     return result;
 }
 
+/* Small ones count as malloc's blocks do: a runtime may have its heap in thousands of them. */
+static void note_mapping(size_t bytes)
+{
+    if (bytes >= SURVEY_LEAST_BYTES)
+        pressure_note_mapping(bytes);
+    else
+        pressure_note(bytes);
+}
+
 EXPORT void *mmap(void *addr, size_t bytes, int protection, int flags, int fd, off_t offset)
 {
     const unsigned long args[] = {(uintptr_t)addr, bytes, (unsigned long)protection, (unsigned long)flags, (unsigned long)fd,
@@ -204,8 +213,8 @@ EXPORT void *mmap(void *addr, size_t bytes, int protection, int flags, int fd, o
 
     if (!memory_quietly(memory_map, args, &result))
         result = by_kernel(memory_map, args, map_over);
-    if ((flags & MAP_ANONYMOUS) != 0 && (protection & PROT_WRITE) != 0 && !sys_failed(result) && bytes >= SURVEY_LEAST_BYTES)
-        pressure_note_mapping(bytes);
+    if ((flags & MAP_ANONYMOUS) != 0 && (protection & PROT_WRITE) != 0 && !sys_failed(result))
+        note_mapping(bytes);
     if ((flags & MAP_ANONYMOUS) == 0)
         guard_note_device(fd);
     return (void *)memory_answer(result);

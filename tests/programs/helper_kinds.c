@@ -1,6 +1,8 @@
 /*
- * helper_kinds.c - memory of every kind, all of it written: a block, small blocks, a mapping and a static array of 8 MiB each, which are
- * managed, and what is not: 3 MiB shared, 2 MiB executable, 1 MiB locked.
+ * helper_kinds.c - memory of every kind, all of it written: a block, small blocks, a mapping, small mappings and a static array of 8 MiB
+ * each, which are managed, and what is not: 3 MiB shared, 2 MiB executable, 1 MiB locked.
+ *
+ * The small mappings come first: they alone are as large as the limit of the test.
  */
 #define _DEFAULT_SOURCE
 #include <stdint.h>
@@ -10,6 +12,7 @@
 
 #define MIB ((size_t)1 << 20)
 #define SMALL_BYTES 200
+#define ISLAND_BYTES ((size_t)16 << 10)
 
 static uint64_t array[8 * MIB / sizeof(uint64_t)];
 static void *small[8 * MIB / SMALL_BYTES];
@@ -37,15 +40,31 @@ static uint64_t *map(size_t bytes, int protection, int flags)
     return p == MAP_FAILED ? NULL : fill(p, bytes);
 }
 
+/* As Ruby has its heap: no two of them adjoin. */
+static int map_islands(void)
+{
+    uint64_t total = 0;
+
+    for (size_t i = 0; i < 8 * MIB / ISLAND_BYTES; i++) {
+        uint64_t *island = mmap(NULL, 2 * ISLAND_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+        if (island == MAP_FAILED || munmap((char *)island + ISLAND_BYTES, ISLAND_BYTES) != 0)
+            return -1;
+        total += sum(fill(island, ISLAND_BYTES), ISLAND_BYTES);
+    }
+    return (int)(total % 1000);
+}
+
 int main(void)
 {
+    int islands = map_islands();
     uint64_t *executable = map(2 * MIB, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE);
     uint64_t *shared = map(3 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED);
     uint64_t *locked = map(MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE);
     uint64_t *mapping;
     uint64_t *block;
 
-    if (locked == NULL || mlock(locked, MIB) != 0)
+    if (islands < 0 || locked == NULL || mlock(locked, MIB) != 0)
         return 1;
     for (size_t i = 0; i < sizeof small / sizeof small[0]; i++)
         small[i] = fill(malloc(SMALL_BYTES), SMALL_BYTES);
@@ -56,7 +75,7 @@ int main(void)
         return 1;
     for (size_t i = 0; i < sizeof small / sizeof small[0]; i++)
         *(uint64_t *)small[i] += sum(small[i], SMALL_BYTES);
-    (void)printf("%llu %llu %llu %llu\n", (unsigned long long)sum(block, 8 * MIB), (unsigned long long)sum(mapping, 8 * MIB),
+    (void)printf("%d %llu %llu %llu %llu\n", islands, (unsigned long long)sum(block, 8 * MIB), (unsigned long long)sum(mapping, 8 * MIB),
                  (unsigned long long)sum(array, sizeof array), (unsigned long long)*(uint64_t *)small[77]);
     return 0;
 }

@@ -402,21 +402,23 @@ bool config_names_program(const struct config *config, const char *name)
     }
 }
 
-bool config_expand_path(const char *pattern, char *path, size_t bytes)
+bool config_expand_path(const char *pattern, const char *program, char *path, size_t bytes)
 {
     size_t length = 0;
 
     for (const char *c = pattern; *c != '\0'; c++) {
         if (length + 1 >= bytes)
             return false;
-        if (*c != '%' || (c[1] != 'p' && c[1] != '%')) {
+        if (*c != '%' || (c[1] != 'p' && c[1] != 'n' && c[1] != '%')) {
             path[length++] = *c;
             continue;
         }
         if (*++c == '%')
             path[length++] = '%';
-        else
+        else if (*c == 'p')
             length = log_format(path, bytes, length, "%d", os_process_id());
+        else
+            length = log_format(path, bytes, length, "%s", program);
     }
     path[length] = '\0';
     return length + 1 < bytes;

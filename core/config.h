@@ -38,8 +38,8 @@ struct config {
     uint64_t swap_max_bytes;  /* UINT64_MAX: no bound */
     bool swap_encrypt;
     bool compress;
-    const char *stats;        /* NULL: none; "1": the report; else a path with %p for the process id */
-    const char *log;          /* NULL: stderr; else a path with %p */
+    const char *stats;        /* NULL: none; "1": the report; else a path with %p for the process id, %n for the program's name */
+    const char *log;          /* NULL: stderr; else such a path */
     const char *programs;     /* NULL: all; else names separated by colons */
     unsigned verbose;         /* 0 .. 2 */
     enum config_faults faults;
@@ -80,7 +80,7 @@ const char *config_setting_name(size_t number, const char **accepted);
 /* Would config_read() take @value as it is for the setting @number, which there is? */
 bool config_setting_takes(size_t number, const char *value);
 
-/* Expand %p (the process id) and %% of @pattern. False: it does not fit. */
-bool config_expand_path(const char *pattern, char *path, size_t bytes);
+/* Expand %p (the process id), %n (@program, its name) and %% of @pattern. False: it does not fit. */
+bool config_expand_path(const char *pattern, const char *program, char *path, size_t bytes);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "core/log.h"
 #include "platform/signal.h"
+#include "platform/thread.h"
 
 #include <errno.h>
 
@@ -264,6 +265,7 @@ int pager_engage(struct pager *pager, size_t committed)
 
     if (pager->failed)
         return -EPERM;
+    os_ticks_start();
     visit_touch_stack(&pager->space); /* nothing can leave before the lock is released */
     mask = os_signals_block();
     engaging_begin(pager);

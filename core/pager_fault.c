@@ -2,6 +2,7 @@
 #include "core/pager_fault.h"
 
 #include "core/trace.h"
+#include "platform/thread.h"
 
 #include <stdlib.h>
 
@@ -108,8 +109,20 @@ static bool is_limbo(const struct reclaim *r, uintptr_t addr)
     return addr - limbo_address(&r->limbo, 0) < (size_t)r->limbo.most_slots * PAGE_BYTES;
 }
 
+/* Why a page that is to come in is not there. */
+static enum reclaim_wait kind_of(const struct page *page)
+{
+    switch (page_state(page)) {
+    case PAGE_EMPTY: return WAIT_FIRST_TOUCH;
+    case PAGE_COOLED: return WAIT_COOLED;
+    case PAGE_SWAPPED: return WAIT_SWAP;
+    default: return WAIT_IMAGE;
+    }
+}
+
 void pager_fault(struct pager *pager, struct fault *fault)
 {
+    enum reclaim_wait kind = WAIT_OTHER;
     struct reclaim *r = &pager->reclaim;
     page_number number;
     struct ahead ahead = {.n = 0};
@@ -174,6 +187,7 @@ void pager_fault(struct pager *pager, struct fault *fault)
             reclaim_wait_locked(r);
             break;
         default:
+            kind = kind_of(page_at(&pager->table, number));
             if (ahead.n == 0)
                 ahead = streams_fault(&r->streams, fault->thread, number);
             settled = pager_bring_in_locked(pager, fault, number, &ahead, &exhausted);
@@ -183,4 +197,5 @@ void pager_fault(struct pager *pager, struct fault *fault)
         }
     }
     pager_release_and_refill(r, fault->worker);
+    reclaim_waited_add(&r->waited[fault->worker], kind, fault->began, os_ticks());
 }

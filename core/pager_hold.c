@@ -1,6 +1,8 @@
 /* pager_hold.c - pages that a system call will touch come in before it, and stay. See pager.h. */
 #include "core/pager_fault.h"
 
+#include "platform/thread.h"
+
 #include <errno.h>
 
 /*
@@ -103,6 +105,7 @@ static void hold_all(void *arg, unsigned worker)
     const struct hold_job *job = arg;
     const struct fault fault = {.worker = worker, .write = true}; /* for all we know */
     struct yielding yielding = {.n_next = YIELDING_FIRST};
+    uint64_t began = os_ticks();
 
     for (uint32_t i = 0; i < job->hold->n; i++) {
         const struct hold_range range = hold_range(job->hold, i);
@@ -115,6 +118,7 @@ static void hold_all(void *arg, unsigned worker)
                 hold_page(job->pager, &fault, number, job->used ? number + 1 : end, !job->used, &yielding);
         }
     }
+    reclaim_waited_add(&job->pager->reclaim.waited[worker], WAIT_CALL, began, os_ticks());
 }
 
 void pager_bring_in(struct pager *pager, const struct hold *hold)

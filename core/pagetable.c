@@ -131,6 +131,7 @@ void page_set_state(struct pagetable *table, page_number number, enum page_state
     INVARIANT(arrow_exists(from, to));
     count(table, from, (size_t)-1);
     count(table, to, 1);
+    table->n_away_peak = max_size(table->n_away_peak, table->n_frozen + table->n_same + table->n_swapped);
     page->state = (uint32_t)to & 15u;
     if (from == PAGE_EMPTY && page->flags == 0)
         group_enter(table, number, 1);

@@ -104,6 +104,7 @@ struct pagetable {
     size_t far_first; /* of the far ones, a group's first */
     size_t far_end;   /* 0: there are none */
     size_t n_busy_groups; /* that hold table memory */
+    size_t n_away_peak;   /* most pages in the next three states at once */
     size_t n_frozen;      /* pages in PAGE_FROZEN */
     size_t n_same;        /* pages in PAGE_SAME */
     size_t n_swapped;     /* pages in PAGE_SWAPPED */

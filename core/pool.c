@@ -255,6 +255,8 @@ pool_handle pool_put(struct pool *pool, const void *image, size_t bytes)
     if (slot != NULL) {
         add(&pool->n_images, 1);
         add(&pool->used_bytes, stored);
+        if (look(&pool->used_bytes) > look(&pool->used_bytes_peak))
+            atomic_store_explicit(&pool->used_bytes_peak, look(&pool->used_bytes), memory_order_relaxed);
         add(&pool->n_images_made, 1);
         add(&pool->made_bytes, stored);
     }

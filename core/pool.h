@@ -44,6 +44,7 @@ struct pool {
     _Atomic uint64_t n_images;
     _Atomic uint64_t used_bytes; /* of images, their length fields included */
     _Atomic uint64_t held_bytes; /* RAM: whole pages that images have touched */
+    _Atomic uint64_t used_bytes_peak;
     _Atomic uint64_t held_bytes_peak;
     _Atomic uint64_t meta_bytes; /* RAM for slab records */
     _Atomic uint64_t n_images_made; /* since the start */

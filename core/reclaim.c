@@ -6,6 +6,7 @@
 #include "platform/thread.h"
 
 #include <errno.h>
+#include <string.h>
 
 /* Free frames that the background thread keeps: a sixteenth of the limit, at most 4 MiB. None below 64 pages. */
 #define MAX_HIGH_FREE 1024
@@ -393,6 +394,7 @@ void reclaim_share_all_locked(struct reclaim *r)
 
 void reclaim_fork_child(struct reclaim *r)
 {
+    memset(r->waited, 0, sizeof r->waited); /* it has not waited yet */
     if (!r->backend->by_protection)
         clear_flag_of_all_locked(r, PAGE_FLAG_SHUT);
 }

@@ -90,6 +90,30 @@ struct reclaim_counters {
     uint64_t reclaimed_background; /* ... and by the background thread */
 };
 
+/* What threads have waited for. */
+enum reclaim_wait {
+    WAIT_FIRST_TOUCH, /* a page of zeros */
+    WAIT_IMAGE,       /* a page with an image in RAM, or a repeated word */
+    WAIT_SWAP,        /* a page with an image in the swap file */
+    WAIT_COOLED,      /* a page that was still whole */
+    WAIT_CALL,        /* what a system call needed */
+    WAIT_OTHER,       /* another thread that had the page in transit; a page closed to writing */
+    N_WAITS,
+};
+
+/* Written by the one who is worker at the time: no two threads share a line. */
+struct reclaim_waited {
+    _Alignas(64) _Atomic uint64_t ticks[N_WAITS];
+};
+
+static inline void reclaim_waited_add(struct reclaim_waited *waited, enum reclaim_wait kind, uint64_t began, uint64_t now)
+{
+    uint64_t ticks = now > began ? now - began : 0; /* the counters of two processors may differ by a little */
+
+    atomic_store_explicit(&waited->ticks[kind], atomic_load_explicit(&waited->ticks[kind], memory_order_relaxed) + ticks,
+                          memory_order_relaxed);
+}
+
 struct reclaim {
     /* Set by reclaim_init(), constant afterwards. */
     struct space *space;
@@ -128,6 +152,7 @@ struct reclaim {
     size_t allowed; /* the limit; or, since that has come down, what there was above it and has not left yet */
     size_t exceeded_peak; /* pages by which the limit had to yield */
     struct reclaim_counters counters;
+    struct reclaim_waited waited[FAULT_MAX_WORKERS];
     uint64_t pool_full_lines;
     unsigned n_refills;
     unsigned n_extracting; /* batches on their way, in which some may be taken out */

@@ -8,9 +8,16 @@
 
 #include "core/base.h"
 
-#define STATS_TEXT_BYTES 4096
+#define STATS_TEXT_BYTES 32768
 
 struct stats {
+    const char *program; /* NULL: not known */
+    const char *arguments; /* a zero behind each */
+    size_t arguments_bytes;
+    uint64_t process;
+    uint64_t started_s; /* since 1970 */
+    uint64_t run_ms;
+    uint64_t peak_rss_bytes;
     const char *backend; /* "none" until engaged */
     const char *backend_reason;
     bool engaged;
@@ -19,11 +26,13 @@ struct stats {
     uint64_t resident_pages_peak;
     uint64_t cooled_pages;
     uint64_t frozen_pages; /* with an image */
+    uint64_t frozen_pages_peak; /* and those with a repeated word, and those in the swap file */
     uint64_t same_filled_pages;
     uint64_t images_made; /* since the start */
     uint64_t images_made_bytes;
     uint64_t pool_images;
     uint64_t pool_used_bytes;
+    uint64_t pool_used_bytes_peak;
     uint64_t pool_held_bytes;
     uint64_t pool_held_bytes_peak;
     uint64_t swap_used_bytes;
@@ -37,6 +46,13 @@ struct stats {
     uint64_t swap_write_errors;
     uint64_t swap_read_errors;
     uint64_t meta_bytes;
+    uint64_t waited_ns; /* for memory, all threads together */
+    uint64_t waited_first_touch_ns;
+    uint64_t waited_image_ns;
+    uint64_t waited_swap_ns;
+    uint64_t waited_cooled_ns;
+    uint64_t waited_call_ns;
+    uint64_t waited_other_ns;
     uint64_t faults;
     uint64_t soft_faults;
     uint64_t first_touches;

@@ -1,6 +1,9 @@
 /* collect.c - see ghost.h: everything that is counted, in one place. */
 #include "interpose/ghost.h"
+#include "interpose/identity.h"
 #include "interpose/unmanaged.h"
+
+#include "platform/thread.h"
 
 static uint64_t look(const uint64_t *counter)
 {
@@ -23,6 +26,24 @@ static void collect_swap(struct stats *stats)
     stats->swap_read_errors = look(&wb->swap.read_errors);
 }
 
+static void collect_waiting(struct stats *stats)
+{
+    uint64_t *const sums[N_WAITS] = {
+        [WAIT_FIRST_TOUCH] = &stats->waited_first_touch_ns, [WAIT_IMAGE] = &stats->waited_image_ns,
+        [WAIT_SWAP] = &stats->waited_swap_ns,               [WAIT_COOLED] = &stats->waited_cooled_ns,
+        [WAIT_CALL] = &stats->waited_call_ns,               [WAIT_OTHER] = &stats->waited_other_ns,
+    };
+
+    for (unsigned kind = 0; kind < N_WAITS; kind++) {
+        uint64_t ticks = 0;
+
+        for (unsigned i = 0; i < FAULT_MAX_WORKERS; i++)
+            ticks += atomic_load_explicit(&ghost.pager.reclaim.waited[i].ticks[kind], memory_order_relaxed);
+        *sums[kind] = os_ticks_ns(ticks);
+        stats->waited_ns += *sums[kind];
+    }
+}
+
 static void collect_paging(struct stats *stats)
 {
     struct reclaim *r = &ghost.pager.reclaim;
@@ -34,11 +55,13 @@ static void collect_paging(struct stats *stats)
     stats->resident_pages_peak = r->charged_peak;
     stats->cooled_pages = r->limbo.n_resting;
     stats->frozen_pages = ghost.pager.table.n_frozen;
+    stats->frozen_pages_peak = ghost.pager.table.n_away_peak;
     stats->same_filled_pages = ghost.pager.table.n_same;
     stats->images_made = pool->n_images_made;
     stats->images_made_bytes = pool->made_bytes;
     stats->pool_images = pool->n_images;
     stats->pool_used_bytes = pool->used_bytes;
+    stats->pool_used_bytes_peak = pool->used_bytes_peak;
     stats->pool_held_bytes = pool->held_bytes;
     stats->pool_held_bytes_peak = pool->held_bytes_peak;
     stats->faults = look(&r->counters.faults);
@@ -90,9 +113,11 @@ void ghost_collect(struct stats *stats)
     };
     if (stats->engaged) {
         collect_paging(stats);
+        collect_waiting(stats);
         collect_swap(stats);
         collect_managed(stats);
         unmanaged_collect(stats);
     }
+    identity_collect(stats);
     stats->meta_bytes = heap_meta_bytes(heap) + pager_meta_bytes(&ghost.pager);
 }

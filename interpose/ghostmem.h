@@ -22,7 +22,7 @@ bool ghostmem_owns(const void *p);
 
 /*
  * The statistics as JSON, zero-terminated, as GHOSTMEM_STATS writes them. Returns the length, or 0 when @bytes is too
- * small (4096 is enough) or there was no ghost memory yet.
+ * small (32768 is enough) or there was no ghost memory yet.
  */
 size_t ghostmem_stats(char *buffer, size_t bytes);
 

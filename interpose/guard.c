@@ -325,6 +325,8 @@ static bool see_to_prctl(const struct guard_call *call)
 {
     if (call->args[0] == PR_SET_SECCOMP)
         guard_forbid_extracting();
+    if (call->args[0] == PR_SET_TSC && call->args[1] != PR_TSC_ENABLE)
+        os_ticks_stop();
     if (call->args[0] == PR_SET_SYSCALL_USER_DISPATCH || (call->args[0] == PR_SET_MEMORY_MERGE && call->args[1] != 0))
         return answer(call, -EINVAL);
     return false;

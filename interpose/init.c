@@ -3,6 +3,7 @@
 #include "interpose/backend.h"
 #include "interpose/ghostmem.h"
 #include "interpose/guard.h"
+#include "interpose/identity.h"
 #include "interpose/libc.h"
 #include "interpose/memory.h"
 #include "interpose/pressure.h"
@@ -60,7 +61,7 @@ static int open_log(const struct config *config)
 
     if (config->log == NULL)
         return STDERR_FILENO;
-    if (!config_expand_path(config->log, path, sizeof path)) {
+    if (!config_expand_path(config->log, identity_program(), path, sizeof path)) {
         log_line(LOG_ERROR, "GHOSTMEM_LOG=%s: the path is too long; accepted: a path; used instead: stderr", config->log);
         return STDERR_FILENO;
     }
@@ -132,6 +133,7 @@ void ghost_fork_parent(void)
 void ghost_fork_child(void)
 {
     ghost.process = os_process_id();
+    identity_begin();
     memory_fork_child_begin();
     if (ghost.heap.bytes != 0)
         heap_fork_child(&ghost.heap);
@@ -251,6 +253,7 @@ static void configure_locked(void)
 
     config_read(config, trusted ? environ : NULL);
     ghost.process = os_process_id();
+    identity_begin();
     threshold = config->threshold_bytes;
     if (config->disable || !program_is_in(config)) {
         threshold = SIZE_MAX;

@@ -2,6 +2,7 @@
 #include "interpose/report.h"
 
 #include "interpose/ghost.h"
+#include "interpose/identity.h"
 #include "interpose/libc.h"
 
 #include "core/log.h"
@@ -43,7 +44,7 @@ void report_write(void)
         (void)os_file_write(report_fd, text, length);
         return;
     }
-    if (!config_expand_path(pattern, path, sizeof path))
+    if (!config_expand_path(pattern, identity_program(), path, sizeof path))
         return;
     length = stats_json(&stats, text, sizeof text);
     fd = os_file_open(path, 0);
@@ -161,6 +162,7 @@ void report_open(const char *where)
         return;
     }
     pattern = pattern_copy;
+    identity_remember();
     if (strcmp(where, "1") == 0) {
         report_fd = os_file_duplicate(STDERR_FILENO);
         if (report_fd < 0)

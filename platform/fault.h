@@ -27,6 +27,7 @@ struct fault {
     uintptr_t addr;  /* of the page */
     uint32_t thread; /* kernel's id of the thread that waits; 0 when not known */
     unsigned worker; /* 0 .. n_workers - 1: no two calls at the same time share one */
+    uint64_t began;  /* os_ticks() when it was met */
     bool write;
     bool write_protected; /* the page is there; somebody wants to write while it is protected */
     enum fault_answer {

@@ -63,6 +63,7 @@ enum fault_answer fault_own_handle(struct fault_backend *contract, uintptr_t add
     struct fault fault = {
         .addr = addr & ~(OS_PAGE_BYTES - 1),
         .thread = thread,
+        .began = os_ticks(),
         .worker = fault_numbers_take(&own->workers, FAULT_OWN_HANDLERS),
         .write = write,
     };

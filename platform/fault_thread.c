@@ -69,6 +69,7 @@ static void handler_main(void *arg)
             .addr = (uintptr_t)message.arg.pagefault.address & ~(OS_PAGE_BYTES - 1),
             .thread = b->uffd.knows_threads ? message.arg.pagefault.feat.ptid : 0,
             .worker = worker,
+            .began = os_ticks(),
             .write = (message.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE) != 0,
             .write_protected = (message.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP) != 0,
         };

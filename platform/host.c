@@ -136,6 +136,23 @@ uint64_t os_address_space_bytes(void)
     return used < limit.rlim_cur ? limit.rlim_cur - used : 0;
 }
 
+/* Source: proc_pid_status(5). (ru_maxrss of getrusage(2) has what ran before the last execve(2) in it.) */
+uint64_t os_peak_rss_bytes(void)
+{
+    static const char key[] = "VmHWM:";
+    char text[FILE_BYTES];
+    const char *c;
+    uint64_t kib = 0;
+
+    if (os_file_read("/proc/self/status", text, sizeof text) <= 0 || (c = strstr(text, key)) == NULL)
+        return 0;
+    for (c += sizeof key - 1; *c == ' ' || *c == '\t'; c++)
+        continue;
+    for (; *c >= '0' && *c <= '9'; c++)
+        kib = kib * 10 + (uint64_t)(*c - '0');
+    return kib * 1024;
+}
+
 bool os_may_dump_core(void)
 {
     struct rlimit limit;

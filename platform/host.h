@@ -28,6 +28,9 @@ uint64_t os_address_space_bytes(void);
 /* Would a signal whose action is to dump core leave a file now (RLIMIT_CORE)? Any context. */
 bool os_may_dump_core(void);
 
+/* Most RAM that the process has had at once, in bytes; 0: /proc does not say. */
+uint64_t os_peak_rss_bytes(void);
+
 /* The last component of the executable's path, zero-terminated. 0 or -errno. */
 int os_program_name(char *name, size_t bytes);
 

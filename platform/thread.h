@@ -47,6 +47,19 @@ void os_thread_send_bus_error(uint32_t thread, uintptr_t addr);
 /* Monotonic time. */
 uint64_t os_now_ns(void);
 
+/*
+ * A clock that is cheap to read, for what happens often: the processor's counter. os_ticks_start() is called once, before the others;
+ * os_ticks_ns() turns a sum of differences into nanoseconds. The counter stands still where the process has forbidden itself to read it
+ * (PR_SET_TSC), which os_ticks_stop() says.
+ */
+void os_ticks_start(void);
+void os_ticks_stop(void);
+uint64_t os_ticks(void);
+uint64_t os_ticks_ns(uint64_t ticks);
+
+/* Seconds since 1970. */
+uint64_t os_wall_clock_s(void);
+
 void os_sleep_ms(unsigned ms);
 
 #endif

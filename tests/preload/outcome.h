@@ -18,7 +18,7 @@ struct outcome {
     int status;
     char output[4096];
     char errors[4096];
-    char stats[4096]; /* the JSON report, "" when there is none */
+    char stats[16384]; /* the JSON report, "" when there is none */
 };
 
 extern char dir[];

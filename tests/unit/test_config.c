@@ -161,7 +161,10 @@ Test(config, percent_p_is_the_process)
     char expected[64];
 
     snprintf(expected, sizeof expected, "/tmp/%d-%%x.json", (int)getpid());
-    cr_assert(config_expand_path("/tmp/%p-%%x.json", path, sizeof path));
+    cr_assert(config_expand_path("/tmp/%p-%%x.json", "sort", path, sizeof path));
     cr_assert_str_eq(path, expected);
-    cr_assert(!config_expand_path("/tmp/much-too-long", path, 8));
+    cr_assert(!config_expand_path("/tmp/much-too-long", "sort", path, 8));
+    cr_assert(config_expand_path("/tmp/%n.%%n", "sort", path, sizeof path));
+    cr_assert_str_eq(path, "/tmp/sort.%n");
+    cr_assert(!config_expand_path("/tmp/%n", "a name that is long", path, 16));
 }

@@ -84,14 +84,14 @@ ghostmem-core: $(call objects,lib,$(TOOL_SOURCES))
 
 COMMAND_PARTS = $(PLATFORM) $(filter %/config.c %/log.c,$(CORE)) $(filter %/backend.c,$(INTERPOSE))
 COMMAND_SOURCES = $(wildcard tools/command/*.c)
-COMMAND_TESTS = $(wildcard tests/command/test_*.c) tests/command/said.c tests/programs/run.c
-COMMAND_HELPERS = $(addprefix build/tests/,helper_loaderless helper_forbid)
+COMMAND_TESTS = $(wildcard tests/command/test_*.c) tests/command/said.c tests/command/running.c tests/programs/run.c
+COMMAND_HELPERS = $(addprefix build/tests/,helper_loaderless helper_forbid helper_verify)
 
 ghostmem: $(call objects,lib,$(COMMAND_SOURCES) $(COMMAND_PARTS))
 	@echo "  link $@"
 	@$(CC) $(CFLAGS) -o $@ $^ -l:libjansson.a -lpthread
 
-build/tests/command: $(call objects,check,$(COMMAND_TESTS)) $(call objects,lib,$(COMMAND_PARTS)) | ghostmem $(COMMAND_HELPERS)
+build/tests/command: $(call objects,check,$(COMMAND_TESTS)) $(call objects,lib,$(COMMAND_PARTS) tools/command/process.c) | ghostmem $(COMMAND_HELPERS)
 	@mkdir -p $(@D)
 	@echo "  link $@"
 	@$(CC) -o $@ $^ -lcriterion -l:libjansson.a -lpthread
@@ -100,7 +100,7 @@ build/tests/helper_loaderless: LINKED = -static
 $(COMMAND_HELPERS): build/tests/%: build/check/tests/command/%.o
 	@mkdir -p $(@D)
 	@echo "  link $@"
-	@$(CC) $(LINKED) -o $@ $^
+	@$(CC) $(LINKED) -o $@ $^ -lpthread
 
 # ---- unit tests: core modules, and the simulator's policies, with a fake fault backend ----
 

@@ -4,11 +4,12 @@
 #include "platform/file.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 /* Set by log_open(), constant afterwards. */
 static int log_fd = 2;
-static enum log_level log_most = LOG_ERROR;
+static _Atomic int log_most = LOG_ERROR;
 
 static const char *errno_name(int error)
 {
@@ -134,18 +135,23 @@ static void write_line(const char *format, va_list args)
     (void)os_message_write(log_fd, text, length); /* nowhere left to complain */
 }
 
+void log_set_level(enum log_level level)
+{
+    atomic_store(&log_most, (int)level);
+}
+
 void log_open(int fd, enum log_level level)
 {
     os_message_file(fd);
     log_fd = fd;
-    log_most = level;
+    log_set_level(level);
 }
 
 void log_line(enum log_level level, const char *format, ...)
 {
     va_list args;
 
-    if (level > log_most)
+    if ((int)level > atomic_load_explicit(&log_most, memory_order_relaxed))
         return;
     va_start(args, format);
     write_line(format, args);
@@ -157,7 +163,7 @@ void log_sparsely(enum log_level level, uint64_t *counter, const char *format, .
     uint64_t n = __atomic_add_fetch(counter, 1, __ATOMIC_RELAXED);
     va_list args;
 
-    if (level > log_most || (n & (n - 1)) != 0)
+    if ((int)level > atomic_load_explicit(&log_most, memory_order_relaxed) || (n & (n - 1)) != 0)
         return;
     va_start(args, format);
     write_line(format, args);

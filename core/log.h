@@ -25,6 +25,9 @@ enum log_level {
 /* Once, before any thread of ours runs. @fd: where lines go, 2 for stderr. @level: the least important that is written. */
 void log_open(int fd, enum log_level level);
 
+/* Another level from now on. Any context. */
+void log_set_level(enum log_level level);
+
 /* Truncates a line that is too long. Any context. */
 void log_line(enum log_level level, const char *format, ...);
 

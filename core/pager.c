@@ -39,6 +39,12 @@ void pager_fix_reclaim(struct pager *pager, enum reclaim_way way)
     pager->reclaim_way = way;
 }
 
+void pager_on_wake(struct pager *pager, void (*on_wake)(void *arg, unsigned worker), void *arg)
+{
+    pager->on_wake = on_wake;
+    pager->on_wake_arg = arg;
+}
+
 /* ---- engaging ---- */
 
 static void lock_pager(struct pager *pager, struct visit *visit)
@@ -164,6 +170,8 @@ static int build(struct pager *pager, size_t committed)
         error = reclaim_init(&pager->reclaim, &pager->space, &pager->table, &pager->store, pager->backend, &pager->holds,
                              pager->limit);
     pager->reclaim.locked = &pager->locked;
+    pager->reclaim.on_wake = pager->on_wake;
+    pager->reclaim.on_wake_arg = pager->on_wake_arg;
     if (error == 0 && pager->reclaim_fixed)
         reclaim_fix_way_locked(&pager->reclaim, pager->reclaim_way);
     if (error == 0)

@@ -37,6 +37,8 @@ struct pager {
     uint64_t pool_bound_bytes;
     struct fault_backend *backend;
     struct pager_swap swap;
+    void (*on_wake)(void *arg, unsigned worker);
+    void *on_wake_arg;
     bool reclaim_fixed; /* who evicts is not for a duel to say */
     enum reclaim_way reclaim_way;
 
@@ -90,6 +92,13 @@ int pager_use_far(struct pager *pager, void (*survey_locked)(void *arg), void *a
 
 /* Before engaging: who evicts. */
 void pager_fix_reclaim(struct pager *pager, enum reclaim_way way);
+
+/* Before engaging: the background thread of eviction calls @on_wake(@arg, its worker) whenever it has been woken, with no lock held. */
+void pager_on_wake(struct pager *pager, void (*on_wake)(void *arg, unsigned worker), void *arg);
+
+/* Before or after engaging: who evicts; and the swap file's largest size. Context: as pager_hold(), or a thread of ours. */
+void pager_set_reclaim(struct pager *pager, bool fixed, enum reclaim_way way);
+void pager_set_swap_max(struct pager *pager, uint64_t bytes);
 
 /*
  * Another limit, in pages, and another bound of the pool; before or after engaging. One caller at a time: the heap's lock is held. Then,

@@ -95,6 +95,46 @@ int pager_shrink(struct pager *pager)
     return shrink(pager, run_there, 0);
 }
 
+static void lock(struct pager *pager, struct visit *visit)
+{
+    visit_begin(&pager->visits, visit);
+    os_lock_take(&pager->reclaim.lock);
+}
+
+static void release(struct pager *pager, const struct visit *visit)
+{
+    os_lock_release(&pager->reclaim.lock);
+    visit_end(visit);
+}
+
+void pager_set_reclaim(struct pager *pager, bool fixed, enum reclaim_way way)
+{
+    struct visit visit;
+
+    pager->reclaim_fixed = fixed;
+    pager->reclaim_way = way;
+    if (!pager_is_engaged(pager))
+        return;
+    lock(pager, &visit);
+    if (fixed)
+        reclaim_fix_way_locked(&pager->reclaim, way);
+    else
+        reclaim_free_way_locked(&pager->reclaim);
+    release(pager, &visit);
+}
+
+void pager_set_swap_max(struct pager *pager, uint64_t bytes)
+{
+    struct visit visit;
+
+    pager->swap.max_bytes = bytes;
+    if (!pager_is_engaged(pager))
+        return;
+    lock(pager, &visit);
+    pager->reclaim.writeback.swap.max_bytes = bytes;
+    release(pager, &visit);
+}
+
 void pager_set_limit(struct pager *pager, size_t limit, uint64_t pool_bound_bytes)
 {
     struct reclaim *r = &pager->reclaim;
@@ -104,10 +144,8 @@ void pager_set_limit(struct pager *pager, size_t limit, uint64_t pool_bound_byte
     pager->pool_bound_bytes = pool_bound_bytes;
     if (!pager_is_engaged(pager))
         return;
-    visit_begin(&pager->visits, &visit);
-    os_lock_take(&r->lock);
+    lock(pager, &visit);
     reclaim_set_limit_locked(r, limit);
     writeback_resize_locked(&r->writeback, pool_bound_bytes, limit);
-    os_lock_release(&r->lock);
-    visit_end(&visit);
+    release(pager, &visit);
 }

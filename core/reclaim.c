@@ -108,6 +108,13 @@ bool reclaim_grow_limbo_locked(struct reclaim *r)
     return done;
 }
 
+void reclaim_free_way_locked(struct reclaim *r)
+{
+    r->way_is_fixed = false;
+    follow_limit_locked(r, r->limit);
+    (void)reclaim_grow_limbo_locked(r);
+}
+
 void reclaim_fix_way_locked(struct reclaim *r, enum reclaim_way way)
 {
     r->way_is_fixed = true;
@@ -503,6 +510,8 @@ void reclaim_background(struct reclaim *r, unsigned worker)
         uint32_t ticket = os_event_ticket(&r->frames_wanted);
         size_t n_wanted;
 
+        if (r->on_wake != NULL)
+            r->on_wake(r->on_wake_arg, worker);
         os_lock_take(&r->lock);
         n_wanted = background_share_locked(r);
         os_lock_release(&r->lock);

@@ -122,6 +122,8 @@ struct reclaim {
     struct fault_backend *backend;
     struct reclaim_worker *workers; /* FAULT_MAX_WORKERS */
     struct holds *holds;
+    void (*on_wake)(void *arg, unsigned worker); /* the background thread calls it when it wakes; NULL: nobody */
+    void *on_wake_arg;
     const struct marks *locked; /* pages that never leave; NULL: there are none */
     bool way_is_fixed; /* duel.way is not for a duel to say */
 
@@ -172,6 +174,9 @@ void reclaim_set_limit_locked(struct reclaim *r, size_t limit);
 
 /* As many slots in limbo as the limit wants, if there are fewer. False: not now. */
 bool reclaim_grow_limbo_locked(struct reclaim *r);
+
+/* Both ways are tried from now on, where the limit leaves room for a reserve. */
+void reclaim_free_way_locked(struct reclaim *r);
 
 /* Who evicts, for good. */
 void reclaim_fix_way_locked(struct reclaim *r, enum reclaim_way way);

@@ -6,6 +6,7 @@
  *
  * Calls: ghost, heap, memory, libc.  Locks: none of its own.  Memory: none of its own.
  */
+#include "interpose/control.h"
 #include "interpose/deepbind.h"
 #include "interpose/ghost.h"
 #include "interpose/guard.h"
@@ -69,6 +70,7 @@ static void do_allocate(void *arg)
 
     struct heap *heap = ghost_heap();
 
+    control_look();
     request->p = heap != NULL ? memory_allocate(heap, request->bytes, request->alignment) : NULL;
 }
 

@@ -46,6 +46,9 @@ static inline bool ghost_manages(const void *p)
  */
 int ghost_set_limit(uint64_t pages);
 
+/* The same once paging has started, for a thread of ours that has a worker. */
+int ghost_set_limit_as(uint64_t pages, unsigned worker);
+
 /* Start paging: the process has as much memory as the limit allows, wherever it lies. Context: as malloc. */
 void ghost_start_paging(void);
 

@@ -1,6 +1,7 @@
 /* init.c - the instance, its settings, its start, fork. See ghost.h. */
 #include "interpose/ghost.h"
 #include "interpose/backend.h"
+#include "interpose/control.h"
 #include "interpose/ghostmem.h"
 #include "interpose/guard.h"
 #include "interpose/identity.h"
@@ -134,6 +135,7 @@ void ghost_fork_child(void)
 {
     ghost.process = os_process_id();
     identity_begin();
+    control_fork_child();
     memory_fork_child_begin();
     if (ghost.heap.bytes != 0)
         heap_fork_child(&ghost.heap);
@@ -375,27 +377,41 @@ static void start_locked(void)
     });
     if (ghost.config.reclaim != CONFIG_RECLAIM_AUTO)
         pager_fix_reclaim(&ghost.pager, ghost.config.reclaim == CONFIG_RECLAIM_DIRECT ? RECLAIM_DIRECT : RECLAIM_BACKGROUND);
+    control_start();
     heap_open(&ghost.heap);
     log_line(LOG_CHOICE, "limit %z pages, range of %z MiB, backend %s when needed: %s", limit,
              ghost.heap.n_pages * PAGE_BYTES / MIB, ghost.pager.backend->name, ghost.backend_reason);
 }
 
-int ghost_set_limit(uint64_t pages)
+/* Is there a heap that has to know? */
+static bool note_limit(uint64_t pages)
 {
-    struct ghost_quiet quiet = ghost_quiet_begin();
     bool runs;
-    int error = 0;
 
     os_lock_take(&start_lock);
     ghost.config.limit_pages = pages;
     ghost.config.limit_percent = 0;
     runs = ghost.heap.bytes != 0;
     os_lock_release(&start_lock);
-    if (runs)
+    return runs;
+}
+
+int ghost_set_limit(uint64_t pages)
+{
+    struct ghost_quiet quiet = ghost_quiet_begin();
+    int error = 0;
+
+    if (note_limit(pages))
         error = heap_set_limit(&ghost.heap, (size_t)pages, config_pool_bytes(&ghost.config, pages));
     pressure_set_limit((size_t)pages * PAGE_BYTES);
     ghost_quiet_end(quiet);
     return error;
+}
+
+int ghost_set_limit_as(uint64_t pages, unsigned worker)
+{
+    (void)note_limit(pages);
+    return heap_set_limit_as(&ghost.heap, (size_t)pages, config_pool_bytes(&ghost.config, pages), worker);
 }
 
 struct heap *ghost_heap(void)

@@ -1,6 +1,7 @@
 /* pressure.c - see pressure.h. */
 #include "interpose/pressure.h"
 
+#include "interpose/control.h"
 #include "interpose/ghost.h"
 
 #include "platform/file.h"
@@ -57,7 +58,10 @@ static size_t still_promised(size_t resident)
 static void look(void)
 {
     int error = errno;
-    size_t resident = resident_bytes();
+    size_t resident;
+
+    control_look();
+    resident = resident_bytes();
 
     if (resident + still_promised(resident) < limit_bytes) {
         set_step(resident);

@@ -30,7 +30,7 @@ for document in doc/ghostmem.1 doc/completion/*; do
     *.fish) known=$(sed -n 's/^complete.* -l \([a-z-]*\) .*/--\1/p' "$document") ;;
     *) known=$(grep -o -e '--[a-z][a-z-]*' "$document") ;;
     esac
-    known=$(sed 's/^--//' <<<"$known" | grep -vxE 'force|help|version|json|output' | sort -u)
+    known=$(sed 's/^--//' <<<"$known" | grep -vxE 'force|help|version|json|output|timeout|once|sort|delay' | sort -u)
     [ "$options" = "$known" ] ||
         complain "$document: its options are not the settings: $(diff <(echo "$options") <(echo "$known") | grep '^[<>]' | tr '\n' ' ')"
 done

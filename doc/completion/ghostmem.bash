@@ -13,13 +13,20 @@ _ghostmem_values() { # OPTION: what may stand behind it
     esac
 }
 
+_ghostmem_processes() { # that run under GhostMem, as far as we may see
+    local maps
+    for maps in /proc/[0-9]*/maps; do
+        grep -qs /libghostmem "$maps" && maps=${maps#/proc/} && compgen -W "${maps%/maps}" -- "$cur"
+    done
+}
+
 _ghostmem() {
     local cur=${COMP_WORDS[COMP_CWORD]} command=run i=1 word
     local options="-m -v --max-memory= --max-pages= --scope= --threshold= --swap= --swap-max= --swap-encrypt --compress= --pool= --faults=
         --reclaim= --programs= --stats --verbose --log= --strict --disable --force --help --version"
 
     case ${COMP_WORDS[1]-} in
-    run | doctor | report)
+    run | doctor | report | set)
         if [ "$COMP_CWORD" -gt 1 ]; then
             command=${COMP_WORDS[1]}
             i=2
@@ -67,10 +74,14 @@ _ghostmem() {
         mapfile -t COMPREPLY < <(compgen -W "--json --swap= --help --version" -- "$cur")
     elif [ "$command" = report ]; then
         mapfile -t COMPREPLY < <(compgen -W "-o --output= --help --version" -- "$cur"; compgen -f -- "$cur")
+    elif [ "$command" = set ] && [ "$COMP_CWORD" -eq 2 ]; then
+        mapfile -t COMPREPLY < <(compgen -W "--timeout= --help --version" -- "$cur"; _ghostmem_processes)
+    elif [ "$command" = set ]; then
+        mapfile -t COMPREPLY < <(compgen -W "max-memory= max-pages= swap-max= reclaim= verbose=" -- "$cur")
     elif [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
     elif [ "$COMP_CWORD" -eq 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W "run doctor report" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "run doctor report set" -- "$cur")
     else
         mapfile -t COMPREPLY < <(compgen -c -- "$cur")
     fi

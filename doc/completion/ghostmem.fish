@@ -41,11 +41,15 @@ end
 complete -c ghostmem -n __ghostmem_no_command -f -a run -d 'Run a program in less RAM'
 complete -c ghostmem -n __ghostmem_no_command -f -a doctor -d 'Say what is possible here'
 complete -c ghostmem -n __ghostmem_no_command -f -a report -d 'Make a page of the statistics of a run'
+complete -c ghostmem -n __ghostmem_no_command -f -a set -d 'Set the limit of a running process'
 
 complete -c ghostmem -n '__fish_seen_subcommand_from doctor' -f -l json -d 'For programs'
 complete -c ghostmem -n '__fish_seen_subcommand_from doctor' -r -l swap -d 'Where a swap file is to be'
 
 complete -c ghostmem -n '__fish_seen_subcommand_from report' -r -s o -l output -d 'The page'
+
+complete -c ghostmem -n '__fish_seen_subcommand_from set' -x -a '(__fish_complete_pids) max-memory= max-pages= swap-max= reclaim= verbose='
+complete -c ghostmem -n '__fish_seen_subcommand_from set' -x -l timeout -d 'How long to wait'
 
 complete -c ghostmem -n __ghostmem_before_program -x -s m -l max-memory -a '25% 50% 512M 1G 2G' -d 'Most RAM for big allocations'
 complete -c ghostmem -n __ghostmem_before_program -x -l max-pages -d 'The same in pages'
@@ -67,4 +71,4 @@ complete -c ghostmem -n __ghostmem_before_program -f -l disable -d 'Run without 
 complete -c ghostmem -n __ghostmem_before_program -f -l force -d 'Run it also where GhostMem does nothing'
 complete -c ghostmem -n __ghostmem_before_program -f -l help -d 'Show the options'
 complete -c ghostmem -n __ghostmem_before_program -f -l version -d 'Show the version'
-complete -c ghostmem -n 'not __ghostmem_no_command; and not __fish_seen_subcommand_from doctor report' -x -a '(__ghostmem_program)'
+complete -c ghostmem -n 'not __ghostmem_no_command; and not __fish_seen_subcommand_from doctor report set' -x -a '(__ghostmem_program)'

@@ -57,6 +57,8 @@ Test(completion, bash_offers_commands_options_and_values)
     cr_assert(offers("512M") && offers("50%"));
     complete_in_bash("doctor --");
     cr_assert(offers("--json") && !offers("--force"));
+    complete_in_bash("set 1 max");
+    cr_assert(offers("max-memory=") && offers("max-pages="));
 }
 
 Test(completion, bash_leaves_the_program_its_own)

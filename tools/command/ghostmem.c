@@ -16,11 +16,13 @@ static const char usage[] =
     "usage: ghostmem [run] [OPTION...] [--] PROGRAM [ARGUMENT...]\n"
     "       ghostmem doctor [--json] [--swap=PATH]\n"
     "       ghostmem report [-o PAGE.html] STATS.json\n"
+    "       ghostmem set PID [SETTING=VALUE...]\n"
     "       ghostmem --help | --version\n"
     "\n"
     "  run      run PROGRAM, the RAM of its big allocations limited: ghostmem run -m 512M -- sort big.txt\n"
     "  doctor   say what is possible on this machine, and why\n"
     "  report   make an HTML page of the statistics that a run has left (run --stats=STATS.json)\n"
+    "  set      set the limit, and more, of a running process: ghostmem set 4711 max-memory=256M\n"
     "\n"
     "Without a command the first argument has to be an option: ghostmem -m 512M sort big.txt\n"
     "`ghostmem COMMAND --help` lists the options; the manual page is ghostmem(1).\n";
@@ -32,6 +34,7 @@ static const struct {
     {"run", command_run},
     {"doctor", command_doctor},
     {"report", command_report},
+    {"set", command_set},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 

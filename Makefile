@@ -7,10 +7,14 @@ endif
 CFLAGS ?= -O2 -g
 WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wundef \
            -Wcast-qual -Wwrite-strings -Wvla -Wformat=2 -Werror
-LINK = -shared -Wl,--version-script=ghostmem.map -Wl,-z,defs,-z,relro,-z,now,-z,nodelete \
+LINK = -shared -Wl,-soname,$(SONAME) -Wl,--version-script=ghostmem.map -Wl,-z,defs,-z,relro,-z,now,-z,nodelete \
        -Wl,--exclude-libs,ALL -l:liblz4.a -l:libsodium.a -lpthread -ldl
 
-all: libghostmem.so ghostmem-core ghostmem
+VERSION = $(shell sed -n 's/^#define GHOSTMEM_VERSION "\(.*\)"/\1/p' core/base.h)
+# Its number changes when a program that was linked before would not run any more.
+SONAME = libghostmem.so.0
+
+all: libghostmem.so libghostmem.a ghostmem-core ghostmem
 
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -36,12 +40,13 @@ UNIT_FLAGS = $(BASE_FLAGS) -DGHOSTMEM_INJECT -g -O1
 
 FLAGS_lib = $(LIBRARY_FLAGS)
 FLAGS_inject = $(LIBRARY_FLAGS) -DGHOSTMEM_INJECT
+FLAGS_static = $(LIBRARY_FLAGS) -DGHOSTMEM_STATIC
 FLAGS_trace = $(LIBRARY_FLAGS) -DGHOSTMEM_TRACE
 FLAGS_unit = $(UNIT_FLAGS)
 FLAGS_asan = $(UNIT_FLAGS) -fsanitize=address,undefined -fno-sanitize-recover=all
 FLAGS_tsan = $(UNIT_FLAGS) -DUNIT_IN_PROCESS -fsanitize=thread
 FLAGS_check = $(BASE_FLAGS) -g -O1
-VARIANTS = lib inject trace unit asan tsan check
+VARIANTS = lib static inject trace unit asan tsan check
 
 # A thread that is cancelled in a call lets go of its buffer.
 MORE_FLAGS_guard_often = -fexceptions
@@ -70,6 +75,28 @@ build/trace/libghostmem.so: $(call objects,trace,$(SOURCES) bench/trace/record.c
 libghostmem.so build/inject/libghostmem.so build/trace/libghostmem.so: ghostmem.map
 	@echo "  link $@"
 	@$(CC) $(CFLAGS) -o $@ $(filter %.o,$^) $(LINK)
+
+# ---- the archive: one object with what it needs of other libraries, whose only names are ghostmem.h's. What would take the place of
+# ---- a function of libc's has another name there, before the one file that calls libc's by their names comes in.
+
+ARCHIVE_DIFFERS = platform/dispatch.c interpose/init.c interpose/libc.c interpose/linked.c
+ARCHIVE_OBJECTS = $(call objects,lib,$(filter-out $(ARCHIVE_DIFFERS),$(SOURCES))) \
+                  $(call objects,static,$(filter-out %/libc.c,$(ARCHIVE_DIFFERS)))
+
+build/static/names: ghostmem.map
+	@mkdir -p $(@D)
+	@sed -n '/global:/,/local:/p' ghostmem.map | tr ' ;' '\n\n' | grep -E '^[a-z_]+[0-9A-Za-z_]*$$' | sort -u >$@
+
+libghostmem.a: $(ARCHIVE_OBJECTS) build/static/interpose/libc.o build/static/names
+	@echo "  archive $@"
+	@$(CC) -r -nostdlib -o build/static/inner.o $(ARCHIVE_OBJECTS) -l:liblz4.a -l:libsodium.a
+	@grep -v '^ghostmem_' build/static/names | sed 's/.*/& ghost_own_&/' >build/static/renamed
+	@objcopy --redefine-syms=build/static/renamed build/static/inner.o
+	@$(CC) -r -nostdlib -o build/static/ghostmem.o build/static/inner.o build/static/interpose/libc.o
+	@objcopy $$(sed -n 's/^ghostmem_/--keep-global-symbol=&/p' build/static/names) \
+	    $$(objdump -h build/static/ghostmem.o | grep -o ' \.text[^ ]*' | sort -u | sed 's/^ \(.*\)/--rename-section \1=ghostmem_text/') \
+	    build/static/ghostmem.o
+	@rm -f $@ && ar rcs $@ build/static/ghostmem.o
 
 # ---- ghostmem-core: core files made whole, with the library's own parts ----
 
@@ -197,10 +224,46 @@ $(ALLOCATORS): tests/preload/helper_allocator.c build/check/flags
 	@echo "  $(CC) $< ($(@F))"
 	@$(CC) $(FLAGS_check) -fno-builtin -o $@ $< -Wl,--no-as-needed $(LINKED) -lpthread
 
+# ---- programs that are written for GhostMem: tests/library ----
+
+LIBRARY_USERS = $(addprefix build/library/,use use_archive use_static use_dlopen use_cpp17 use_cpp20)
+USE_FLAGS = -g -O1 -Iinterpose -Iinclude
+USE_SHARED = -Lbuild/library -lghostmem -Wl,-rpath,'$$ORIGIN'
+USE_WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror
+USE_HEADERS = interpose/ghostmem.h $(wildcard include/*.hpp include/ghostmem/*.h)
+
+# As they are installed: the name that programs are linked with, and the one that they ask for.
+build/library/$(SONAME): libghostmem.so
+	@mkdir -p $(@D)
+	@cp $< $@ && ln -sf $(@F) $(@D)/libghostmem.so
+
+build/library/use: LINKED = $(USE_SHARED)
+build/library/use_archive build/library/use_static: libghostmem.a
+build/library/use_archive: LINKED = libghostmem.a
+build/library/use_static: LINKED = -static libghostmem.a
+$(filter-out %_dlopen %17 %20,$(LIBRARY_USERS)): build/library/%: tests/library/use.c interpose/ghostmem.h build/library/$(SONAME) Makefile
+	@echo "  $(CC) $< ($(@F))"
+	@$(CC) -std=c11 -D_GNU_SOURCE $(USE_WARNINGS) $(USE_FLAGS) -o $@ $< $(LINKED) -lpthread
+
+build/library/use_dlopen: tests/library/use_dlopen.c build/library/$(SONAME)
+	@echo "  $(CC) $<"
+	@$(CC) -std=c11 -D_GNU_SOURCE $(USE_WARNINGS) $(USE_FLAGS) -o $@ $< -ldl
+
+build/library/use_cpp17: COMPILER = g++ -std=c++17
+build/library/use_cpp20: COMPILER = clang++ -std=c++20
+build/library/use_cpp17 build/library/use_cpp20: tests/library/use.cpp $(USE_HEADERS) build/library/$(SONAME) Makefile
+	@echo "  $(COMPILER) $<"
+	@$(COMPILER) $(USE_WARNINGS) $(USE_FLAGS) -o $@ $< $(USE_SHARED)
+
+build/tests/library: $(call objects,check,tests/library/test_library.c tests/programs/run.c) | $(LIBRARY_USERS)
+	@mkdir -p $(@D)
+	@echo "  link $@"
+	@$(CC) -o $@ $^ -lcriterion
+
 # ---- the commands ----
 
-BUILD_PACKAGES = gcc libc6-dev liblz4-dev libsodium-dev libxxhash-dev libjansson-dev
-TEST_PACKAGES = $(BUILD_PACKAGES) libcriterion-dev libasan8 libubsan1 libtsan2 util-linux python3 python3-numpy \
+BUILD_PACKAGES = gcc binutils libc6-dev liblz4-dev libsodium-dev libxxhash-dev libjansson-dev
+TEST_PACKAGES = $(BUILD_PACKAGES) g++ libcriterion-dev libasan8 libubsan1 libtsan2 util-linux python3 python3-numpy \
                 xz-utils zstd sqlite3 git perl gawk coreutils procps redis-tools libpython3.11-testsuite \
                 memcached postgresql-15 stress-ng gdb strace libjemalloc2 libmimalloc2.0 \
                 libtcmalloc-minimal4 jq php-cli ruby nodejs clang cppcheck fish zsh
@@ -251,6 +314,7 @@ check: deps-test
 	    "programs, swap file=env GHOSTMEM_TEST_SWAP=/var/tmp $(PROGRAMS) $(FOR_ROOT)" \
 	    -- $(UNIT) \
 	    "command=build/tests/command -j2 --verbose" \
+	    "library=env GHOSTMEM_TEST_LIBRARY=$(CURDIR)/build/library build/tests/library -j2 --verbose" \
 	    "preload=env GHOSTMEM_TEST_FAULTS=thread $(PRELOAD)" \
 	    "probes, signal, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=signal $(PROBES)" \
 	    "probes, segv, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=segv $(PROBES)" \
@@ -277,7 +341,7 @@ soak: deps-soak
 	@GHOSTMEM_LIB=$(CURDIR)/libghostmem.so GHOSTMEM_TEST_BIN=$(CURDIR)/build/tests tests/soak.sh
 
 BUILT_FOR_CHECK = libghostmem.so ghostmem-core ghostmem build/tests/command build/inject/libghostmem.so build/unit/plain build/unit/asan build/unit/tsan \
-                  build/tests/preload build/tests/programs build/bench/simulate $(HELPERS)
+                  build/tests/preload build/tests/programs build/tests/library build/bench/simulate $(HELPERS) libghostmem.a
 check-build: $(BUILT_FOR_CHECK)
 
 # The core's tests alone, without the packages that the others need.
@@ -297,11 +361,15 @@ lint:
 	@tests/lint.sh $(FLAGS_lib)
 
 PREFIX ?= /usr/local
+CPP_HEADERS = $(wildcard include/*.hpp include/ghostmem/*.h)
+# A page for each function, which is that of its group: doc/ghostmem*.3.
+API_PAGES = $(basename $(notdir $(wildcard doc/ghostmem*.3)))
 INSTALLED = lib/libghostmem.so bin/ghostmem-core share/man/man1/ghostmem-core.1 share/man/man7/libghostmem.7 \
-            share/ghostmem/ghostmem.gdb include/ghostmem.h bin/ghostmem share/man/man1/ghostmem.1 \
+            share/ghostmem/ghostmem.gdb include/ghostmem.h $(CPP_HEADERS) lib/$(SONAME) lib/libghostmem.a \
+            lib/pkgconfig/ghostmem.pc $(API_PAGES:%=share/man/man3/%.3) bin/ghostmem share/man/man1/ghostmem.1 \
             share/bash-completion/completions/ghostmem share/zsh/site-functions/_ghostmem \
             share/fish/vendor_completions.d/ghostmem.fish
-install: libghostmem.so ghostmem-core ghostmem
+install: libghostmem.so libghostmem.a ghostmem-core ghostmem
 	install -D -m 755 ghostmem $(DESTDIR)$(PREFIX)/bin/ghostmem
 	install -D -m 644 doc/ghostmem.1 $(DESTDIR)$(PREFIX)/share/man/man1/ghostmem.1
 	install -D -m 644 doc/completion/ghostmem.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/ghostmem
@@ -313,10 +381,16 @@ install: libghostmem.so ghostmem-core ghostmem
 	install -D -m 644 doc/libghostmem.7 $(DESTDIR)$(PREFIX)/share/man/man7/libghostmem.7
 	install -D -m 644 doc/ghostmem.gdb $(DESTDIR)$(PREFIX)/share/ghostmem/ghostmem.gdb
 	install -D -m 644 interpose/ghostmem.h $(DESTDIR)$(PREFIX)/include/ghostmem.h
+	for header in $(CPP_HEADERS); do install -D -m 644 $$header $(DESTDIR)$(PREFIX)/$$header || exit; done
+	for page in $(API_PAGES); do install -D -m 644 doc/$$page.3 $(DESTDIR)$(PREFIX)/share/man/man3/$$page.3 || exit; done
+	ln -sf libghostmem.so $(DESTDIR)$(PREFIX)/lib/$(SONAME)
+	install -D -m 644 libghostmem.a $(DESTDIR)$(PREFIX)/lib/libghostmem.a
+	mkdir -p $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' ghostmem.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/ghostmem.pc
 
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,$(INSTALLED))
-	-rmdir $(DESTDIR)$(PREFIX)/share/ghostmem
+	-rmdir $(DESTDIR)$(PREFIX)/share/ghostmem $(DESTDIR)$(PREFIX)/include/ghostmem
 
 demo: deps-build
 	@$(MAKE) --no-print-directory libghostmem.so
@@ -381,10 +455,10 @@ help:
 	@echo 'CC=clang chooses the compiler, CFLAGS=... its optimisation.'
 
 clean:
-	rm -rf build libghostmem.so ghostmem-core ghostmem compile_commands.json
+	rm -rf build libghostmem.so libghostmem.a ghostmem-core ghostmem compile_commands.json
 
 -include $(patsubst %.o,%.d,$(foreach variant,$(VARIANTS),$(call objects,$(variant),$(SOURCES) $(UNIT_SOURCES) tests/unit/unit_main.c \
-    $(TOOL_SOURCES) $(COMMAND_SOURCES) $(COMMAND_TESTS) $(PROBE_SOURCES) $(PRELOAD_SOURCES) $(PROGRAM_SOURCES) bench/trace/record.c)) $(wildcard build/check/tests/*/*.d))
+    $(TOOL_SOURCES) $(COMMAND_SOURCES) $(COMMAND_TESTS) $(PROBE_SOURCES) $(PRELOAD_SOURCES) $(PROGRAM_SOURCES) tests/library/test_library.c bench/trace/record.c)) $(wildcard build/check/tests/*/*.d))
 
 .PHONY: all clean install uninstall check check-all unit quick lint soak check-build layers demo bench bench-plot \
         simulate simulate-programs help deps-build deps-test deps-soak deps-bench FORCE

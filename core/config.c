@@ -212,6 +212,27 @@ static enum outcome parse_swap_encrypt(struct config *config, const char *value)
     return parse_bool(value, &config->swap_encrypt);
 }
 
+static enum outcome parse_interpose(struct config *config, const char *value)
+{
+    bool on;
+    enum outcome outcome = parse_bool(value, &on);
+
+    if (outcome == TAKEN)
+        config->interpose = on ? CONFIG_INTERPOSE_ON : CONFIG_INTERPOSE_OFF;
+    return outcome;
+}
+
+static enum outcome parse_misuse(struct config *config, const char *value)
+{
+    static const char *const names[] = {"warn", "abort"};
+    size_t i = find_name(names, sizeof names / sizeof names[0], value);
+
+    if (i == sizeof names / sizeof names[0])
+        return BAD;
+    config->misuse_aborts = i == 1;
+    return TAKEN;
+}
+
 static enum outcome parse_disable(struct config *config, const char *value)
 {
     return parse_bool(value, &config->disable);
@@ -270,6 +291,8 @@ static const struct setting settings[] = {
     {"STATS", parse_stats, "0, 1 or a path", "0"},
     {"VERBOSE", parse_verbose, "0, 1 or 2", "0"},
     {"LOG", parse_log, "a path", "stderr"},
+    {"INTERPOSE", parse_interpose, "0 or 1", "1, or 0 where the program links the library"},
+    {"MISUSE", parse_misuse, "warn or abort", "warn"},
     {"STRICT", parse_strict, "0 or 1", "0"},
     {"DISABLE", parse_disable, "0 or 1", "0"},
 };
@@ -296,6 +319,15 @@ static const struct setting *find_setting(const char *name, size_t length)
         if (strlen(settings[i].name) == length && memcmp(settings[i].name, name, length) == 0)
             return &settings[i];
     return NULL;
+}
+
+bool config_take(struct config *config, const char *text)
+{
+    const char *name = strncmp(text, "GHOSTMEM_", strlen("GHOSTMEM_")) == 0 ? text + strlen("GHOSTMEM_") : text;
+    const char *equals = strchr(name, '=');
+    const struct setting *setting = equals != NULL ? find_setting(name, (size_t)(equals - name)) : NULL;
+
+    return setting != NULL && setting->parse(config, equals + 1) == TAKEN;
 }
 
 static void say_unknown(const char *variable, size_t length)

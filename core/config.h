@@ -29,6 +29,13 @@ enum config_reclaim {
     CONFIG_RECLAIM_BACKGROUND,
 };
 
+/* Whose malloc the program's is. */
+enum config_interpose {
+    CONFIG_INTERPOSE_AUTO, /* ours, unless the program links the library and nobody preloads it */
+    CONFIG_INTERPOSE_OFF,
+    CONFIG_INTERPOSE_ON,
+};
+
 struct config {
     uint64_t limit_pages;     /* 0: the default, see config_limit_pages() */
     unsigned limit_percent;   /* of the usable RAM, when > 0 */
@@ -45,6 +52,8 @@ struct config {
     enum config_faults faults;
     enum config_reclaim reclaim;
     enum config_scope scope;
+    enum config_interpose interpose;
+    bool misuse_aborts; /* of the library's own functions; malloc's family always aborts */
     bool disable;
     bool strict;
     unsigned n_errors;        /* bad or unknown settings seen */
@@ -76,6 +85,9 @@ bool config_parse_size(const char *text, uint64_t *bytes);
  * @number, 0 ..; *@accepted: what values it takes, in words. NULL: there are no more.
  */
 const char *config_setting_name(size_t number, const char **accepted);
+
+/* Take one more setting, "POOL=1G" or "GHOSTMEM_POOL=1G", as config_read() would. False: it would not be taken as it is. */
+bool config_take(struct config *config, const char *setting);
 
 /* Would config_read() take @value as it is for the setting @number, which there is? */
 bool config_setting_takes(size_t number, const char *value);

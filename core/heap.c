@@ -4,6 +4,7 @@
 #include "core/heap_tags.h"
 
 #include "core/log.h"
+#include "platform/file.h"
 
 #include <errno.h>
 #include <string.h>
@@ -177,11 +178,11 @@ static bool engage_locked(struct heap *heap)
 }
 
 /* May @n_pages more be handed out? Engages the pager when the sum of all blocks passes the limit for the first time. */
-static bool admit_locked(struct heap *heap, size_t n_pages)
+static bool admit_locked(struct heap *heap, size_t n_pages, bool always)
 {
     bool fits = heap->live_pages + n_pages <= atomic_load(&heap->pager->limit) || pager_locks_future(heap->pager);
 
-    return fits && !heap->closed ? true : engage_locked(heap);
+    return (fits && !heap->closed) || engage_locked(heap) || always;
 }
 
 bool heap_start_paging(struct heap *heap)
@@ -240,13 +241,13 @@ static void hand_out_locked(struct heap *heap, page_number first, size_t n_pages
 }
 
 /* A block whose first page number is @phase modulo @unit, a power of two. */
-static void *allocate_pages(struct heap *heap, size_t n_pages, size_t unit, size_t phase)
+static void *allocate_pages(struct heap *heap, size_t n_pages, size_t unit, size_t phase, bool always)
 {
     page_number first = PAGE_NONE;
     void *block = NULL;
 
     os_lock_take(&heap->lock);
-    if (n_pages + unit - 1 <= heap->n_pages && admit_locked(heap, n_pages))
+    if (n_pages + unit - 1 <= heap->n_pages && admit_locked(heap, n_pages, always))
         first = take_span_locked(heap, n_pages + unit - 1);
     if (first != PAGE_NONE) {
         size_t before = (phase - first) & (unit - 1);
@@ -264,26 +265,57 @@ static void *allocate_pages(struct heap *heap, size_t n_pages, size_t unit, size
     return block;
 }
 
-void *heap_allocate(struct heap *heap, size_t bytes, size_t alignment)
+static void *allocate(struct heap *heap, size_t bytes, size_t alignment, bool always)
 {
     size_t unit = alignment > PAGE_BYTES ? alignment / PAGE_BYTES : 1;
 
     if (bytes > heap->bytes || alignment > heap->bytes)
         return NULL;
-    return allocate_pages(heap, round_up(bytes, PAGE_BYTES) / PAGE_BYTES, unit, -(heap->pager->space.near_base / PAGE_BYTES));
+    return allocate_pages(heap, round_up(bytes, PAGE_BYTES) / PAGE_BYTES, unit, -(heap->pager->space.near_base / PAGE_BYTES), always);
+}
+
+void *heap_allocate(struct heap *heap, size_t bytes, size_t alignment)
+{
+    return allocate(heap, bytes, alignment, false);
+}
+
+void *heap_allocate_always(struct heap *heap, size_t bytes, size_t alignment)
+{
+    return allocate(heap, bytes, alignment, true);
 }
 
 /* ---- what a pointer is ---- */
 
-/* Pages of the live block at @p. */
-static size_t block_pages_locked(struct heap *heap, const void *p, const char *caller)
+/* Pages of the live block at @p. 0: there is none. */
+static size_t find_block_locked(const struct heap *heap, const void *p)
 {
     page_number number = number_of(heap, p);
     bool aligned = ((uintptr_t)p & (PAGE_BYTES - 1)) == 0;
 
-    if (!aligned || number >= heap->top || heap_kind_at(heap, number) != TAG_USED)
-        heap_die_of_pointer(heap, p, caller);
-    return heap_pages_at(heap, number);
+    return aligned && number < heap->top && heap_kind_at(heap, number) == TAG_USED ? heap_pages_at(heap, number) : 0;
+}
+
+static size_t block_pages_locked(struct heap *heap, const void *p, const char *caller)
+{
+    size_t n_pages = find_block_locked(heap, p);
+
+    if (n_pages == 0) {
+        heap_say_pointer(heap, p, caller);
+        os_abort();
+    }
+    return n_pages;
+}
+
+size_t heap_look_up(struct heap *heap, const void *p, const char *caller)
+{
+    size_t n_pages;
+
+    os_lock_take(&heap->lock);
+    n_pages = find_block_locked(heap, p);
+    if (n_pages == 0)
+        heap_say_pointer(heap, p, caller);
+    os_lock_release(&heap->lock);
+    return n_pages * PAGE_BYTES;
 }
 
 size_t heap_usable_bytes(struct heap *heap, const void *p, const char *caller)
@@ -361,7 +393,7 @@ static bool grow_locked(struct heap *heap, page_number first, size_t n_pages, si
     size_t more = wanted - n_pages;
     page_number next = (page_number)(first + n_pages);
 
-    if (!admit_locked(heap, more))
+    if (!admit_locked(heap, more, false))
         return false;
     if (next == heap->top) {
         if (more > heap->n_pages - heap->top || commit_locked(heap, heap->top + more) != 0)
@@ -391,9 +423,9 @@ static void *move_block(struct heap *heap, void *p, size_t n_pages, size_t wante
 
     /* At the same place within a group of the page table, so that whole groups can move. */
     if (n_pages >= PAGER_MOVE_GROUPS_FROM)
-        block = allocate_pages(heap, wanted, PAGETABLE_GROUP_PAGES, from);
+        block = allocate_pages(heap, wanted, PAGETABLE_GROUP_PAGES, from, false);
     if (block == NULL)
-        block = allocate_pages(heap, wanted, 1, 0);
+        block = allocate_pages(heap, wanted, 1, 0, false);
     if (block == NULL)
         return NULL;
     moved = pager_move(heap->pager, number_of(heap, block), from, n_pages) == 0;

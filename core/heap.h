@@ -62,6 +62,12 @@ static inline bool heap_owns(const struct heap *heap, const void *p)
  */
 void *heap_allocate(struct heap *heap, size_t bytes, size_t alignment);
 
+/* The same where there is no other allocator to ask: also where the limit cannot be kept. NULL: address space is used up. */
+void *heap_allocate_always(struct heap *heap, size_t bytes, size_t alignment);
+
+/* Bytes of the live block that begins at @p, which is in the range. 0: none does, and one line of @caller says what @p is. */
+size_t heap_look_up(struct heap *heap, const void *p, const char *caller);
+
 /* Bytes that may be used from a live block's start. Anything else than a block's start: one line, abort. */
 size_t heap_usable_bytes(struct heap *heap, const void *p, const char *caller);
 

@@ -59,7 +59,7 @@ static inline page_number number_of(const struct heap *heap, const void *p)
 /* ---- by a walk: long, but the last one, or rare ---- */
 
 /* @p is in our range and not a live block's start: say what it is. */
-_Noreturn void heap_die_of_pointer(struct heap *heap, const void *p, const char *caller);
+void heap_say_pointer(struct heap *heap, const void *p, const char *caller);
 
 /* Do the pages lie within one live block? */
 bool heap_in_one_block(const struct heap *heap, page_number first, size_t n_pages);

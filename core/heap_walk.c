@@ -2,9 +2,8 @@
 #include "core/heap_tags.h"
 
 #include "core/log.h"
-#include "platform/file.h"
 
-_Noreturn void heap_die_of_pointer(struct heap *heap, const void *p, const char *caller)
+void heap_say_pointer(struct heap *heap, const void *p, const char *caller)
 {
     page_number number = number_of(heap, p);
 
@@ -19,10 +18,9 @@ _Noreturn void heap_die_of_pointer(struct heap *heap, const void *p, const char 
                      (size_t)((uintptr_t)p - (uintptr_t)block), block, n_pages * PAGE_BYTES);
         else
             log_line(LOG_ERROR, "%s(%p): double free: the block at this address was freed before", caller, p);
-        os_abort();
+        return;
     }
     log_line(LOG_ERROR, "%s(%p): double free or invalid pointer: no block at this address", caller, p);
-    os_abort();
 }
 
 bool heap_in_one_block(const struct heap *heap, page_number first, size_t n_pages)

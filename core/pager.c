@@ -15,6 +15,7 @@ void pager_init(struct pager *pager, size_t limit, uint64_t pool_bound_bytes, st
     atomic_store(&pager->limit, limit);
     pager->pool_bound_bytes = pool_bound_bytes;
     pager->backend = backend;
+    visits_init(&pager->visits, &pager->space, &pager->table, &pager->holds);
 }
 
 void pager_use_swap(struct pager *pager, const struct pager_swap *swap)
@@ -176,7 +177,6 @@ static int build(struct pager *pager, size_t committed)
         reclaim_fix_way_locked(&pager->reclaim, pager->reclaim_way);
     if (error == 0)
         start_swap(pager);
-    visits_init(&pager->visits, &pager->space, &pager->table, &pager->holds);
     return error;
 }
 

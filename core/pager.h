@@ -168,6 +168,16 @@ int pager_unprotect(struct pager *pager, page_number first, size_t n_pages);
 int pager_lock(struct pager *pager, page_number first, size_t n_pages, bool on_fault);
 void pager_unlock(struct pager *pager, page_number first, size_t n_pages);
 
+/*
+ * The same for the library's own callers, without the kernel, and so without a bound by RLIMIT_MEMLOCK: what is pinned is brought in
+ * and never evicted by us. munlock(2) ends it, too.
+ */
+int pager_pin(struct pager *pager, page_number first, size_t n_pages);
+
+/* Hints. Frozen pages come in, at most half of the limit; resident ones are the next to leave. Context: as pager_hold(). */
+void pager_want(struct pager *pager, page_number first, size_t n_pages);
+void pager_spurn(struct pager *pager, page_number first, size_t n_pages);
+
 /* In a forked child, which inherits no locks. */
 void pager_forget_locks(struct pager *pager);
 

@@ -1,11 +1,11 @@
 /*
- * pager_lock.c - what the program locks in RAM. See pager.h.
+ * pager_lock.c - what the program locks in RAM, pins, wants or does not want there. See pager.h.
  *
  * The kernel has the lock too: else it might swap the page out itself. There it is always MLOCK_ONFAULT, because what is not in its
  * place is ours to bring in, and must not be filled with zeros; so nothing that is ours is filled either. The kernel is told first: from
  * then on it lets no page go. What left before comes back.
  */
-#include "core/pager.h"
+#include "core/pager_fault.h"
 
 #include "platform/mem.h"
 
@@ -72,6 +72,54 @@ int pager_lock(struct pager *pager, page_number first, size_t n_pages, bool on_f
     else if (error == 0)
         bring_cooled_back(pager, first, end);
     return error;
+}
+
+int pager_pin(struct pager *pager, page_number first, size_t n_pages)
+{
+    page_number end = (page_number)(first + n_pages);
+    const struct hold all = {.n = 1, .own = {{first, end}}};
+    bool dormant;
+    int error = marks_reserve(&pager->locked, pager->space.near_pages);
+
+    if (error != 0)
+        return error;
+    dormant = pager_dormant_begin(pager);
+    note(pager, first, end, true);
+    if (dormant)
+        pager_dormant_end(pager);
+    else
+        pager_bring_in(pager, &all);
+    return 0;
+}
+
+void pager_want(struct pager *pager, page_number first, size_t n_pages)
+{
+    size_t most = max_size(1, atomic_load(&pager->limit) / 2);
+    const struct hold some = {.n = 1, .own = {{first, (page_number)(first + min_size(n_pages, most))}}};
+
+    if (pager_is_engaged(pager))
+        pager_bring_in_used(pager, &some);
+}
+
+/* So many pages are looked at under one taking of the lock. */
+#define SPURN_STEP_PAGES ((size_t)256)
+
+void pager_spurn(struct pager *pager, page_number first, size_t n_pages)
+{
+    page_number end = (page_number)(first + n_pages);
+
+    while (pager_is_engaged(pager) && first < end) {
+        page_number stop = pagetable_stop(first, end, SPURN_STEP_PAGES);
+        struct visit visit;
+
+        visit_begin(&pager->visits, &visit);
+        os_lock_take(&pager->reclaim.lock);
+        for (; first < stop; first++)
+            if (page_is_resident(page_at(&pager->table, first)))
+                reclaim_age_locked(&pager->reclaim, first);
+        os_lock_release(&pager->reclaim.lock);
+        visit_end(&visit);
+    }
 }
 
 void pager_unlock(struct pager *pager, page_number first, size_t n_pages)

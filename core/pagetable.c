@@ -69,7 +69,7 @@ static bool arrow_exists(enum page_state from, enum page_state to)
     enum { RESIDENT = 1u << PAGE_RESIDENT | 1u << PAGE_FRESH };
     static const uint16_t targets[] = {
         [PAGE_EMPTY] = 1u << PAGE_THAWING | RESIDENT | 1u << PAGE_MOVING | 1u << PAGE_CEDED,
-        [PAGE_RESIDENT] = 1u << PAGE_COOLING | 1u << PAGE_FREEZING | 1u << PAGE_MOVING | 1u << PAGE_EMPTY,
+        [PAGE_RESIDENT] = 1u << PAGE_FRESH | 1u << PAGE_COOLING | 1u << PAGE_FREEZING | 1u << PAGE_MOVING | 1u << PAGE_EMPTY,
         [PAGE_FRESH] = 1u << PAGE_RESIDENT | 1u << PAGE_COOLING | 1u << PAGE_FREEZING | 1u << PAGE_MOVING | 1u << PAGE_EMPTY,
         [PAGE_COOLED] = 1u << PAGE_FREEZING | 1u << PAGE_THAWING | RESIDENT | 1u << PAGE_EMPTY,
         [PAGE_FROZEN] = 1u << PAGE_THAWING | RESIDENT | 1u << PAGE_SWAPPED | 1u << PAGE_EMPTY,

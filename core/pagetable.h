@@ -24,7 +24,8 @@
  * reclaim_freeze.c. FROZEN -> SWAPPED: writeback.c. -> LOST: lose_locked() (pager_bring.c), a fork. -> EMPTY:
  * pager_discard(), pager_forget_locked().
  *
- * Not in the diagram: EMPTY -> RESIDENT (a page that was there when paging began), EMPTY -> MOVING, EMPTY <-> CEDED, a
+ * Not in the diagram: RESIDENT -> FRESH (it is to leave next), EMPTY -> RESIDENT (a page that was there when paging began),
+ * EMPTY -> MOVING, EMPTY <-> CEDED, a
  * transit that goes back to where it came from, FROZEN, SAME, COOLED or SWAPPED -> RESIDENT (the page turns out to be there
  * already), SWAPPED -> FROZEN (a fork without the file), FREEZING -> SWAPPED (a kept image). All are in arrow_exists().
  *

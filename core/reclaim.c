@@ -305,6 +305,18 @@ void reclaim_enter_proven_locked(struct reclaim *r, page_number number)
     enter_as_locked(r, number, true);
 }
 
+void reclaim_age_locked(struct reclaim *r, page_number number)
+{
+    struct page *page = page_at(r->table, number);
+    struct page_queue *queue = page_state(page) == PAGE_FRESH ? &r->fresh : &r->proven;
+
+    queue_remove((page->flags & PAGE_FLAG_STUCK) != 0 ? &r->stuck : queue, r->table, number);
+    page->flags &= ~PAGE_FLAG_STUCK & 15u; /* what would not leave may do so now */
+    if (page_state(page) != PAGE_FRESH)
+        page_set_state(r->table, number, PAGE_FRESH);
+    queue_push_oldest(&r->fresh, r->table, number);
+}
+
 void reclaim_leave_locked(struct reclaim *r, page_number number)
 {
     struct page *page = page_at(r->table, number);

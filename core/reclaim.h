@@ -218,6 +218,9 @@ void reclaim_adopt_locked(struct reclaim *r);
 /* The same for a page that is touched before it was frozen: it is proven. */
 void reclaim_enter_proven_locked(struct reclaim *r, page_number number);
 
+/* A resident page becomes the oldest fresh one: the next to leave. */
+void reclaim_age_locked(struct reclaim *r, page_number number);
+
 /* A resident page leaves its queue; the caller sets its state. */
 void reclaim_leave_locked(struct reclaim *r, page_number number);
 

@@ -56,14 +56,6 @@ struct request {
     const char *caller;
 };
 
-static void ask(void (*what)(void *arg), struct request *request)
-{
-    struct ghost_quiet quiet = ghost_quiet_begin();
-
-    guard_run(what, request);
-    ghost_quiet_end(quiet);
-}
-
 static void do_allocate(void *arg)
 {
     struct request *request = arg;
@@ -83,7 +75,7 @@ static void *ghost_allocate(size_t bytes, size_t alignment)
         return NULL;
     if (__builtin_expect(atomic_load_explicit(&deepbind_pending, memory_order_relaxed), 0))
         deepbind_turn();
-    ask(do_allocate, &request);
+    guard_ask(do_allocate, &request);
     return request.p;
 }
 
@@ -96,7 +88,7 @@ static void do_free(void *arg)
 
 static void ghost_free(void *p, const char *caller)
 {
-    ask(do_free, &(struct request){.p = p, .caller = caller});
+    guard_ask(do_free, &(struct request){.p = p, .caller = caller});
 }
 
 static void do_resize(void *arg)
@@ -110,7 +102,7 @@ static void *ghost_resize(void *p, size_t bytes, const char *caller)
 {
     struct request request = {.p = p, .bytes = bytes, .caller = caller};
 
-    ask(do_resize, &request);
+    guard_ask(do_resize, &request);
     return request.p;
 }
 

@@ -52,6 +52,16 @@ int ghost_set_limit_as(uint64_t pages, unsigned worker);
 /* Start paging: the process has as much memory as the limit allows, wherever it lies. Context: as malloc. */
 void ghost_start_paging(void);
 
+/*
+ * Change the settings before there is a heap, then bring it to life. @change(settings, @arg) returns 0 or -errno. 0; -EBUSY: there is a
+ * heap; -EAGAIN: it is too early; -ENOMEM; what @change returned; or what is wrong with the swap file: nothing has changed then.
+ */
+typedef int ghost_change(struct config *config, void *arg);
+int ghost_initialize(ghost_change *change, void *arg);
+
+/* Switched off, for this program at least: what is asked for all the same has no limit. */
+bool ghost_is_off(void);
+
 /* The heap, brought to life by the first call; NULL: there is none, use libc. */
 struct heap *ghost_heap(void);
 

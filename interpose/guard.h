@@ -319,6 +319,15 @@ bool guard_trace_exec(struct guard_thread *self, const struct guard_call *call);
  */
 void guard_run(void (*run)(void *arg), void *arg);
 
+/* The same for whoever asks something of the heap or the pager, without handlers of the program meanwhile. */
+static inline void guard_ask(void (*what)(void *arg), void *arg)
+{
+    struct ghost_quiet quiet = ghost_quiet_begin();
+
+    guard_run(what, arg);
+    ghost_quiet_end(quiet);
+}
+
 /* Bring the calling thread in. @context: of the handler it runs in; NULL: it runs in none. 0 or -errno. */
 int guard_arm_thread(ucontext_t *context);
 

@@ -2,10 +2,10 @@
 #include "interpose/ghost.h"
 #include "interpose/backend.h"
 #include "interpose/control.h"
-#include "interpose/ghostmem.h"
 #include "interpose/guard.h"
 #include "interpose/identity.h"
 #include "interpose/libc.h"
+#include "interpose/linked.h"
 #include "interpose/memory.h"
 #include "interpose/pressure.h"
 #include "interpose/report.h"
@@ -40,6 +40,8 @@ __thread volatile bool ghost_quiet_missed;
 static struct os_lock start_lock; /* guards what follows; and the settings are read under it */
 static bool configured;
 static bool started; /* tried, at least */
+static bool off; /* for this program */
+static bool links_us;
 static struct ghost_quiet fork_quiet; /* of the thread that forks by libc */
 static uint32_t configuring_thread;
 static char swap_path[PATH_BYTES]; /* absolute: the program may be elsewhere when the file is opened */
@@ -77,35 +79,35 @@ static int open_log(const struct config *config)
     return STDERR_FILENO;
 }
 
-/* Said now, and not when the first image is to be written. */
-static void check_swap_path(struct config *config)
+/* Said now, and not when the first image is to be written. 0 or -errno. */
+static int check_swap_path(void)
 {
     int error = os_swapfile_check(swap_path);
 
-    if (error == 0)
-        return;
     if (error == -EEXIST)
         log_line(LOG_ERROR, "swap file %s: exists and is not empty: it is left alone, and images stay in RAM", swap_path);
-    else
+    else if (error != 0)
         log_line(LOG_ERROR, "swap file %s: cannot be created: %e; images stay in RAM", swap_path, -error);
-    config->swap = NULL;
+    return error;
 }
 
-static void resolve_swap_path(struct config *config)
+/* 0 or -errno: then there is to be none, and one line has said so. */
+static int resolve_swap_path(struct config *config)
 {
     size_t length = 0;
+    int error;
 
     if (config->swap == NULL)
-        return;
+        return 0;
     if (config->swap[0] != '/' && os_working_directory(swap_path, sizeof swap_path) == 0)
         length = log_format(swap_path, sizeof swap_path, strlen(swap_path), "/");
     length = log_format(swap_path, sizeof swap_path, length, "%s", config->swap);
-    if (length + 1 < sizeof swap_path) {
-        check_swap_path(config);
-        return;
-    }
-    log_line(LOG_ERROR, "GHOSTMEM_SWAP=%s: the path is too long; accepted: a path; used instead: RAM alone", config->swap);
-    config->swap = NULL;
+    error = length + 1 < sizeof swap_path ? check_swap_path() : -ENAMETOOLONG;
+    if (error == -ENAMETOOLONG)
+        log_line(LOG_ERROR, "GHOSTMEM_SWAP=%s: the path is too long; accepted: a path; used instead: RAM alone", config->swap);
+    if (error != 0)
+        config->swap = NULL;
+    return error;
 }
 
 static bool program_is_in(const struct config *config)
@@ -247,6 +249,14 @@ EXPORT pid_t _Fork(void)
     return child;
 }
 
+/* Of malloc's blocks. */
+static size_t threshold_of(const struct config *config)
+{
+    bool ours = config->interpose == CONFIG_INTERPOSE_ON || (config->interpose == CONFIG_INTERPOSE_AUTO && !links_us);
+
+    return !off && ours && !LIBC_IS_BOUND ? config->threshold_bytes : SIZE_MAX;
+}
+
 static void configure_locked(void)
 {
     struct config *config = &ghost.config;
@@ -256,18 +266,19 @@ static void configure_locked(void)
     config_read(config, trusted ? environ : NULL);
     ghost.process = os_process_id();
     identity_begin();
-    threshold = config->threshold_bytes;
-    if (config->disable || !program_is_in(config)) {
-        threshold = SIZE_MAX;
-    } else {
+    off = config->disable || !program_is_in(config);
+    links_us = linked_only(environ);
+    threshold = threshold_of(config);
+    if (!off) {
         log_open(open_log(config), (enum log_level)config->verbose);
         if (trusted)
             config_complain(config, environ);
         if (config->strict && config->n_errors > 0)
             os_exit(EXIT_BAD_CONFIG);
-        log_line(LOG_CHOICE, "version %s in process %d, blocks of at least %z bytes", GHOSTMEM_VERSION, ghost.process,
-                 threshold);
-        resolve_swap_path(config);
+        log_line(LOG_CHOICE, threshold == SIZE_MAX ? "version %s in process %d, blocks of ghostmem_allocate() alone"
+                                                   : "version %s in process %d, blocks of at least %z bytes",
+                 GHOSTMEM_VERSION, ghost.process, threshold);
+        (void)resolve_swap_path(config);
         report_open(config->stats);
         (void)pthread_atfork(fork_prepare, fork_parent, fork_child); /* ENOMEM: a fork then has plain memory */
     }
@@ -291,15 +302,66 @@ void ghost_configure(void)
     os_lock_release(&start_lock);
 }
 
+static void begin_scope(void)
+{
+    pressure_start((size_t)config_limit_pages(&ghost.config) * PAGE_BYTES);
+    pressure_note_mapping(survey_static_bytes());
+}
+
+bool ghost_is_off(void)
+{
+    return off;
+}
+
+/* What the settings were read for already is done again where they have changed. */
+static int change_locked(ghost_change *change, void *arg)
+{
+    struct config changed = ghost.config;
+    int error = change(&changed, arg);
+
+    if (error == 0 && !off && changed.swap != ghost.config.swap)
+        error = resolve_swap_path(&changed);
+    if (error != 0 || off)
+        return error;
+    if (changed.log != ghost.config.log || changed.verbose != ghost.config.verbose)
+        log_open(open_log(&changed), (enum log_level)changed.verbose);
+    if (changed.stats != ghost.config.stats && ghost.config.stats == NULL)
+        report_open(changed.stats);
+    ghost.config = changed;
+    atomic_store(&ghost_threshold_bytes, threshold_of(&changed));
+    return 0;
+}
+
+int ghost_initialize(ghost_change *change, void *arg)
+{
+    struct ghost_quiet quiet = ghost_quiet_begin();
+    enum config_scope scope = ghost.config.scope;
+    int error = 0;
+
+    ghost_configure();
+    os_lock_take(&start_lock);
+    if (started)
+        error = -EBUSY;
+    else
+        error = configured ? change_locked(change, arg) : -EAGAIN;
+    os_lock_release(&start_lock);
+    if (error == 0 && !off && ghost.config.scope == CONFIG_SCOPE_PROCESS && scope != CONFIG_SCOPE_PROCESS)
+        begin_scope();
+    if (error == 0 && ghost_heap() == NULL)
+        error = -ENOMEM;
+    ghost_quiet_end(quiet);
+    return error;
+}
+
 __attribute__((constructor)) static void init_library(void)
 {
     (void)libc_next();
     if (atomic_load(&ghost_threshold_bytes) == 0)
         ghost_configure();
-    if (atomic_load(&ghost_threshold_bytes) != SIZE_MAX && ghost.config.scope == CONFIG_SCOPE_PROCESS) {
-        pressure_start((size_t)config_limit_pages(&ghost.config) * PAGE_BYTES);
-        pressure_note_mapping(survey_static_bytes());
-    }
+    if (LIBC_IS_BOUND) /* nobody tells us of handlers */
+        atomic_store(&ghost_has_handlers, true);
+    if (!off && ghost.config.scope == CONFIG_SCOPE_PROCESS)
+        begin_scope();
 }
 
 /* ---- the heap ---- */
@@ -351,9 +413,9 @@ void ghost_start_paging(void)
 
 static void start_locked(void)
 {
-    size_t limit = (size_t)config_limit_pages(&ghost.config);
+    size_t limit = off ? (size_t)PAGE_NONE : (size_t)config_limit_pages(&ghost.config);
     size_t space = (size_t)min_size(RANGE_BYTES, os_address_space_bytes() / 4);
-    bool whole = ghost.config.scope == CONFIG_SCOPE_PROCESS;
+    bool whole = !off && ghost.config.scope == CONFIG_SCOPE_PROCESS;
     int error;
 
     if (whole) /* half of the page numbers are for memory outside */
@@ -425,24 +487,4 @@ struct heap *ghost_heap(void)
             return NULL;
     }
     return &ghost.heap;
-}
-
-EXPORT const char *ghostmem_version(void)
-{
-    return GHOSTMEM_VERSION;
-}
-
-EXPORT bool ghostmem_owns(const void *p)
-{
-    return heap_owns(&ghost.heap, p);
-}
-
-EXPORT size_t ghostmem_stats(char *buffer, size_t bytes)
-{
-    struct stats stats;
-
-    if (ghost.heap.bytes == 0)
-        return 0;
-    ghost_collect(&stats);
-    return stats_json(&stats, buffer, bytes);
 }

@@ -2,9 +2,14 @@
 #include "interpose/libc.h"
 
 #include <dlfcn.h>
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 /* glibc's dlsym() asks for less than a hundred bytes; other loggers and profilers that wrap it for a few KiB. */
 #define ARENA_BYTES ((size_t)64 << 10)
@@ -44,6 +49,28 @@ size_t arena_usable_bytes(const void *p)
     return bytes;
 }
 
+#ifdef GHOSTMEM_STATIC
+
+extern pid_t _Fork(void) __attribute__((weak));
+extern void _IO_list_lock(void) __attribute__((weak));
+extern void _IO_list_unlock(void) __attribute__((weak));
+extern void _IO_list_resetlock(void) __attribute__((weak));
+
+/* By their names, which is all that there is in a static binary. */
+static void look_up_all(void)
+{
+    next = (struct libc){
+        .malloc = malloc, .free = free, .calloc = calloc, .realloc = realloc, .aligned_alloc = aligned_alloc,
+        .posix_memalign = posix_memalign, .memalign = memalign, .valloc = valloc, .pvalloc = pvalloc,
+        .malloc_usable_size = malloc_usable_size, .madvise = madvise, .mprotect = mprotect, .sigaction = sigaction, .signal = signal,
+        .sigprocmask = sigprocmask, .pthread_sigmask = pthread_sigmask, .underscore_fork = _Fork, .lock_streams = _IO_list_lock,
+        .unlock_streams = _IO_list_unlock, .reset_streams = _IO_list_resetlock, .read = read, .write = write, .pread = pread,
+        .pwrite = pwrite, .recv = recv, .send = send,
+    };
+}
+
+#else
+
 /* An object pointer from dlsym() becomes a function pointer by copying its bits (Source: dlsym(3), NOTES). */
 static void look_up(void *function, const char *name)
 {
@@ -82,6 +109,8 @@ static void look_up_all(void)
     look_up(&next.recv, "recv");
     look_up(&next.send, "send");
 }
+
+#endif
 
 const struct libc *libc_next(void)
 {

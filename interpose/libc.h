@@ -15,6 +15,16 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+/*
+ * The program is bound to libc's functions and not to ours: libghostmem.a has only names of its own. Then system calls are seen
+ * by their traps alone, once paging has started.
+ */
+#ifdef GHOSTMEM_STATIC
+#define LIBC_IS_BOUND true
+#else
+#define LIBC_IS_BOUND false
+#endif
+
 struct libc {
     void *(*malloc)(size_t);
     void (*free)(void *);

@@ -154,7 +154,7 @@ bool memory_lock_all(const unsigned long *args, long *result)
     unsigned long flags = (unsigned)args[0];
 
     if (flags == 0 || flags == MCL_ONFAULT || (flags & ~(unsigned long)(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) != 0 ||
-        atomic_load(&ghost_threshold_bytes) == SIZE_MAX || ghost_heap() == NULL)
+        (ghost.heap.bytes == 0 && (atomic_load(&ghost_threshold_bytes) == SIZE_MAX || ghost_heap() == NULL)))
         return false;
     if ((flags & MCL_CURRENT) != 0)
         memory_far_leave(0, UINTPTR_MAX / 2);

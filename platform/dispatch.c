@@ -21,9 +21,19 @@ void (*os_site_callback)(long result, uintptr_t stack);
 #define N_SITES 32
 #define SITE_BYTES 16
 
+#ifdef GHOSTMEM_STATIC
+/* In a file with the program, and perhaps with libc: the Makefile gives our code a section of its own. Source: ld(1), __start_SECNAME. */
+extern const char __start_ghostmem_text[] __attribute__((visibility("hidden")));
+extern const char __stop_ghostmem_text[] __attribute__((visibility("hidden")));
+#define CODE_START __start_ghostmem_text
+#define CODE_END __stop_ghostmem_text
+#else
 /* This library's file in memory, from its header to the end of its code. Source: ld(1), PROVIDEd symbols. */
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 extern const char etext[] __attribute__((visibility("hidden")));
+#define CODE_START __ehdr_start
+#define CODE_END etext
+#endif
 
 extern const char stub_call[] __attribute__((visibility("hidden")));
 extern const char stub_call_end[] __attribute__((visibility("hidden")));
@@ -124,7 +134,7 @@ int os_dispatch_arm(void)
 {
     OS_MAY_FAIL(ENOSYS);
     /* cppcheck-suppress comparePointers ; the two ends of one file in memory */
-    return (int)sys_call5(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, DISPATCH_ON, __ehdr_start, etext - __ehdr_start,
+    return (int)sys_call5(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, DISPATCH_ON, CODE_START, CODE_END - CODE_START,
                           &os_dispatch_selector);
 }
 
@@ -140,7 +150,7 @@ bool os_dispatch_is_possible(void)
 
 bool os_dispatch_traps_at(uintptr_t pc)
 {
-    return os_dispatch_selector == 1 && (pc < (uintptr_t)__ehdr_start || pc >= (uintptr_t)etext);
+    return os_dispatch_selector == 1 && (pc < (uintptr_t)CODE_START || pc >= (uintptr_t)CODE_END);
 }
 
 uintptr_t os_stub_start(void)

@@ -49,7 +49,7 @@ done
 [ "$(wc -c <README.md)" -le 9216 ] || complain "README.md: $(wc -c <README.md) bytes, more than 9 KB"
 
 if command -v groff >/dev/null; then
-    for page in doc/*.[17]; do
+    for page in doc/*.[137]; do
         warnings=$(groff -man -Tutf8 -ww "$page" 2>&1 >/dev/null)
         [ -z "$warnings" ] || complain "$page: $warnings"
     done
@@ -77,5 +77,14 @@ done
 defined=$(cat platform/*.[ch] core/*.[ch] interpose/*.[ch])
 for name in $(grep -ohE '`[a-z_]+\(\)`' CONTRIBUTING.md doc/*.md | tr -d '`()' | sort -u); do
     grep -qw "$name" <<<"$defined" || complain "a document names $name(), which is not in the source"
+done
+
+# What programs were linked with stays: doc/ghostmem.abi lists the names of the library that are its own.
+abi=$(sed -n '/global:/,/local:/p' ghostmem.map | tr ' ;' '\n\n' | grep '^ghostmem_' | sort)
+[ "$abi" = "$(grep -E '^ghostmem_[a-z_]+$' doc/ghostmem.abi)" ] ||
+    complain "doc/ghostmem.abi: its names are not those of ghostmem.map: names may be added, there and here, and none may go"
+for name in $abi; do
+    grep -q "$name(" interpose/ghostmem.h || complain "interpose/ghostmem.h: $name() is not declared"
+    grep -qE "\\b$name\\b" doc/ghostmem*.3 || complain "doc/ghostmem*.3: $name(3) is not described"
 done
 exit $bad

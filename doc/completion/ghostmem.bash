@@ -6,8 +6,9 @@ _ghostmem_values() { # OPTION: what may stand behind it
     --faults) compgen -W "auto signal thread segv" -- "$cur" ;;
     --scope) compgen -W "blocks process" -- "$cur" ;;
     --reclaim) compgen -W "auto direct background" -- "$cur" ;;
+    --misuse) compgen -W "warn abort" -- "$cur" ;;
     --verbose) compgen -W "0 1 2" -- "$cur" ;;
-    --swap-encrypt | --compress | --strict | --disable) compgen -W "0 1" -- "$cur" ;;
+    --swap-encrypt | --compress | --interpose | --strict | --disable) compgen -W "0 1" -- "$cur" ;;
     --swap | --stats | --log | --output) compgen -f -- "$cur" ;;
     --programs) compgen -c -- "$cur" ;;
     esac
@@ -23,7 +24,7 @@ _ghostmem_processes() { # that run under GhostMem, as far as we may see
 _ghostmem() {
     local cur=${COMP_WORDS[COMP_CWORD]} command=run i=1 word
     local options="-m -v --max-memory= --max-pages= --scope= --threshold= --swap= --swap-max= --swap-encrypt --compress= --pool= --faults=
-        --reclaim= --programs= --stats --verbose --log= --strict --disable --force --help --version"
+        --reclaim= --programs= --stats --verbose --log= --interpose --misuse= --strict --disable --force --help --version"
 
     case ${COMP_WORDS[1]-} in
     run | doctor | report | set)
@@ -46,7 +47,7 @@ _ghostmem() {
                 i=$((i + 2))
             else
                 case $word in
-                --*=* | --swap-encrypt | --compress | --stats | --verbose | --strict | --disable | --force | --help | --version) ;;
+                --*=* | --swap-encrypt | --compress | --stats | --verbose | --interpose | --strict | --disable | --force | --help | --version) ;;
                 --*) i=$((i + 1)) ;;
                 esac
             fi

@@ -66,6 +66,8 @@ complete -c ghostmem -n __ghostmem_before_program -x -l programs -a '(__fish_com
 complete -c ghostmem -n __ghostmem_before_program -l stats -d 'Statistics at exit'
 complete -c ghostmem -n __ghostmem_before_program -f -s v -l verbose -d 'Say what is chosen'
 complete -c ghostmem -n __ghostmem_before_program -r -l log -d 'Where messages go'
+complete -c ghostmem -n __ghostmem_before_program -f -l interpose -d 'Limit blocks of malloc'
+complete -c ghostmem -n __ghostmem_before_program -x -l misuse -a 'warn abort' -d 'What is done about wrong pointers'
 complete -c ghostmem -n __ghostmem_before_program -f -l strict -d 'A bad setting ends the program'
 complete -c ghostmem -n __ghostmem_before_program -f -l disable -d 'Run without GhostMem'
 complete -c ghostmem -n __ghostmem_before_program -f -l force -d 'Run it also where GhostMem does nothing'

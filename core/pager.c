@@ -325,6 +325,8 @@ int pager_commit(struct pager *pager, size_t from, size_t to)
             return error;
         if (pager->backend->by_protection) {
             os_mem_dump((void *)space_address(&pager->space, (page_number)from), (to - from) * PAGE_BYTES);
+            if (pager->backend->prepare != NULL)
+                pager->backend->prepare(pager->backend, space_address(&pager->space, (page_number)from));
             return 0;
         }
     }

@@ -32,19 +32,6 @@ static size_t n_pages_of(uintptr_t start, uintptr_t end)
     return (end - start) / PAGE_BYTES;
 }
 
-bool pager_far_whole_locked(struct pager *pager, uintptr_t start, uintptr_t end)
-{
-    uint64_t at = start;
-    struct range part;
-
-    while (rangeset_next(&pager->space.areas, &at, end, &part)) {
-        if (part.first != start || (part.value & AREA_WATCHED) == 0)
-            return false;
-        start = part.end;
-    }
-    return start == end;
-}
-
 bool pager_far_any_locked(struct pager *pager, uintptr_t start, uintptr_t end)
 {
     uint64_t at = start;
@@ -126,10 +113,18 @@ static int lose_run(struct pager *pager, uintptr_t addr, page_number first, size
     return 0;
 }
 
+/* A page that is not discarded after all is opened when it is touched. */
 static int shut_run(struct pager *pager, uintptr_t addr, page_number first, size_t n_pages)
 {
-    (void)first;
-    return pager->backend->protect(pager->backend, addr, n_pages, true);
+    int error = pager->backend->protect(pager->backend, addr, n_pages, true);
+    page_number last = (page_number)(first + n_pages);
+
+    if (error != 0)
+        return error;
+    for (page_number i = pagetable_next_busy(&pager->table, first, last); i < last; i = pagetable_next_busy(&pager->table, i + 1, last))
+        if (page_is_resident(page_at(&pager->table, i)))
+            page_at(&pager->table, i)->flags |= PAGE_FLAG_SHUT;
+    return 0;
 }
 
 int pager_far_shut_locked(struct pager *pager, uintptr_t start, uintptr_t end)
@@ -183,10 +178,10 @@ static int watch(struct pager *pager, uintptr_t start, uintptr_t end, uint32_t v
     if (!pager->backend->by_protection)
         return pager->backend->watch(pager->backend, start, n_pages_of(start, end), on);
     error = watch_runs(pager, start, end, value, on);
-    if (error != 0 && on) { /* as it was */
+    if (error != 0 && on) /* as it was */
         (void)watch_runs(pager, start, end, value, false);
+    if (error != 0 || !on) /* by the letter: what can be written is open to reading too while it is watched */
         (void)os_mem_protect((void *)start, end - start, pager_far_protection(value));
-    }
     return error;
 }
 
@@ -232,16 +227,23 @@ int pager_far_watch_locked(struct pager *pager, uintptr_t start, uintptr_t end, 
             (void)watch(pager, start, end, value, false);
         }
     }
-    if (error == 0)
-        (void)space_note_locked(&pager->space, start, end, value | AREA_WATCHED);
-    else
+    if (error != 0) {
         space_release_locked(&pager->space, start, end);
-    return error;
+        return error;
+    }
+    (void)space_note_locked(&pager->space, start, end, value | AREA_WATCHED);
+    return 0;
 }
 
 static bool is_accessible(uint32_t value)
 {
     return (value & (AREA_READ | AREA_WRITE)) != 0 && (value & (AREA_EXEC | AREA_LOCKED)) == 0;
+}
+
+static void prepare_locked(struct pager *pager, uintptr_t start)
+{
+    if (pager->backend->prepare != NULL && page_state(page_at(&pager->table, space_number(&pager->space, start))) == PAGE_EMPTY)
+        pager->backend->prepare(pager->backend, start);
 }
 
 int pager_far_learn_locked(struct pager *pager, uintptr_t start, uintptr_t end, uint32_t value, bool fresh)
@@ -251,8 +253,10 @@ int pager_far_learn_locked(struct pager *pager, uintptr_t start, uintptr_t end, 
     if (!pager_is_engaged(pager) || !is_accessible(value))
         return space_note_locked(&pager->space, start, end, value);
     error = pager_far_watch_locked(pager, start, end, value, fresh);
-    if (error == 0)
+    if (error == 0) {
+        prepare_locked(pager, start);
         return 0;
+    }
     pager->n_unwatched++;
     log_line(LOG_CHOICE, "memory at %p, %z pages, is not managed: %e", (void *)start, n_pages_of(start, end), -error);
     return error;
@@ -322,9 +326,27 @@ static long protect_parts_locked(struct pager *pager, uintptr_t start, uintptr_t
     return result;
 }
 
+static uint32_t access_of(int protection)
+{
+    return ((protection & PROT_READ) != 0 ? AREA_READ : 0) | ((protection & PROT_WRITE) != 0 ? AREA_WRITE : 0);
+}
+
+void pager_far_note_protected_locked(struct pager *pager, uintptr_t start, uintptr_t end, int protection, bool executable)
+{
+    uint64_t at = start;
+    struct range part;
+
+    while (rangeset_next(&pager->space.areas, &at, end, &part)) {
+        uint32_t value = executable ? (part.value & ~AREA_PROTECTION) | access_of(protection) | AREA_EXEC : 0;
+
+        if ((part.value & AREA_WATCHED) == 0)
+            (void)space_note_locked(&pager->space, part.first, part.end, value);
+    }
+}
+
 long pager_far_protect_locked(struct pager *pager, uintptr_t start, uintptr_t end, int protection)
 {
-    uint32_t access = ((protection & PROT_READ) != 0 ? AREA_READ : 0) | ((protection & PROT_WRITE) != 0 ? AREA_WRITE : 0);
+    uint32_t access = access_of(protection);
     long result = -ENOMEM;
 
     if (!pager->backend->by_protection)

@@ -41,6 +41,12 @@ int pager_far_learn_locked(struct pager *pager, uintptr_t start, uintptr_t end, 
  */
 long pager_far_protect_locked(struct pager *pager, uintptr_t start, uintptr_t end, int protection);
 
+/*
+ * The kernel has given [@start, @end) a protection that we do not follow: what is known there and not watched has it. @executable: it may
+ * be ours again when that ends; else nothing is known of it any more.
+ */
+void pager_far_note_protected_locked(struct pager *pager, uintptr_t start, uintptr_t end, int protection, bool executable);
+
 /* PROT_READ and PROT_WRITE of an area's value. */
 int pager_far_protection(uint32_t value);
 
@@ -70,9 +76,6 @@ int pager_far_move_locked(struct pager *pager, uintptr_t to, uintptr_t from, siz
  * where there is fresh private memory that is readable and writable. The old pages are EMPTY then.
  */
 void pager_far_carry_locked(struct pager *pager, uintptr_t to, uintptr_t from, size_t bytes);
-
-/* Is all of [@start, @end) watched? */
-bool pager_far_whole_locked(struct pager *pager, uintptr_t start, uintptr_t end);
 
 /*
  * All of [@start, @end) comes to its place and is the kernel's from then on. @why: AREA_EXEC or AREA_LOCKED, until that ends; 0: for

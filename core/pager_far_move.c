@@ -7,8 +7,8 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-/* A page whose frame the kernel has moved. What it was closed to is not known any more. */
-static void move_resident_locked(struct pager *pager, page_number to, page_number from)
+/* The entry of a page whose frame has gone along. What it was closed to is not known any more. */
+static void follow_frame_locked(struct pager *pager, page_number to, page_number from)
 {
     uint32_t kept = page_at(&pager->table, from)->value;
 
@@ -16,6 +16,19 @@ static void move_resident_locked(struct pager *pager, page_number to, page_numbe
     page_set_state(&pager->table, from, PAGE_EMPTY);
     page_at(&pager->table, to)->value = kept;
     reclaim_enter_locked(&pager->reclaim, to);
+}
+
+/*
+ * The kernel has moved it. With by_protection it was shut when its new place came to be watched: it is opened now, or when it is
+ * touched.
+ */
+static void move_resident_locked(struct pager *pager, page_number to, page_number from)
+{
+    follow_frame_locked(pager, to, from);
+    if (!pager->backend->by_protection)
+        return;
+    page_at(&pager->table, to)->flags |= PAGE_FLAG_SHUT;
+    (void)reclaim_open_locked(&pager->reclaim, to);
 }
 
 static void move_entries_locked(struct pager *pager, page_number to, page_number from, size_t n_pages)
@@ -34,13 +47,17 @@ static void move_entries_locked(struct pager *pager, page_number to, page_number
     }
 }
 
-/* The tables cannot have the new place: what is not in RAM is put there (@carries: and what is), and all of it is the kernel's. */
-static void put_there_locked(struct pager *pager, uintptr_t to, uintptr_t from, size_t bytes, bool carries)
+/*
+ * The tables cannot have the new place: what is not in RAM is put there (@carries: and what is), and all of it is the kernel's, as the
+ * program protects it.
+ */
+static void put_there_locked(struct pager *pager, uintptr_t to, uintptr_t from, size_t bytes, uint32_t value, bool carries)
 {
     uintptr_t at = from;
     page_number first;
     size_t n;
 
+    (void)os_mem_protect((void *)to, bytes, PROT_READ | PROT_WRITE);
     while (space_run(&pager->space, &at, from + bytes, &first, &n))
         for (page_number number = first; number < first + n; number++) {
             uintptr_t target = to + (space_address(&pager->space, number) - from);
@@ -50,6 +67,7 @@ static void put_there_locked(struct pager *pager, uintptr_t to, uintptr_t from, 
             else if (carries && page_is_resident(page_at(&pager->table, number)))
                 INVARIANT(reclaim_peek(&pager->reclaim, (void *)target, number, 1) == 0);
         }
+    (void)os_mem_protect((void *)to, bytes, pager_far_protection(value));
 }
 
 /* Calls @act for runs that have numbers one after the other at both places. */
@@ -93,7 +111,7 @@ int pager_far_move_locked(struct pager *pager, uintptr_t to, uintptr_t from, siz
         if (watched && failed == 0)
             each_pair_locked(pager, target, part.first, part_bytes, move_entries_locked);
         else if (watched)
-            put_there_locked(pager, target, part.first, part_bytes, false);
+            put_there_locked(pager, target, part.first, part_bytes, part.value, false);
         error = error != 0 ? error : failed;
     }
     pager_far_unlearn_locked(pager, from, from + bytes);
@@ -109,7 +127,6 @@ int pager_far_move_locked(struct pager *pager, uintptr_t to, uintptr_t from, siz
 static void carry_page_locked(struct pager *pager, page_number to, page_number from)
 {
     struct fault_backend *backend = pager->backend;
-    uint32_t kept = page_at(&pager->table, from)->value;
     size_t n_done;
 
     (void)reclaim_open_locked(&pager->reclaim, from);
@@ -117,10 +134,7 @@ static void carry_page_locked(struct pager *pager, page_number to, page_number f
         INVARIANT(i < ATTEMPTS);
         os_sleep_ms(RETRY_MS);
     }
-    reclaim_leave_locked(&pager->reclaim, from);
-    page_set_state(&pager->table, from, PAGE_EMPTY);
-    page_at(&pager->table, to)->value = kept;
-    reclaim_enter_locked(&pager->reclaim, to);
+    follow_frame_locked(pager, to, from);
 }
 
 static void carry_entries_locked(struct pager *pager, page_number to, page_number from, size_t n_pages)
@@ -143,6 +157,6 @@ void pager_far_carry_locked(struct pager *pager, uintptr_t to, uintptr_t from, s
         if (pager_far_watch_locked(pager, target, target + part_bytes, part.value, true) == 0)
             each_pair_locked(pager, target, part.first, part_bytes, carry_entries_locked);
         else
-            put_there_locked(pager, target, part.first, part_bytes, true);
+            put_there_locked(pager, target, part.first, part_bytes, part.value, true);
     }
 }

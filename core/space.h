@@ -43,6 +43,10 @@ typedef uint32_t page_number;
 #define AREA_WATCHED 32u /* its pages are ours; without: only known, nothing of it was ever accessible */
 #define AREA_DONTFORK 64u
 #define AREA_WIPEONFORK 128u
+#define AREA_RANDOM 512u /* and what else madvise(2) says of a mapping, as the kernel keeps it */
+#define AREA_SEQUENTIAL 1024u
+#define AREA_DONTDUMP 2048u
+#define AREA_NOHUGEPAGE 4096u
 #define AREA_LOCKED 256u /* by mlock(2): not ours for as long, nor while it is AREA_EXEC */
 
 #define SPACE_FREE (UINT32_C(1) << 31)

@@ -197,7 +197,7 @@ static void learn_more_locked(uintptr_t start, uintptr_t end, uint32_t value)
 {
     if ((value & AREA_WATCHED) == 0)
         (void)pager_far_learn_locked(pager(), start, end, value, true);
-    else if (pager_far_watch_locked(pager(), start, end, value, true) != 0)
+    else if (pager_far_watch_locked(pager(), start, end, value, true) != 0 && !shuts())
         (void)pager()->backend->watch(pager()->backend, start, (end - start) / PAGE_BYTES, false);
 }
 
@@ -223,9 +223,23 @@ static void follow_remap_locked(uintptr_t from, uintptr_t from_end, uintptr_t to
     }
 }
 
+/* What the program has said of memory of @value, for the kernel, to which the memory is new. */
+static void mark_new(uintptr_t start, size_t bytes, uint32_t value)
+{
+    static const struct {
+        uint32_t mark;
+        int advice;
+    } marks[] = {{AREA_DONTFORK, MADV_DONTFORK}, {AREA_WIPEONFORK, MADV_WIPEONFORK}, {AREA_RANDOM, MADV_RANDOM},
+                 {AREA_SEQUENTIAL, MADV_SEQUENTIAL}, {AREA_DONTDUMP, MADV_DONTDUMP}, {AREA_NOHUGEPAGE, MADV_NOHUGEPAGE}};
+
+    for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++)
+        if ((value & marks[i].mark) != 0)
+            (void)sys_call3(SYS_madvise, start, bytes, marks[i].advice);
+}
+
 /*
- * The same by other calls, where the kernel would not take the many mappings for one. What the program asks for is in order, and all of
- * the old place is watched. The new memory is as private anonymous memory comes.
+ * The same by other calls, where the kernel would not take the many mappings for one. What the program asks for is in order, and the old
+ * place is in one area that is watched. The new memory is as private anonymous memory comes, with the marks of the old.
  */
 static long carry_relock(const unsigned long *args)
 {
@@ -234,7 +248,7 @@ static long carry_relock(const unsigned long *args)
     size_t new_bytes = end_of(args[0], args[2]) - args[0];
     uintptr_t from_end = args[0] + old_bytes;
     int flags = (int)args[3];
-    uint32_t value = rangeset_value(&pager()->space.areas, from_end - PAGE_BYTES);
+    uint32_t value = rangeset_value(&pager()->space.areas, args[0]);
     int protection = pager_far_protection(value);
     size_t moved = min_size(old_bytes, new_bytes);
     long to = -ENOMEM;
@@ -247,7 +261,8 @@ static long carry_relock(const unsigned long *args)
     if ((flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) == 0)
         to = sys_call6(SYS_mmap, (long)from_end, (long)(new_bytes - old_bytes), protection, kind | MAP_FIXED_NOREPLACE, -1, 0);
     if (to == (long)from_end) {
-        (void)pager_far_learn_locked(pager(), from_end, from_end + (new_bytes - old_bytes), value & ~AREA_WATCHED, true);
+        mark_new(from_end, new_bytes - old_bytes, value);
+        learn_more_locked(from_end, from_end + (new_bytes - old_bytes), value);
         return (long)args[0];
     }
     if ((flags & MREMAP_MAYMOVE) == 0)
@@ -256,11 +271,12 @@ static long carry_relock(const unsigned long *args)
                    kind | ((flags & MREMAP_FIXED) != 0 ? MAP_FIXED : 0), -1, 0);
     if (sys_failed(to))
         return to;
+    mark_new((uintptr_t)to, new_bytes, value);
     pager_far_unlearn_locked(pager(), (uintptr_t)to, (uintptr_t)to + new_bytes);
     pager_far_carry_locked(pager(), (uintptr_t)to, args[0], moved);
     if (moved < new_bytes) {
         (void)sys_call3(SYS_mprotect, (uintptr_t)to + moved, new_bytes - moved, protection);
-        (void)pager_far_learn_locked(pager(), (uintptr_t)to + moved, (uintptr_t)to + new_bytes, value & ~AREA_WATCHED, true);
+        learn_more_locked((uintptr_t)to + moved, (uintptr_t)to + new_bytes, value);
     }
     if ((flags & MREMAP_DONTUNMAP) == 0 && sys_call2(SYS_munmap, args[0], old_bytes) == 0)
         pager_far_unlearn_locked(pager(), args[0], from_end);
@@ -277,8 +293,8 @@ static bool is_in_order(const unsigned long *args)
 
     return args[0] % PAGE_BYTES == 0 && args[1] > 0 && args[2] > 0 && (flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP)) == 0 &&
            (may_move || (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) == 0) && !(fixed && args[4] % PAGE_BYTES != 0) && !overlaps &&
-           ((flags & MREMAP_DONTUNMAP) == 0 || args[1] == args[2]) && end_of(args[0], args[1]) < UINTPTR_MAX / 2 &&
-           end_of(args[0], args[2]) < UINTPTR_MAX / 2;
+           ((flags & MREMAP_DONTUNMAP) == 0 || end_of(args[0], args[1]) == end_of(args[0], args[2])) &&
+           end_of(args[0], args[1]) < UINTPTR_MAX / 2 && end_of(args[0], args[2]) < UINTPTR_MAX / 2;
 }
 
 static void watch_parts_locked(uintptr_t start, uintptr_t end, bool on)
@@ -331,8 +347,7 @@ static long remap_locked(const unsigned long *args)
 
 /*
  * Linux 6.17 and later move several mappings by one call, with the gaps between them, and leave what is at the gaps' new places. They do
- * not
- * where one of them is watched. So here they move one by one.
+ * not where one of them is watched. So here they move one by one, and where protections are ours, as the areas are.
  */
 struct moves {
     const unsigned long *args;
@@ -341,14 +356,22 @@ struct moves {
     long result;
 };
 
+/* The end of the area at @start, or of what lies in front of the next one, at the most @end. */
+static uintptr_t end_of_area_locked(uintptr_t start, uintptr_t end)
+{
+    const struct range *area = rangeset_from(&pager()->space.areas, start);
+    uintptr_t stop = area == NULL ? end : area->first > start ? area->first : area->end;
+
+    return stop < end ? stop : end;
+}
+
 static bool move_mapping(void *arg, const struct os_mapping *mapping)
 {
     struct moves *moves = arg;
     uintptr_t from = moves->args[0];
     uintptr_t start = mapping->start > from ? mapping->start : from;
     uintptr_t end = mapping->end < moves->end ? mapping->end : moves->end;
-    unsigned long part[5] = {start, end - start, end - start, moves->args[3], moves->args[4] + (start - from)};
-    long result;
+    long result = 0;
 
     if (mapping->end <= from)
         return true;
@@ -356,7 +379,10 @@ static bool move_mapping(void *arg, const struct os_mapping *mapping)
         return false;
     if (moves->moved_to == 0 && start > from) /* Source: mm/mremap.c, remap_move(): no gap at the start */
         return false;
-    result = remap_locked(part);
+    for (uintptr_t stop; start < end && !sys_failed(result); start = stop) {
+        stop = end_of_area_locked(start, end);
+        result = remap_locked((unsigned long[]){start, stop - start, stop - start, moves->args[3], moves->args[4] + (start - from)});
+    }
     moves->moved_to = end;
     moves->result = sys_failed(result) ? result : (long)moves->args[4];
     return !sys_failed(result);
@@ -409,6 +435,32 @@ static bool is_in_parts_locked(uintptr_t start, uintptr_t end)
     return area == NULL || area->end < end;
 }
 
+/* Do parts of [@start, @end) that adjoin differ in what the kernel has one mapping for? */
+static bool differs_locked(uintptr_t start, uintptr_t end)
+{
+    struct range before = {.end = UINT64_MAX};
+    struct range part;
+    uint64_t at = start;
+
+    while (rangeset_next(&pager()->space.areas, &at, end, &part)) {
+        if (part.first == before.end && ((part.value ^ before.value) & ~(AREA_KIND | AREA_WATCHED)) != 0)
+            return true;
+        before = part;
+    }
+    return false;
+}
+
+static bool differs(uintptr_t start, uintptr_t end)
+{
+    struct visit visit;
+    bool result;
+
+    pager_change_begin(pager(), &visit);
+    result = differs_locked(start, end);
+    pager_change_end(pager(), &visit);
+    return result;
+}
+
 /* Is it watched in parts? To the kernel that is several mappings then, where it may be one to the program. */
 static bool is_watched_in_parts(uintptr_t start, uintptr_t end)
 {
@@ -421,9 +473,19 @@ static bool is_watched_in_parts(uintptr_t start, uintptr_t end)
     return in_parts;
 }
 
+/* The end of what must be one mapping. What a call leaves out need not: the kernel unmaps that first. Source: mm/mremap.c, shrink_vma(). */
+static uintptr_t end_of_moved(const unsigned long *args)
+{
+    uintptr_t end = end_of(args[0], args[1]);
+    bool shrinks = shuts() && ((int)args[3] & MREMAP_FIXED) != 0 && args[2] > 0;
+
+    return shrinks && end_of(args[0], args[2]) < end ? end_of(args[0], args[2]) : end;
+}
+
 static long remap(const unsigned long *args)
 {
     uintptr_t from_end = end_of(args[0], args[1]);
+    uintptr_t moved_end = end_of_moved(args);
     struct visit visit;
     long result = -EFAULT;
 
@@ -431,12 +493,12 @@ static long remap(const unsigned long *args)
     do {
         (void)pager_far_settle_relock(pager(), args[0], from_end);
     } while (((int)args[3] & MREMAP_FIXED) != 0 && pager_far_settle_relock(pager(), args[4], end_of(args[4], args[2])));
-    if (shuts() && is_in_order(args) && pager_far_whole_locked(pager(), args[0], from_end))
+    if (shuts() && is_in_order(args) && !is_in_parts_locked(args[0], moved_end) && pager_far_any_locked(pager(), args[0], moved_end))
         result = carry_relock(args);
     else if (!is_in_parts_locked(args[0], from_end))
         result = remap_locked(args);
     /* One area may be several mappings too: the first is watched then, and nothing has been moved. */
-    if (!shuts() && result == -EFAULT && moves_several(args) && kernel_moves_several())
+    if (result == -EFAULT && moves_several(args) && kernel_moves_several())
         result = move_several_locked(args);
     else if (result == -EFAULT && is_in_parts_locked(args[0], from_end))
         result = remap_locked(args);
@@ -447,14 +509,21 @@ static long remap(const unsigned long *args)
 long memory_far_remap(const unsigned long *args)
 {
     uintptr_t end = end_of(args[0], args[1]);
-    bool in_parts = args[1] > 0 && args[0] % PAGE_BYTES == 0 && is_watched_in_parts(args[0], end);
+    uintptr_t moved_end = end_of_moved(args);
+    int placing = (int)args[3] & (MREMAP_FIXED | MREMAP_DONTUNMAP);
+    bool in_parts = args[1] > 0 && args[0] % PAGE_BYTES == 0 && is_watched_in_parts(args[0], moved_end);
+    bool several = in_parts && moves_several(args) && kernel_moves_several();
+    /* What is shut is one mapping to the kernel, whatever it is to the program. */
+    bool seems_one = in_parts && !several && shuts() && is_in_order(args) && (placing != 0 || end_of(args[0], args[2]) > end);
     long result;
 
+    if (seems_one && (differs(args[0], moved_end) || end_of_mapped(args[0], moved_end) < moved_end))
+        return -EFAULT;
     /* That might move the first mapping and fail at the next. */
-    if (in_parts && ((int)args[3] & (MREMAP_FIXED | MREMAP_DONTUNMAP)) == MREMAP_DONTUNMAP)
+    if (seems_one || (in_parts && placing == MREMAP_DONTUNMAP))
         leave(args[0], end, 0);
     result = remap(args);
-    if (result != -EFAULT || !in_parts || !is_any_watched(args[0], end) || (moves_several(args) && kernel_moves_several()))
+    if (result != -EFAULT || !in_parts || several || !is_any_watched(args[0], end))
         return result;
     leave(args[0], end, 0);
     return remap(args);
@@ -466,12 +535,13 @@ long memory_far_protect(const unsigned long *args, bool by_key)
 {
     uintptr_t end = end_of(args[0], args[1]);
     int protection = (int)args[2];
-    bool followed = !by_key && (protection & ~(PROT_READ | PROT_WRITE)) == 0 && args[0] % PAGE_BYTES == 0 && args[1] > 0 && args[0] < end;
+    bool has_key = by_key && (int)args[3] != -1; /* Source: pkeys(7): with -1 it is mprotect(2) */
+    bool followed = !has_key && (protection & ~(PROT_READ | PROT_WRITE)) == 0 && args[0] % PAGE_BYTES == 0 && args[1] > 0 && args[0] < end;
     struct visit visit;
     long result;
 
-    if (!followed && protection != PROT_NONE && args[0] % PAGE_BYTES == 0)
-        leave(args[0], end_of_mapped(args[0], end), by_key ? 0 : AREA_EXEC);
+    if (!followed && (protection != PROT_NONE || has_key) && args[0] % PAGE_BYTES == 0)
+        leave(args[0], end_of_mapped(args[0], end), has_key ? 0 : AREA_EXEC);
     pager_change_begin(pager(), &visit);
     if (followed)
         result = pager_far_protect_locked(pager(), args[0], end, protection);
@@ -480,6 +550,10 @@ long memory_far_protect(const unsigned long *args, bool by_key)
     if (!followed)
         result = by_key ? sys_call4(SYS_pkey_mprotect, args[0], args[1], args[2], args[3])
                         : sys_call3(SYS_mprotect, args[0], args[1], args[2]);
+    if (!followed && result == -ENOMEM)
+        end = end_of_mapped_locked(args[0], end);
+    if (!followed && (result == 0 || result == -ENOMEM) && args[0] < end)
+        pager_far_note_protected_locked(pager(), args[0], end, protection, !has_key && (protection & PROT_EXEC) != 0);
     pager_change_end(pager(), &visit);
     return result;
 }
@@ -605,6 +679,18 @@ long memory_far_advise(const unsigned long *args)
         return mark(args, end, AREA_WIPEONFORK, 0);
     case MADV_KEEPONFORK:
         return mark(args, end, 0, AREA_WIPEONFORK);
+    case MADV_NORMAL:
+        return mark(args, end, 0, AREA_RANDOM | AREA_SEQUENTIAL);
+    case MADV_RANDOM:
+        return mark(args, end, AREA_RANDOM, AREA_SEQUENTIAL);
+    case MADV_SEQUENTIAL:
+        return mark(args, end, AREA_SEQUENTIAL, AREA_RANDOM);
+    case MADV_DONTDUMP:
+        return mark(args, end, AREA_DONTDUMP, 0);
+    case MADV_DODUMP:
+        return mark(args, end, 0, AREA_DONTDUMP);
+    case MADV_NOHUGEPAGE:
+        return mark(args, end, AREA_NOHUGEPAGE, 0);
     case ADVICE_GUARD_INSTALL:
     case ADVICE_GUARD_REMOVE:
     case ADVICE_COLLAPSE:

@@ -134,6 +134,12 @@ struct fault_backend {
     int (*watch)(struct fault_backend *backend, uintptr_t addr, size_t n_pages, bool on);
 
     /*
+     * NULL: not needed. Watched pages that nobody has touched since they were mapped will come and go one by one. @addr: the first of
+     * them, which is missing.
+     */
+    void (*prepare)(struct fault_backend *backend, uintptr_t addr);
+
+    /*
      * Only with by_protection. The program gives this protection (mprotect(2)) to a run of pages outside of the ghost range.
      * Open pages get it at once, the others when they are opened. 0 or -errno.
      */

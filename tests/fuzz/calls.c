@@ -356,6 +356,7 @@ static void remap(struct fuzz *fuzz)
                                      MREMAP_MAYMOVE | MREMAP_DONTUNMAP, MREMAP_MAYMOVE | MREMAP_DONTUNMAP | MREMAP_FIXED, MREMAP_FIXED, 64};
     struct span from = some_span(fuzz, 48);
     struct span to = some_span(fuzz, 48);
+    struct span one; /* what must be one mapping */
     int flags = some_flags[chance(fuzz, 95) ? roll_below(fuzz, 7) : roll_below(fuzz, 9)];
     bool duplicates = chance(fuzz, 5);
     struct page first = *page_in(fuzz, from, 0);
@@ -374,7 +375,10 @@ static void remap(struct fuzz *fuzz)
         from.n = 1;
         flags = MREMAP_MAYMOVE | (chance(fuzz, 70) ? MREMAP_FIXED : 0);
     }
-    if (!((flags & MREMAP_FIXED) != 0 && from.n == to.n) && is_vague(fuzz, from)) {
+    one = from;
+    if ((flags & MREMAP_FIXED) != 0 && to.n < from.n) /* the kernel unmaps the rest first */
+        one.n = to.n;
+    if (!((flags & MREMAP_FIXED) != 0 && from.n == to.n) && (is_vague(fuzz, from) || is_vague(fuzz, one))) {
         say(fuzz, "mremap skips\n");
         return;
     }

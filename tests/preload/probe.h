@@ -38,6 +38,7 @@ extern const struct probe probes_rings[];
 extern const struct probe probes_secrets[];
 extern const struct probe probes_spawn[];
 extern const struct probe probes_messages[];
+extern const struct probe probes_inplace[];
 
 void die(const char *file, int line, const char *what);
 #define CHECK(condition) ((condition) ? (void)0 : die(__FILE__, __LINE__, #condition))

@@ -116,7 +116,7 @@ COMMAND_HELPERS = $(addprefix build/tests/,helper_loaderless helper_forbid helpe
 
 ghostmem: $(call objects,lib,$(COMMAND_SOURCES) $(COMMAND_PARTS))
 	@echo "  link $@"
-	@$(CC) $(CFLAGS) -o $@ $^ -l:libjansson.a -lpthread
+	@$(CC) $(CFLAGS) -o $@ $^ -l:libjansson.a -l:libncursesw.a -l:libtinfo.a -lpthread
 
 build/tests/command: $(call objects,check,$(COMMAND_TESTS)) $(call objects,lib,$(COMMAND_PARTS) tools/command/process.c) | ghostmem $(COMMAND_HELPERS)
 	@mkdir -p $(@D)
@@ -262,11 +262,11 @@ build/tests/library: $(call objects,check,tests/library/test_library.c tests/pro
 
 # ---- the commands ----
 
-BUILD_PACKAGES = gcc binutils libc6-dev liblz4-dev libsodium-dev libxxhash-dev libjansson-dev
+BUILD_PACKAGES = gcc binutils libc6-dev liblz4-dev libsodium-dev libxxhash-dev libjansson-dev libncurses-dev
 TEST_PACKAGES = $(BUILD_PACKAGES) g++ libcriterion-dev libasan8 libubsan1 libtsan2 util-linux python3 python3-numpy \
                 xz-utils zstd sqlite3 git perl gawk coreutils procps redis-tools libpython3.11-testsuite \
                 memcached postgresql-15 stress-ng gdb strace libjemalloc2 libmimalloc2.0 \
-                libtcmalloc-minimal4 jq php-cli ruby nodejs clang cppcheck fish zsh
+                libtcmalloc-minimal4 jq php-cli ruby nodejs clang cppcheck fish zsh tmux
 SOAK_PACKAGES = $(TEST_PACKAGES) memtester stressapptest glibc-source
 BENCH_PACKAGES = $(BUILD_PACKAGES) python3 python3-numpy xz-utils util-linux redis-tools sqlite3 coreutils gnuplot-nox
 

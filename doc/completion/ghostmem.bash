@@ -5,6 +5,7 @@ _ghostmem_values() { # OPTION: what may stand behind it
     -m | --max-memory) compgen -W "25% 50% 512M 1G 2G" -- "$cur" ;;
     --faults) compgen -W "auto signal thread segv" -- "$cur" ;;
     --scope) compgen -W "blocks process" -- "$cur" ;;
+    --sort) compgen -W "process memory faults wait images limit" -- "$cur" ;;
     --reclaim) compgen -W "auto direct background" -- "$cur" ;;
     --misuse) compgen -W "warn abort" -- "$cur" ;;
     --verbose) compgen -W "0 1 2" -- "$cur" ;;
@@ -27,7 +28,7 @@ _ghostmem() {
         --reclaim= --programs= --stats --verbose --log= --interpose --misuse= --strict --disable --force --help --version"
 
     case ${COMP_WORDS[1]-} in
-    run | doctor | report | set)
+    run | doctor | report | set | top)
         if [ "$COMP_CWORD" -gt 1 ]; then
             command=${COMP_WORDS[1]}
             i=2
@@ -75,6 +76,8 @@ _ghostmem() {
         mapfile -t COMPREPLY < <(compgen -W "--json --swap= --help --version" -- "$cur")
     elif [ "$command" = report ]; then
         mapfile -t COMPREPLY < <(compgen -W "-o --output= --help --version" -- "$cur"; compgen -f -- "$cur")
+    elif [ "$command" = top ]; then
+        mapfile -t COMPREPLY < <(compgen -W "--once --json --sort= --delay= --help --version" -- "$cur")
     elif [ "$command" = set ] && [ "$COMP_CWORD" -eq 2 ]; then
         mapfile -t COMPREPLY < <(compgen -W "--timeout= --help --version" -- "$cur"; _ghostmem_processes)
     elif [ "$command" = set ]; then
@@ -82,7 +85,7 @@ _ghostmem() {
     elif [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
     elif [ "$COMP_CWORD" -eq 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W "run doctor report set" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "run doctor report set top" -- "$cur")
     else
         mapfile -t COMPREPLY < <(compgen -c -- "$cur")
     fi

@@ -48,6 +48,12 @@ complete -c ghostmem -n '__fish_seen_subcommand_from doctor' -r -l swap -d 'Wher
 
 complete -c ghostmem -n '__fish_seen_subcommand_from report' -r -s o -l output -d 'The page'
 
+complete -c ghostmem -n __ghostmem_no_command -f -a top -d 'Show all processes under GhostMem'
+complete -c ghostmem -n '__fish_seen_subcommand_from top' -f -l once -d 'A table, then the end'
+complete -c ghostmem -n '__fish_seen_subcommand_from top' -f -l json -d 'For programs'
+complete -c ghostmem -n '__fish_seen_subcommand_from top' -x -l sort -a 'process memory faults wait images limit' -d 'By what'
+complete -c ghostmem -n '__fish_seen_subcommand_from top' -x -l delay -d 'Seconds between two looks'
+
 complete -c ghostmem -n '__fish_seen_subcommand_from set' -x -a '(__fish_complete_pids) max-memory= max-pages= swap-max= reclaim= verbose='
 complete -c ghostmem -n '__fish_seen_subcommand_from set' -x -l timeout -d 'How long to wait'
 
@@ -73,4 +79,4 @@ complete -c ghostmem -n __ghostmem_before_program -f -l disable -d 'Run without 
 complete -c ghostmem -n __ghostmem_before_program -f -l force -d 'Run it also where GhostMem does nothing'
 complete -c ghostmem -n __ghostmem_before_program -f -l help -d 'Show the options'
 complete -c ghostmem -n __ghostmem_before_program -f -l version -d 'Show the version'
-complete -c ghostmem -n 'not __ghostmem_no_command; and not __fish_seen_subcommand_from doctor report set' -x -a '(__ghostmem_program)'
+complete -c ghostmem -n 'not __ghostmem_no_command; and not __fish_seen_subcommand_from doctor report set top' -x -a '(__ghostmem_program)'

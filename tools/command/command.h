@@ -24,6 +24,7 @@ int command_run(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_report(int argc, char **argv);
 int command_set(int argc, char **argv);
+int command_top(int argc, char **argv);
 
 /* One line on standard error, "ghostmem: " in front. Returns @status. */
 int command_fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));

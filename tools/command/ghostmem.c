@@ -17,12 +17,14 @@ static const char usage[] =
     "       ghostmem doctor [--json] [--swap=PATH]\n"
     "       ghostmem report [-o PAGE.html] STATS.json\n"
     "       ghostmem set PID [SETTING=VALUE...]\n"
+    "       ghostmem top [--once] [--json]\n"
     "       ghostmem --help | --version\n"
     "\n"
     "  run      run PROGRAM, the RAM of its big allocations limited: ghostmem run -m 512M -- sort big.txt\n"
     "  doctor   say what is possible on this machine, and why\n"
     "  report   make an HTML page of the statistics that a run has left (run --stats=STATS.json)\n"
     "  set      set the limit, and more, of a running process: ghostmem set 4711 max-memory=256M\n"
+    "  top      show all processes that run under GhostMem, live\n"
     "\n"
     "Without a command the first argument has to be an option: ghostmem -m 512M sort big.txt\n"
     "`ghostmem COMMAND --help` lists the options; the manual page is ghostmem(1).\n";
@@ -35,6 +37,7 @@ static const struct {
     {"doctor", command_doctor},
     {"report", command_report},
     {"set", command_set},
+    {"top", command_top},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 

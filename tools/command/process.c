@@ -206,6 +206,7 @@ enum process_answer process_open(struct process *process, int id, bool writes, c
         say_closed(process, why);
     if (library == 0)
         return closed ? PROCESS_CLOSED : PROCESS_PLAIN;
+    process->has_library = true;
     process->memory = openat(process->directory, "mem", (writes ? O_RDWR : O_RDONLY) | O_CLOEXEC);
     if (process->memory < 0) {
         say_closed(process, why);

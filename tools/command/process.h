@@ -23,6 +23,7 @@ struct process {
     uint64_t started; /* Source: proc_pid_stat(5), 22: with the id it names the process for good */
     unsigned user;
     char program[PROCESS_NAME_BYTES];
+    bool has_library; /* that is seen */
     int directory; /* /proc/ID, or -1 */
     int memory;    /* /proc/ID/mem, or -1 */
     uint64_t address; /* of its ghost_control */

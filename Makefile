@@ -226,7 +226,7 @@ $(ALLOCATORS): tests/preload/helper_allocator.c build/check/flags
 
 # ---- programs that are written for GhostMem: tests/library ----
 
-LIBRARY_USERS = $(addprefix build/library/,use use_archive use_static use_dlopen use_cpp17 use_cpp20)
+LIBRARY_USERS = $(addprefix build/library/,use use_archive use_static use_dlopen use_cpp17 use_cpp20 documents pmr_map)
 USE_FLAGS = -g -O1 -Iinterpose -Iinclude
 USE_SHARED = -Lbuild/library -lghostmem -Wl,-rpath,'$$ORIGIN'
 USE_WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror
@@ -241,7 +241,7 @@ build/library/use: LINKED = $(USE_SHARED)
 build/library/use_archive build/library/use_static: libghostmem.a
 build/library/use_archive: LINKED = libghostmem.a
 build/library/use_static: LINKED = -static libghostmem.a
-$(filter-out %_dlopen %17 %20,$(LIBRARY_USERS)): build/library/%: tests/library/use.c interpose/ghostmem.h build/library/$(SONAME) Makefile
+$(filter-out %_dlopen %17 %20 %documents %pmr_map,$(LIBRARY_USERS)): build/library/%: tests/library/use.c interpose/ghostmem.h build/library/$(SONAME) Makefile
 	@echo "  $(CC) $< ($(@F))"
 	@$(CC) -std=c11 -D_GNU_SOURCE $(USE_WARNINGS) $(USE_FLAGS) -o $@ $< $(LINKED) -lpthread
 
@@ -254,6 +254,14 @@ build/library/use_cpp20: COMPILER = clang++ -std=c++20
 build/library/use_cpp17 build/library/use_cpp20: tests/library/use.cpp $(USE_HEADERS) build/library/$(SONAME) Makefile
 	@echo "  $(COMPILER) $<"
 	@$(COMPILER) $(USE_WARNINGS) $(USE_FLAGS) -o $@ $< $(USE_SHARED)
+
+build/library/documents: examples/documents.c build/library/$(SONAME)
+	@echo "  $(CC) $<"
+	@$(CC) -std=c11 $(USE_WARNINGS) $(USE_FLAGS) -o $@ $< $(USE_SHARED)
+
+build/library/pmr_map: examples/pmr_map.cpp $(USE_HEADERS) build/library/$(SONAME)
+	@echo "  g++ $<"
+	@g++ -std=c++17 $(USE_WARNINGS) $(USE_FLAGS) -o $@ $< $(USE_SHARED)
 
 build/tests/library: $(call objects,check,tests/library/test_library.c tests/programs/run.c) | $(LIBRARY_USERS)
 	@mkdir -p $(@D)

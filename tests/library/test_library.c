@@ -244,3 +244,14 @@ Test(library, the_specifications_examples_run)
     cpp("allocator");
     cpp("version");
 }
+
+/* ---- examples ---- */
+
+Test(library, examples_run)
+{
+    for (size_t k = 0; k < n_backends(); k++) {
+        must_end_well("documents", backends[k], "1024", NULL, NULL);
+        cr_assert_not_null(strstr(output, "2000 documents, 31 MiB, in 4 MiB"), "%s", output);
+        must_end_well("pmr_map", backends[k], NULL, NULL, NULL);
+    }
+}

@@ -114,6 +114,12 @@ Test(library, what_is_pinned_stays)
     must_end_well_everywhere("pins", "64");
 }
 
+Test(library, what_is_pinned_before_paging_stays)
+{
+    must_end_well_everywhere("pins_before", "64");
+    cr_assert(run("use", "signal", (const char *[]){"pins_before", "64", NULL}, "GHOSTMEM_DISABLE=1") == 0);
+}
+
 Test(library, what_is_wanted_comes_and_what_is_not_leaves)
 {
     must_end_well_everywhere("hints", "64");

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -205,6 +206,24 @@ static void pins(void)
     CHECK(ghostmem_evict(other, 0) == -1 && errno == EINVAL);
 }
 
+/* Said before there is any paging, it holds from its beginning; and where there never is any, it does no harm. */
+static void pins_before(void)
+{
+    unsigned char *p;
+    unsigned char *other;
+    uint64_t faults;
+
+    initialize();
+    p = filled(limit / 2);
+    CHECK(ghostmem_pin(p, limit / 4 * PAGE) == 0 && ghostmem_evict(p, PAGE) == 0 && ghostmem_prefetch(p, PAGE) == 0);
+    CHECK(mlock(p + limit / 4 * PAGE, PAGE) == 0 && munlock(p + limit / 4 * PAGE, PAGE) == 0);
+    other = filled(4 * limit);
+    touch(other, 4 * limit);
+    faults = touch(p, limit / 4);
+    CHECK(faults == 0);
+    check(&(struct block){.p = p, .seed = 3}, limit / 2 * PAGE);
+}
+
 static void hints(void)
 {
     unsigned char *p;
@@ -360,7 +379,8 @@ static const struct {
     const char *name;
     void (*run)(void);
 } cases[] = {
-    {"blocks", blocks}, {"pins", pins}, {"hints", hints}, {"limits", limits}, {"settings", settings}, {"versions", versions},
+    {"blocks", blocks}, {"pins", pins}, {"pins_before", pins_before},
+    {"hints", hints}, {"limits", limits}, {"settings", settings}, {"versions", versions},
     {"failures", failures}, {"misuse", misuse}, {"children", children}, {"calls", calls}, {"malloc", whose_malloc},
 };
 

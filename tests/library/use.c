@@ -1,6 +1,8 @@
 /*
  * use.c - a program that is written for GhostMem, in C: `use CASE LIMIT [PATH]` does what the case's name says, and checks it.
  *
+ * `use fuzz LIMIT SEED SECONDS` does the first of these, blocks of all sizes by two threads, from other seeds again and again.
+ *
  * It is linked with the library, as a shared one or as an archive, or finds it with dlopen(3). Exit: 0, or 1 and the line that is not so.
  */
 #include <ghostmem.h>
@@ -13,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define CHECK(condition)                                                                   \
@@ -159,6 +162,29 @@ static void blocks(void)
     s = statistics();
     CHECK(s.limit_pages == limit && s.resident_pages_peak <= limit + N_THREADS * 4);
     CHECK(s.blocks == 0 || limit > 0);
+}
+
+static unsigned seed = 1;
+static unsigned seconds = 10;
+
+static void fuzz(void)
+{
+    time_t end = time(NULL) + (time_t)seconds;
+
+    path = NULL;
+    initialize();
+    for (; time(NULL) < end; seed++) {
+        pthread_t threads[N_THREADS];
+        struct ghostmem_statistics s;
+
+        for (uintptr_t i = 0; i < N_THREADS; i++)
+            CHECK(pthread_create(&threads[i], NULL, churn, (void *)(seed * 1000003ul + i + 1)) == 0);
+        for (int i = 0; i < N_THREADS; i++)
+            pthread_join(threads[i], NULL);
+        s = statistics();
+        CHECK(s.blocks == 0 && s.live_bytes == 0); /* nothing is lost */
+    }
+    printf("up to seed %u\n", seed);
 }
 
 /* ---- others ---- */
@@ -381,7 +407,7 @@ static const struct {
 } cases[] = {
     {"blocks", blocks}, {"pins", pins}, {"pins_before", pins_before},
     {"hints", hints}, {"limits", limits}, {"settings", settings}, {"versions", versions},
-    {"failures", failures}, {"misuse", misuse}, {"children", children}, {"calls", calls}, {"malloc", whose_malloc},
+    {"fuzz", fuzz}, {"failures", failures}, {"misuse", misuse}, {"children", children}, {"calls", calls}, {"malloc", whose_malloc},
 };
 
 int main(int argc, char **argv)
@@ -389,6 +415,10 @@ int main(int argc, char **argv)
     CHECK(argc >= 3);
     limit = strtoul(argv[2], NULL, 10);
     path = argc > 3 ? argv[3] : NULL;
+    if (argc > 4) {
+        seed = (unsigned)strtoul(argv[3], NULL, 10);
+        seconds = (unsigned)strtoul(argv[4], NULL, 10);
+    }
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         if (strcmp(cases[i].name, argv[1]) != 0)
             continue;

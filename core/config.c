@@ -6,21 +6,26 @@
 #include "platform/host.h"
 
 #include <string.h>
+#include <strings.h>
 
+#define LEAST_LIMIT_BYTES (CONFIG_MIN_LIMIT_PAGES * PAGE_BYTES)
 #define THRESHOLD_DEFAULT (128 * KIB) /* glibc's initial M_MMAP_THRESHOLD: what libc maps separately, too */
 
 /* What the parsing of one variable came to. */
 enum outcome {
     TAKEN,
     BAD,       /* not understood: the default is used */
-    ADJUSTED,  /* understood, but something near it is used */
+    ADJUSTED,  /* too small: the least value is used */
 };
 
 struct setting {
     const char *name; /* without GHOSTMEM_ */
     enum outcome (*parse)(struct config *config, const char *value);
     const char *accepted;
-    const char *instead; /* what BAD or ADJUSTED leads to */
+    const char *standard; /* what is used after BAD */
+    const char *least;    /* after ADJUSTED; NULL: parse() does not say so */
+    /* Write at @line, which has @bytes, what a person who set a BAD @value may have meant: 0, or the length. NULL: none knows. */
+    size_t (*guess)(const char *value, char *line, size_t bytes);
 };
 
 static bool parse_u64(const char *text, const char **end, uint64_t *value)
@@ -66,24 +71,62 @@ bool config_parse_size(const char *text, uint64_t *bytes)
     return true;
 }
 
+/* 0, 7, 25: the whole text. */
+static bool parse_plain_number(const char *text, uint64_t *value)
+{
+    const char *end;
+
+    return parse_u64(text, &end, value) && *end == '\0';
+}
+
+/* An answer where a path is wanted: a file of that name would be made. */
+static bool is_answer(const char *value)
+{
+    static const char *const answers[] = {"yes", "no", "true", "false", "on", "off", "y", "n"};
+    uint64_t number;
+
+    for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++)
+        if (strcasecmp(value, answers[i]) == 0)
+            return true;
+    return parse_plain_number(value, &number);
+}
+
+static size_t guess_file(const char *value, char *line, size_t bytes)
+{
+    return is_answer(value) ? log_format(line, bytes, 0, ": a file of that name is ./%s", value) : 0;
+}
+
+/* GHOSTMEM_MAX_MEMORY counts where GHOSTMEM_MAX_PAGES is set too, in whatever order the environment has them. */
 static enum outcome take_limit(struct config *config, uint64_t pages)
 {
-    config->limit_percent = 0;
+    enum outcome outcome = TAKEN;
+
+    if (pages > 0 && pages < CONFIG_MIN_LIMIT_PAGES) {
+        pages = CONFIG_MIN_LIMIT_PAGES;
+        outcome = ADJUSTED;
+    }
     config->limit_pages = pages;
-    if (pages == 0 || pages >= CONFIG_MIN_LIMIT_PAGES)
-        return TAKEN;
-    config->limit_pages = CONFIG_MIN_LIMIT_PAGES;
-    return ADJUSTED;
+    return outcome;
 }
 
 static enum outcome parse_max_pages(struct config *config, const char *value)
 {
-    const char *end;
     uint64_t pages;
 
-    if (!parse_u64(value, &end, &pages) || *end != '\0' || pages > UINT64_MAX >> PAGE_SHIFT)
+    if (!parse_plain_number(value, &pages) || pages > UINT64_MAX >> PAGE_SHIFT)
         return BAD;
-    return take_limit(config, pages);
+    config->sets_pages = pages > 0;
+    return config->sets_memory ? TAKEN : take_limit(config, pages);
+}
+
+/* 300M, 50% */
+static size_t guess_max_pages(const char *value, char *line, size_t bytes)
+{
+    const char *end;
+    uint64_t number;
+    bool sized = config_parse_size(value, &number) || (parse_u64(value, &end, &number) && strcmp(end, "%") == 0);
+
+    return sized ? log_format(line, bytes, 0, ": GHOSTMEM_MAX_MEMORY takes sizes and shares") : 0;
 }
 
 static enum outcome parse_max_memory(struct config *config, const char *value)
@@ -95,12 +138,30 @@ static enum outcome parse_max_memory(struct config *config, const char *value)
     if (parse_u64(value, &end, &percent) && strcmp(end, "%") == 0) {
         if (percent < 1 || percent > 100)
             return BAD;
+        config->sets_memory = true;
+        config->limit_pages = 0;
         config->limit_percent = (unsigned)percent;
         return TAKEN;
     }
     if (!config_parse_size(value, &bytes) || bytes == 0)
         return BAD;
+    if (bytes < LEAST_LIMIT_BYTES && parse_plain_number(value, &bytes))
+        return BAD; /* nobody means so few bytes */
+    config->sets_memory = true;
+    config->limit_percent = 0;
     return take_limit(config, max_size(bytes >> PAGE_SHIFT, 1));
+}
+
+/* 25 */
+static size_t guess_max_memory(const char *value, char *line, size_t bytes)
+{
+    uint64_t number;
+
+    if (!parse_plain_number(value, &number) || number == 0)
+        return 0;
+    if (number <= 100)
+        return log_format(line, bytes, 0, ": was %s%% or %sM meant?", value, value);
+    return log_format(line, bytes, 0, ": was %sM meant?", value);
 }
 
 static enum outcome parse_threshold(struct config *config, const char *value)
@@ -125,7 +186,11 @@ static enum outcome parse_pool(struct config *config, const char *value)
 
 static enum outcome parse_swap(struct config *config, const char *value)
 {
-    config->swap = value[0] == '\0' ? NULL : value;
+    bool none = value[0] == '\0' || strcmp(value, "0") == 0;
+
+    if (!none && is_answer(value))
+        return BAD;
+    config->swap = none ? NULL : value;
     return TAKEN;
 }
 
@@ -253,12 +318,18 @@ static enum outcome parse_verbose(struct config *config, const char *value)
 
 static enum outcome parse_stats(struct config *config, const char *value)
 {
-    config->stats = value[0] == '\0' || strcmp(value, "0") == 0 ? NULL : value;
+    bool none = value[0] == '\0' || strcmp(value, "0") == 0;
+
+    if (!none && strcmp(value, "1") != 0 && is_answer(value))
+        return BAD;
+    config->stats = none ? NULL : value;
     return TAKEN;
 }
 
 static enum outcome parse_log(struct config *config, const char *value)
 {
+    if (is_answer(value))
+        return BAD;
     config->log = value[0] == '\0' ? NULL : value;
     return TAKEN;
 }
@@ -272,29 +343,29 @@ static enum outcome parse_programs(struct config *config, const char *value)
 /* With a swap file the default of GHOSTMEM_POOL is this part of the limit. */
 #define SWAP_POOL_SHARE 8
 
+#define DEFAULT_LIMIT "the default, which is half of the usable RAM"
+
 static const struct setting settings[] = {
-    {"MAX_PAGES", parse_max_pages, "a number of 4096-byte pages, at least 5, or 0 for the default",
-     "the default, or 5 for a smaller number"},
-    {"MAX_MEMORY", parse_max_memory, "a size of at least 20K such as 512M or 2G, or a share from 1% to 100%",
-     "the default, or 20K for a smaller size"},
-    {"SCOPE", parse_scope, "process or blocks", "blocks"},
-    {"THRESHOLD", parse_threshold, "a size such as 128K",
-     "128K; below 4096, one page: smaller blocks are not ghost memory yet"},
-    {"SWAP", parse_swap, "a path", "RAM alone"},
-    {"SWAP_MAX", parse_swap_max, "a size such as 8G", "no bound"},
-    {"SWAP_ENCRYPT", parse_swap_encrypt, "0 or 1", "0"},
-    {"COMPRESS", parse_compress, "0 or 1", "1"},
-    {"POOL", parse_pool, "a size such as 1G", "no bound, or an eighth of the limit with a swap file"},
-    {"FAULTS", parse_faults, "auto, thread, signal or segv", "auto"},
-    {"RECLAIM", parse_reclaim, "auto, direct or background", "auto"},
-    {"PROGRAMS", parse_programs, "names separated by colons", "all"},
-    {"STATS", parse_stats, "0, 1 or a path", "0"},
-    {"VERBOSE", parse_verbose, "0, 1 or 2", "0"},
-    {"LOG", parse_log, "a path", "stderr"},
-    {"INTERPOSE", parse_interpose, "0 or 1", "1, or 0 where the program links the library"},
-    {"MISUSE", parse_misuse, "warn or abort", "warn"},
-    {"STRICT", parse_strict, "0 or 1", "0"},
-    {"DISABLE", parse_disable, "0 or 1", "0"},
+    {"MAX_PAGES", parse_max_pages, "a number of 4096-byte pages, at least 5, or 0 for the default", DEFAULT_LIMIT, "5", guess_max_pages},
+    {"MAX_MEMORY", parse_max_memory, "a size of at least 20K such as 512M or 2G, or a share from 1% to 100%", DEFAULT_LIMIT, "20K",
+     guess_max_memory},
+    {"SCOPE", parse_scope, "process or blocks", "blocks", NULL, NULL},
+    {"THRESHOLD", parse_threshold, "a size such as 128K", "128K", "4096: smaller blocks are not ghost memory yet", NULL},
+    {"SWAP", parse_swap, "a path", "RAM alone", NULL, guess_file},
+    {"SWAP_MAX", parse_swap_max, "a size such as 8G", "no bound", NULL, NULL},
+    {"SWAP_ENCRYPT", parse_swap_encrypt, "0 or 1", "0", NULL, NULL},
+    {"COMPRESS", parse_compress, "0 or 1", "1", NULL, NULL},
+    {"POOL", parse_pool, "a size such as 1G", "no bound, or an eighth of the limit with a swap file", NULL, NULL},
+    {"FAULTS", parse_faults, "auto, thread, signal or segv", "auto", NULL, NULL},
+    {"RECLAIM", parse_reclaim, "auto, direct or background", "auto", NULL, NULL},
+    {"PROGRAMS", parse_programs, "names separated by colons", "all", NULL, NULL},
+    {"STATS", parse_stats, "0, 1 or a path", "0", NULL, guess_file},
+    {"VERBOSE", parse_verbose, "0, 1 or 2", "0", NULL, NULL},
+    {"LOG", parse_log, "a path", "stderr", NULL, guess_file},
+    {"INTERPOSE", parse_interpose, "0 or 1", "1, or 0 where the program links the library", NULL, NULL},
+    {"MISUSE", parse_misuse, "warn or abort", "warn", NULL, NULL},
+    {"STRICT", parse_strict, "0 or 1", "0", NULL, NULL},
+    {"DISABLE", parse_disable, "0 or 1", "0", NULL, NULL},
 };
 #define N_SETTINGS (sizeof settings / sizeof settings[0])
 
@@ -346,10 +417,13 @@ static void say_unknown(const char *variable, size_t length)
 
 static void say_refused(const struct setting *setting, const char *value, enum outcome outcome)
 {
-    const char *why = outcome == ADJUSTED ? "too small" : "not understood";
+    bool small = outcome == ADJUSTED;
+    char guess[LOG_LINE_BYTES / 4] = "";
 
-    log_line(LOG_ERROR, "GHOSTMEM_%s=%s: %s; accepted: %s; used instead: %s", setting->name, value, why,
-             setting->accepted, setting->instead);
+    if (!small && setting->guess != NULL)
+        (void)setting->guess(value, guess, sizeof guess);
+    log_line(LOG_ERROR, "GHOSTMEM_%s=%s: %s%s; accepted: %s; used instead: %s", setting->name, value,
+             small ? "too small" : "not understood", guess, setting->accepted, small ? setting->least : setting->standard);
 }
 
 static void parse_all(struct config *config, char *const *environment, bool say)
@@ -378,6 +452,11 @@ static void parse_all(struct config *config, char *const *environment, bool say)
         if (say)
             say_refused(setting, equals + 1, outcome);
     }
+    if (!config->sets_pages || !config->sets_memory)
+        return;
+    config->n_errors++;
+    if (say)
+        log_line(LOG_ERROR, "GHOSTMEM_MAX_PAGES and GHOSTMEM_MAX_MEMORY are both set: GHOSTMEM_MAX_MEMORY is used");
 }
 
 void config_read(struct config *config, char *const *environment)
@@ -425,8 +504,10 @@ bool config_names_program(const struct config *config, const char *name)
         return true;
     for (;;) {
         size_t n = strcspn(list, ":");
+        const char *slash = memrchr(list, '/', n);
+        const char *last = slash == NULL ? list : slash + 1; /* of a path, the name alone */
 
-        if (n == length && memcmp(list, name, n) == 0)
+        if ((size_t)(list + n - last) == length && memcmp(last, name, length) == 0)
             return true;
         if (list[n] == '\0')
             return false;

@@ -39,6 +39,8 @@ enum config_interpose {
 struct config {
     uint64_t limit_pages;     /* 0: the default, see config_limit_pages() */
     unsigned limit_percent;   /* of the usable RAM, when > 0 */
+    bool sets_pages;          /* GHOSTMEM_MAX_PAGES was taken, and is not 0 */
+    bool sets_memory;         /* GHOSTMEM_MAX_MEMORY was taken */
     size_t threshold_bytes;   /* allocations of at least this size become ghost memory */
     uint64_t pool_bytes;      /* most RAM for images; 0: the default, see config_pool_bytes() */
     const char *swap;         /* NULL: none; else a file or directory */
@@ -74,7 +76,7 @@ uint64_t config_limit_pages(const struct config *config);
 /* Most RAM for images at a limit of @limit_pages: as set, or an eighth of the limit with a swap file, else no bound. */
 uint64_t config_pool_bytes(const struct config *config, uint64_t limit_pages);
 
-/* Does GHOSTMEM_PROGRAMS (or its absence) let this program in? @name: the executable's last path component. */
+/* Does GHOSTMEM_PROGRAMS (or its absence) let this program in? @name: the last component of a path; so of each path in the list. */
 bool config_names_program(const struct config *config, const char *name);
 
 /* "512M", "2G", "4096", "128k": a number with an optional suffix B, K, M, G, T (1024), in either case. */

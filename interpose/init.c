@@ -110,11 +110,20 @@ static int resolve_swap_path(struct config *config)
     return error;
 }
 
+/* By its file's name, or by the name under which it was called: python3 may be a link to python3.11. */
 static bool program_is_in(const struct config *config)
 {
     char name[256];
 
-    return config->programs == NULL || os_program_name(name, sizeof name) != 0 || config_names_program(config, name);
+    if (config->programs == NULL || os_program_name(name, sizeof name) != 0 || config_names_program(config, name))
+        return true;
+    if (program_invocation_short_name != NULL && config_names_program(config, program_invocation_short_name))
+        return true;
+    if (config->verbose > 0) {
+        log_open(open_log(config), (enum log_level)config->verbose);
+        log_line(LOG_CHOICE, "GHOSTMEM_PROGRAMS=%s does not name %s, which runs without", config->programs, name);
+    }
+    return false;
 }
 
 void ghost_fork_prepare(void)

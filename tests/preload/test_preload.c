@@ -350,7 +350,11 @@ Test(preload, other_programs_of_the_tree_run_without)
     run_probe("calloc_is_zero_also_after_use", "8", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
     cr_assert_str_eq(outcome.output, "ok\n");
     cr_assert_str_eq(outcome.stats, "");
-    settings[0] = "GHOSTMEM_PROGRAMS=sort:probe";
+    settings[2] = "GHOSTMEM_VERBOSE=1";
+    run_probe("calloc_is_zero_also_after_use", "8", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert_str_eq(outcome.errors, "ghostmem: GHOSTMEM_PROGRAMS=sort:xz does not name probe, which runs without\n");
+    settings[2] = NULL;
+    settings[0] = "GHOSTMEM_PROGRAMS=sort:/some/where/probe";
     run_probe("calloc_is_zero_also_after_use", "8", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
     cr_assert(says(outcome.stats, "engaged", "true"));
 }
@@ -430,13 +434,36 @@ Test(settings, bad_value_is_one_line_and_the_run_goes_on)
 {
     complains("GHOSTMEM_MAX_PAGES=lots",
               "ghostmem: GHOSTMEM_MAX_PAGES=lots: not understood; accepted: a number of 4096-byte pages, at least 5, or 0 "
-              "for the default; used instead: the default, or 5 for a smaller number\n");
+              "for the default; used instead: the default, which is half of the usable RAM\n");
     complains("GHOSTMEM_MAX_PAGES=4",
               "ghostmem: GHOSTMEM_MAX_PAGES=4: too small; accepted: a number of 4096-byte pages, at least 5, or 0 for the "
-              "default; used instead: the default, or 5 for a smaller number\n");
+              "default; used instead: 5\n");
     complains("GHOSTMEM_THRESHOLD=100",
-              "ghostmem: GHOSTMEM_THRESHOLD=100: too small; accepted: a size such as 128K; used instead: 128K; below 4096, "
-              "one page: smaller blocks are not ghost memory yet\n");
+              "ghostmem: GHOSTMEM_THRESHOLD=100: too small; accepted: a size such as 128K; used instead: 4096: smaller blocks are "
+              "not ghost memory yet\n");
+}
+
+Test(settings, a_bad_limit_or_path_says_what_may_have_been_meant)
+{
+    complains("GHOSTMEM_MAX_MEMORY=25",
+              "ghostmem: GHOSTMEM_MAX_MEMORY=25: not understood: was 25% or 25M meant?; accepted: a size of at least 20K such as "
+              "512M or 2G, or a share from 1% to 100%; used instead: the default, which is half of the usable RAM\n");
+    complains("GHOSTMEM_MAX_PAGES=300M",
+              "ghostmem: GHOSTMEM_MAX_PAGES=300M: not understood: GHOSTMEM_MAX_MEMORY takes sizes and shares; accepted: a number of "
+              "4096-byte pages, at least 5, or 0 for the default; used instead: the default, which is half of the usable RAM\n");
+    complains("GHOSTMEM_STATS=yes",
+              "ghostmem: GHOSTMEM_STATS=yes: not understood: a file of that name is ./yes; accepted: 0, 1 or a path; used instead: 0\n");
+    cr_assert_neq(access("yes", F_OK), 0);
+}
+
+Test(settings, two_limits_are_one_line_that_names_the_one_in_use)
+{
+    const char *settings[6] = {"GHOSTMEM_MAX_PAGES=64", "GHOSTMEM_MAX_MEMORY=1G"};
+    struct outcome outcome;
+
+    run_probe("small_blocks_are_libcs", "1", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert_str_eq(outcome.errors,
+                     "ghostmem: GHOSTMEM_MAX_PAGES and GHOSTMEM_MAX_MEMORY are both set: GHOSTMEM_MAX_MEMORY is used\n");
 }
 
 Test(settings, bad_swap_setting_is_one_line)

@@ -58,7 +58,7 @@ Test(config, limit_below_five_pages_becomes_five_and_is_an_error)
 Test(config, limit_as_a_size_or_a_share)
 {
     struct config size = READ("GHOSTMEM_MAX_MEMORY=512M");
-    struct config small = READ("GHOSTMEM_MAX_MEMORY=1");
+    struct config small = READ("GHOSTMEM_MAX_MEMORY=1K");
     struct config share = READ("GHOSTMEM_MAX_MEMORY=25%");
     struct config wrong = READ("GHOSTMEM_MAX_MEMORY=101%");
 
@@ -67,6 +67,32 @@ Test(config, limit_as_a_size_or_a_share)
     cr_assert_eq(small.n_errors, 1);
     cr_assert_eq(config_limit_pages(&share), os_usable_ram_bytes() / 100 * 25 / PAGE_BYTES);
     cr_assert_eq(wrong.n_errors, 1);
+}
+
+Test(config, a_number_of_bytes_that_nobody_can_mean_is_no_limit)
+{
+    struct config few = READ("GHOSTMEM_MAX_MEMORY=25");
+    struct config least = READ("GHOSTMEM_MAX_MEMORY=20480");
+
+    cr_assert_eq(few.n_errors, 1);
+    cr_assert_eq(config_limit_pages(&few), os_usable_ram_bytes() / 2 / PAGE_BYTES);
+    cr_assert_eq(least.n_errors, 0);
+    cr_assert_eq(config_limit_pages(&least), 5);
+}
+
+Test(config, of_two_limits_the_one_in_bytes_is_used_in_either_order)
+{
+    static char pages[] = "GHOSTMEM_MAX_PAGES=100";
+    static char memory[] = "GHOSTMEM_MAX_MEMORY=4M";
+    static char share[] = "GHOSTMEM_MAX_MEMORY=10%";
+    char *const orders[][3] = {{pages, memory, NULL}, {memory, pages, NULL}, {pages, share, NULL}, {share, pages, NULL}};
+    struct config config;
+
+    for (size_t i = 0; i < 4; i++) {
+        config_read(&config, orders[i]);
+        cr_assert_eq(config.n_errors, 1);
+        cr_assert_eq(config_limit_pages(&config), i < 2 ? 1024 : os_usable_ram_bytes() / 100 * 10 / PAGE_BYTES);
+    }
 }
 
 Test(config, sizes_have_suffixes_in_either_case)
@@ -97,7 +123,9 @@ Test(config, bad_and_unknown_settings_count_and_change_nothing)
         "GHOSTMEM_FAULTS=magic",   "GHOSTMEM_FAULTS=sig",    "GHOSTMEM_SWAP_MAX=0",     "GHOSTMEM_SWAP_MAX=x",
         "GHOSTMEM_VERBOSE=3",      "GHOSTMEM_STRICT=yes",    "GHOSTMEM_POOL=0",         "GHOSTMEM_MAXPAGES=5",
         "GHOSTMEM_=1",             "GHOSTMEM_DISABLE=2",     "GHOSTMEM_VERBOSE=",       "GHOSTMEM_COMPRESS=2",
-        "GHOSTMEM_RECLAIM=never",
+        "GHOSTMEM_RECLAIM=never",  "GHOSTMEM_STATS=yes",    "GHOSTMEM_STATS=TRUE",     "GHOSTMEM_STATS=2",
+        "GHOSTMEM_LOG=on",         "GHOSTMEM_LOG=1",        "GHOSTMEM_SWAP=off",       "GHOSTMEM_SWAP=1",
+        "GHOSTMEM_MAX_PAGES=300M", "GHOSTMEM_MAX_PAGES=5%", "GHOSTMEM_MAX_MEMORY=0",   "GHOSTMEM_MAX_MEMORY=20479",
     };
     struct config defaults;
 
@@ -153,6 +181,10 @@ Test(config, program_names_are_whole_names)
     cr_assert(!config_names_program(&config, "so"));
     cr_assert(!config_names_program(&config, "sorted"));
     cr_assert(!config_names_program(&config, "tsort"));
+    config = READ("GHOSTMEM_PROGRAMS=/usr/bin/sort:bin/xz");
+    cr_assert(config_names_program(&config, "sort"));
+    cr_assert(config_names_program(&config, "xz"));
+    cr_assert(!config_names_program(&config, "bin"));
 }
 
 Test(config, percent_p_is_the_process)

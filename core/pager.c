@@ -1,5 +1,6 @@
 /* pager.c - see pager.h. */
 #include "core/pager_far.h"
+#include "core/pager_fault.h"
 
 #include "core/log.h"
 #include "platform/signal.h"
@@ -133,6 +134,8 @@ static int adopt_all_locked(struct pager *pager, size_t committed)
     pager_mark_ceded_locked(pager);
     for (uint32_t i = 0; i < pager->sealed.n && error == 0; i++)
         error = scan(pager, hold_range(&pager->sealed, i).first, hold_range(&pager->sealed, i).end, adopt_sealed_run);
+    for (uint32_t i = 0; i < pager->sealed.n && error == 0; i++)
+        pager_leave_untouched_locked(pager, hold_range(&pager->sealed, i).first, hold_range(&pager->sealed, i).end);
     while (error == 0 && pager_next_part(pager, &part)) {
         size_t first = space_number(&pager->space, part.start);
 

@@ -380,6 +380,7 @@ int pager_move(struct pager *pager, page_number to, page_number from, size_t n_p
     }
     operation_begin(pager, &visit);
     unpoison_locked(pager, from, n_pages);
+    pager_take_untouched_locked(pager, from, (page_number)(from + n_pages));
     n_resident = move_groups_locked(pager, to, from, n_pages);
     n_resident += move_entries_locked(pager, to, from, n_pages);
     os_lock_release(&r->lock);

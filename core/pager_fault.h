@@ -17,6 +17,13 @@ void pager_forget_locked(struct pager *pager, page_number number);
 /* Returns when none of the pages [@first, @end) is in transit. The lock is dropped meanwhile. */
 void pager_settle_relock(struct pager *pager, page_number first, page_number end);
 
+/*
+ * Pages [@first, @end) that the program protects itself: the untouched ones are left to the kernel as they are, and are ours again, closed
+ * and empty.
+ */
+void pager_leave_untouched_locked(struct pager *pager, page_number first, page_number end);
+void pager_take_untouched_locked(struct pager *pager, page_number first, page_number end);
+
 /* Up to @most entries from @from on that can be moved as they are to @to on, with all that names their pages. Returns how many. */
 size_t pager_move_run_locked(struct pager *pager, page_number to, page_number from, size_t most);
 

@@ -3,13 +3,29 @@
  *
  * Where pages are missing, the kernel keeps the program's protections and needs nothing of us: a page comes back into
  * a mapping that may not be written. Where pages are shut, protections are ours: a page that the program protects
- * otherwise than readable and writable is brought in first and stays until that is taken back.
+ * otherwise than readable and writable is brought in first and stays until that is taken back. One that was never touched
+ * and that nobody may access now (a guard page) needs no frame for that: the page is the kernel's meanwhile, PAGE_CEDED.
  */
-#include "core/pager.h"
+#include "core/pager_fault.h"
 
 #include "platform/mem.h"
 
 #include <sys/mman.h>
+
+void pager_take_untouched_locked(struct pager *pager, page_number first, page_number end)
+{
+    for (page_number number = pagetable_next_busy(&pager->table, first, end); number < end;
+         number = pagetable_next_busy(&pager->table, number + 1, end))
+        if (page_state(page_at(&pager->table, number)) == PAGE_CEDED && !pager_has_ceded(pager, number, 1))
+            page_set_state(&pager->table, number, PAGE_EMPTY);
+}
+
+void pager_leave_untouched_locked(struct pager *pager, page_number first, page_number end)
+{
+    for (page_number number = first; number < end; number++)
+        if (page_state(page_at(&pager->table, number)) == PAGE_EMPTY)
+            page_set_state(&pager->table, number, PAGE_CEDED);
+}
 
 static void unseal(struct pager *pager, page_number first, page_number end)
 {
@@ -18,6 +34,7 @@ static void unseal(struct pager *pager, page_number first, page_number end)
     visit_begin(&pager->visits, &visit);
     os_lock_take(&pager->reclaim.lock);
     hold_remove(&pager->sealed, first, end);
+    pager_take_untouched_locked(pager, first, end);
     os_lock_release(&pager->reclaim.lock);
     visit_end(&visit);
 }
@@ -37,21 +54,35 @@ static int seal(struct pager *pager, page_number first, page_number end, int pro
 
     visit_begin(&pager->visits, &visit);
     os_lock_take(&pager->reclaim.lock);
+    reclaim_admit_locked(&pager->reclaim);
     hold_add(&pager->sealed, first, end);
     hold_start(&pager->holds, &pager->sealed);
+    pager_settle_relock(pager, first, end);
+    if (protection == PROT_NONE)
+        pager_leave_untouched_locked(pager, first, end);
+    else
+        pager_take_untouched_locked(pager, first, end);
     os_lock_release(&pager->reclaim.lock);
     visit_end(&visit);
     return protect_present(pager, first, end, protection);
 }
 
-static bool next_sealed(struct pager *pager, page_number first, page_number end, struct hold_range *range)
+/* The first run from @first on that is sealed. @untouched: its pages have been left to the kernel. False: there is none. */
+static bool next_sealed(struct pager *pager, page_number first, page_number end, struct hold_range *run, bool *untouched)
 {
     struct visit visit;
     bool found;
 
     visit_begin(&pager->visits, &visit);
     os_lock_take(&pager->reclaim.lock);
-    found = hold_next(&pager->sealed, first, end, range);
+    found = hold_next(&pager->sealed, first, end, run);
+    if (found) {
+        end = run->end;
+        *untouched = page_state(page_at(&pager->table, run->first)) == PAGE_CEDED;
+        for (run->end = run->first + 1; run->end < end; run->end++)
+            if ((page_state(page_at(&pager->table, run->end)) == PAGE_CEDED) != *untouched)
+                break;
+    }
     os_lock_release(&pager->reclaim.lock);
     visit_end(&visit);
     return found;
@@ -60,11 +91,16 @@ static bool next_sealed(struct pager *pager, page_number first, page_number end,
 /* Only what is sealed, and so held, may be opened: the pages around it may be frozen. */
 static int open_sealed(struct pager *pager, page_number first, page_number end)
 {
-    struct hold_range range = {first, first};
+    struct hold_range run = {first, first};
+    bool untouched;
     int error = 0;
 
-    while (error == 0 && next_sealed(pager, range.end, end, &range))
-        error = protect_present(pager, range.first, range.end, PROT_READ | PROT_WRITE);
+    while (error == 0 && next_sealed(pager, run.end, end, &run, &untouched)) {
+        if (!untouched)
+            error = protect_present(pager, run.first, run.end, PROT_READ | PROT_WRITE);
+        else if (!pager_has_ceded(pager, run.first, run.end - run.first))
+            error = os_mem_protect_none((void *)space_address(&pager->space, run.first), (size_t)(run.end - run.first) * PAGE_BYTES);
+    }
     if (error == 0)
         unseal(pager, first, end);
     return error;

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 static const struct probe *const tables[] = {
+    probes_limits,
     probes_alloc, probes_process, probes_kernel, probes_swap, probes_calls, probes_signals, probes_stacks,
     probes_table, probes_large, probes_map, probes_crash, probes_children, probes_world, probes_advice,
     probes_confined, probes_faults, probes_share, probes_ahead, probes_trace, probes_rows, probes_rings, probes_secrets, probes_spawn,

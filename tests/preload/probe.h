@@ -37,6 +37,7 @@ extern const struct probe probes_rows[];
 extern const struct probe probes_rings[];
 extern const struct probe probes_secrets[];
 extern const struct probe probes_spawn[];
+extern const struct probe probes_limits[];
 extern const struct probe probes_messages[];
 extern const struct probe probes_inplace[];
 

@@ -65,6 +65,11 @@ Test(backends, buffer_ends_with_its_block)
     keeps_the_limit("length_says_more_than_there_is");
 }
 
+Test(backends, guard_pages_do_not_exceed_the_limit)
+{
+    keeps_the_limit("guard_pages_are_not_in_ram");
+}
+
 Test(backends, ordinary_user_gets_the_signal_backend)
 {
     struct outcome outcome;

@@ -1,0 +1,66 @@
+/* probe_limits.c - what must not stand above the limit for ever, and calls that reach memory by unusual ways. See probe.c. */
+#include "tests/preload/probe.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define N_GUARDED 100
+#define GUARDED_BYTES (40 * PAGE)
+
+static sigjmp_buf fault_back;
+
+static void jump_back(int number)
+{
+    (void)number;
+    siglongjmp(fault_back, 1);
+}
+
+static int is_closed(volatile char *p)
+{
+    if (sigsetjmp(fault_back, 1) != 0)
+        return 1;
+    *p = *p;
+    return 0;
+}
+
+/* More blocks with a guard page than the limit has pages: some from before paging, some from after, some used and closed then. */
+static void guard_pages_are_not_in_ram(size_t bytes)
+{
+    struct sigaction action = {.sa_handler = jump_back};
+    char *blocks[N_GUARDED];
+
+    CHECK(sigaction(SIGSEGV, &action, NULL) == 0 && sigaction(SIGBUS, &action, NULL) == 0);
+    for (size_t i = 0; i < N_GUARDED; i++) {
+        blocks[i] = aligned_alloc(PAGE, GUARDED_BYTES);
+        CHECK(blocks[i] != NULL && mprotect(blocks[i], PAGE, PROT_NONE) == 0);
+        if (i == N_GUARDED / 2)
+            push_out(bytes);
+        fill(blocks[i] + PAGE, PAGE, i);
+    }
+    push_out(bytes);
+    for (size_t i = 0; i < N_GUARDED; i++) {
+        CHECK(is_closed(blocks[i]) && is_closed(blocks[i] + PAGE - 1));
+        check(blocks[i] + PAGE, PAGE, i);
+        CHECK(mprotect(blocks[i], PAGE, i % 2 == 0 ? PROT_READ | PROT_WRITE : PROT_READ) == 0);
+        CHECK(*(volatile char *)blocks[i] == 0);
+        CHECK(is_closed(blocks[i]) == (i % 2 != 0));
+        CHECK(mprotect(blocks[i], PAGE, PROT_READ | PROT_WRITE) == 0);
+        memset(blocks[i], 1, PAGE);
+        if (i % 3 == 0)
+            CHECK(mprotect(blocks[i] + 2 * PAGE, GUARDED_BYTES - 2 * PAGE, PROT_NONE) == 0);
+        if (i % 3 != 1)
+            blocks[i] = realloc(blocks[i], 2 * GUARDED_BYTES);
+        if (i % 3 == 2)
+            memset(blocks[i] + PAGE, 1, 2 * GUARDED_BYTES - PAGE);
+        free(blocks[i]);
+    }
+    push_out(bytes);
+}
+
+const struct probe probes_limits[] = {
+    {"guard_pages_are_not_in_ram", guard_pages_are_not_in_ram},
+    {NULL, NULL},
+};

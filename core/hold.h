@@ -47,9 +47,13 @@ struct hold {
     struct hold *next;
 };
 
-/* All holds of the process; members never leave. Zero is a valid start. */
+/*
+ * All holds of the process; members never leave. Zero is a valid start. tidy(): ends the holds of threads that are gone; called under
+ * pager.lock where a page does not leave for a hold. NULL: there are none. Set before paging.
+ */
 struct holds {
     _Atomic(struct hold *) first;
+    void (*tidy)(void);
 };
 
 static inline void hold_end(struct hold *hold)

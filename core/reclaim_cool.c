@@ -107,6 +107,7 @@ struct hunt {
     struct walk fresh;
     struct walk proven;
     bool any_held;
+    bool tidied;
     bool after_fill;   /* there are very many fresh ones */
     size_t n_to_spare; /* pages without an image, so many at the most */
     size_t n_spared;   /* in a row */
@@ -173,6 +174,18 @@ static bool is_spared_locked(struct reclaim *r, struct hunt *hunt, page_number n
     return true;
 }
 
+/* Nor do those hold it that have ended since. */
+static bool is_held_locked(const struct reclaim *r, struct hunt *hunt, page_number number)
+{
+    if (!hunt->any_held || !holds_contain(r->holds, number))
+        return false;
+    if (hunt->tidied || r->holds->tidy == NULL)
+        return true;
+    hunt->tidied = true;
+    r->holds->tidy();
+    return holds_contain(r->holds, number);
+}
+
 /* The next page that may leave; PAGE_NONE: there is none. One that is held or spared goes to the young end of its queue. */
 static page_number hunt_on_locked(struct reclaim *r, struct hunt *hunt)
 {
@@ -188,7 +201,7 @@ static page_number hunt_on_locked(struct reclaim *r, struct hunt *hunt)
         }
         if (streams_protect(&r->streams, number, hunt->now_ns))
             continue;
-        if (!(hunt->any_held && holds_contain(r->holds, number)) && !is_spared_locked(r, hunt, number)) {
+        if (!is_held_locked(r, hunt, number) && !is_spared_locked(r, hunt, number)) {
             hunt->n_spared = 0;
             walk->n_found++;
             return number;

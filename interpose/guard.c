@@ -361,8 +361,7 @@ static bool see_to(struct guard_thread *self, struct guard_call *call)
         guard_clone(self, call);
         return true;
     case GUARD_BY_EXIT:
-        if (atomic_load(&self->id) == os_thread_id())
-            atomic_store(&self->ending, true);
+        guard_thread_ends(self);
         return false;
     case GUARD_BY_DESCRIPTOR: /* to be closed, or one of the calls by which a program finds out which there are */
         return is_ours(call->args[0]) && answer(call, -EBADF);

@@ -152,6 +152,8 @@ void guard_hold_stack(struct hold *hold, uintptr_t pointer);
 
 /* Bring the bytes in and hold them for the rest of the process. In a trap's handler. */
 void guard_hold_for_good(uintptr_t start, size_t bytes);
+/* The same until the calling thread has ended. */
+void guard_hold_for_thread(uintptr_t start, size_t bytes);
 
 /* The same while paging starts, when all of it is in RAM. The caller holds pager.lock. */
 void guard_hold_at_start(uintptr_t start, size_t bytes);
@@ -333,6 +335,9 @@ int guard_arm_thread(ucontext_t *context);
 
 /* Bring all others in, with signal SIGSYS. 0; -EAGAIN: one did not come in time. */
 int guard_arm_others(void);
+
+/* The calling thread is about to end by exit(2). Its record is another's once the thread is gone. */
+void guard_thread_ends(struct guard_thread *self);
 
 /*
  * The calling thread has not been brought in, and a signal has come. It is brought in, and the signal comes again. False: that

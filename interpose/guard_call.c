@@ -592,7 +592,7 @@ static void follow(struct hold *hold, const struct guard_rule *rule, const struc
             hold_waiters(hold, at, rule->size != 0 ? rule->size : (uint32_t)n);
             break;
         case GUARD_LASTING:
-            guard_hold_for_good(at, rule->size);
+            guard_hold_for_thread(at, rule->size);
             break;
         default:
             break;

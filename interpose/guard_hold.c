@@ -129,6 +129,11 @@ static void hold_more(struct hold *hold, page_number first, page_number end)
     pager_hold_more(&ghost.pager, hold, first, end);
 }
 
+void guard_hold_for_thread(uintptr_t start, size_t bytes)
+{
+    each_run(start, bytes, true, hold_more, &guard_self()->lasting);
+}
+
 void guard_hold_for_good(uintptr_t start, size_t bytes)
 {
     each_run(start, bytes, true, hold_more, &for_good);

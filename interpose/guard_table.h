@@ -33,7 +33,7 @@ enum guard_kind {
     GUARD_MESSAGES, /* args[by] struct mmsghdr */
     GUARD_STRINGS,  /* pointers to strings, ended by NULL */
     GUARD_WAITERS,  /* args[by] struct futex_waitv, or `size` of them, and the words that they lead to */
-    GUARD_LASTING,  /* `size` bytes that the kernel uses at any time from now on */
+    GUARD_LASTING,  /* `size` bytes that the kernel uses at any time while the thread lives */
     GUARD_SPECIAL,  /* `size`: an enum guard_special */
 };
 

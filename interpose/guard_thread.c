@@ -22,6 +22,7 @@
 #define SUMMON_MS 5000
 
 static struct guard_thread *_Atomic threads[MAX_THREADS];
+static _Atomic uint32_t n_ending; /* records whose thread is on its way out, or gone */
 
 /* ---- records ---- */
 
@@ -31,6 +32,40 @@ static bool is_gone(uint32_t id)
 }
 
 #define CLAIMED UINT32_MAX
+
+void guard_thread_ends(struct guard_thread *self)
+{
+    if (atomic_load(&self->id) == os_thread_id() && !atomic_exchange(&self->ending, true))
+        atomic_fetch_add(&n_ending, 1);
+}
+
+/* Its record is claimed by who found out. */
+static void note_end(struct guard_thread *t)
+{
+    if (atomic_exchange(&t->ending, false))
+        atomic_fetch_sub(&n_ending, 1);
+}
+
+/* The kernel writes to a thread's control block until the thread is gone: nobody of that thread can end the hold. */
+static void end_holds_of_the_gone(void)
+{
+    if (atomic_load(&n_ending) == 0)
+        return;
+    for (size_t i = 0; i < MAX_THREADS; i++) {
+        struct guard_thread *t = atomic_load(&threads[i]);
+        uint32_t id;
+
+        if (t == NULL)
+            return;
+        id = atomic_load(&t->id);
+        if (id == 0 || id == CLAIMED || !atomic_load(&t->ending) || !is_gone(id) || !atomic_compare_exchange_strong(&t->id, &id, CLAIMED))
+            continue;
+        note_end(t);
+        hold_end(&t->hold);
+        hold_end(&t->lasting);
+        atomic_store(&t->id, 0);
+    }
+}
 
 /*
  * A record as new. Its claim stands meanwhile, because others look for one that is nobody's; and its holds stay in the list that
@@ -79,6 +114,7 @@ static struct guard_thread *record_new(void)
         if (id == CLAIMED || (id != 0 && !(atomic_load(&t->ending) && is_gone(id))))
             continue;
         if (atomic_compare_exchange_strong(&t->id, &id, CLAIMED)) {
+            note_end(t);
             reset(t);
             return t;
         }
@@ -90,6 +126,7 @@ static void drop(struct guard_thread *t)
 {
     if (t == NULL)
         return;
+    note_end(t);
     hold_end(&t->hold);
     hold_end(&t->lasting);
     atomic_store(&t->id, 0);
@@ -430,6 +467,7 @@ int guard_arm_others(void)
     struct round round = {0};
     unsigned n_clear = 0;
 
+    ghost.pager.holds.tidy = end_holds_of_the_gone;
     (void)id_here("/proc/thread-self/status", &round.ids_differ);
     atomic_store(&n_summoned, 0);
     atomic_store(&summoning, true);

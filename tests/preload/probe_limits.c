@@ -1,6 +1,7 @@
 /* probe_limits.c - what must not stand above the limit for ever, and calls that reach memory by unusual ways. See probe.c. */
 #include "tests/preload/probe.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -60,7 +61,49 @@ static void guard_pages_are_not_in_ram(size_t bytes)
     push_out(bytes);
 }
 
+#define N_THREADS 40
+#define STACK_BYTES (64 * PAGE)
+
+static void *wait_for_the_others(void *barrier)
+{
+    (void)pthread_barrier_wait(barrier);
+    return NULL;
+}
+
+/* On stacks in memory of ours, at the same time; the pages that each needs to end are nobody's afterwards. */
+static void stacks_of_ended_threads_leave(size_t bytes)
+{
+    pthread_t threads[N_THREADS];
+    void *stacks[N_THREADS];
+    pthread_barrier_t barrier;
+    unsigned char resident[STACK_BYTES / PAGE + 1];
+    size_t n_resident = 0;
+
+    push_out(bytes);
+    CHECK(pthread_barrier_init(&barrier, NULL, N_THREADS) == 0);
+    for (size_t i = 0; i < N_THREADS; i++) {
+        pthread_attr_t attributes;
+
+        stacks[i] = aligned_alloc(PAGE, STACK_BYTES);
+        CHECK(stacks[i] != NULL && pthread_attr_init(&attributes) == 0 && pthread_attr_setstack(&attributes, stacks[i], STACK_BYTES) == 0);
+        CHECK(pthread_create(&threads[i], &attributes, wait_for_the_others, &barrier) == 0);
+    }
+    for (size_t i = 0; i < N_THREADS; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    push_out(bytes);
+    push_out(bytes);
+    for (size_t i = 0; getenv("LD_PRELOAD") != NULL && i < N_THREADS; i++) {
+        CHECK(mincore(stacks[i], STACK_BYTES, resident) == 0);
+        for (size_t k = 0; k < STACK_BYTES / PAGE; k++)
+            n_resident += resident[k] & 1;
+    }
+    CHECK(n_resident < N_THREADS);
+    for (size_t i = 0; i < N_THREADS; i++)
+        free(stacks[i]);
+}
+
 const struct probe probes_limits[] = {
     {"guard_pages_are_not_in_ram", guard_pages_are_not_in_ram},
+    {"stacks_of_ended_threads_leave", stacks_of_ended_threads_leave},
     {NULL, NULL},
 };

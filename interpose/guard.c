@@ -375,6 +375,8 @@ static bool see_to(struct guard_thread *self, struct guard_call *call)
         return see_to_close_range(self, call);
     case GUARD_BY_MADVISE:
         return memory_advise(call->args, &result) && answer(call, result);
+    case GUARD_BY_PROCESS_MADVISE:
+        return memory_advise_vector(call->args, &result) && answer(call, result);
     case GUARD_BY_BRK:
         return memory_has_far() && answer(call, memory_far_break(call->args));
     case GUARD_BY_MLOCK:

@@ -398,7 +398,7 @@ static const struct guard_row rows[] = {
     ROW(openat2, TOUCHES(PATH(1), BYTES(2, 3)))
     ROW(pidfd_getfd, TOUCHES_NOTHING)
     ROW(faccessat2, TOUCHES(PATH(1)))
-    ROW(process_madvise, TOUCHES(VECTOR(1, 2)))
+    ROW(process_madvise, TOUCHES(VECTOR(1, 2)), .handler = GUARD_BY_PROCESS_MADVISE)
     ROW(epoll_pwait2, TOUCHES(ROOM(1, 2, 12), STRUCT(3, TIMESPEC)), .handler = GUARD_BY_MASK, .handler_arg = 4)
     ROW(mount_setattr, TOUCHES(PATH(1), BYTES(3, 4)))
     ROW(quotactl_fd, TOUCHES(SIZED(3, 4096)))

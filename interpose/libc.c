@@ -108,6 +108,7 @@ static void look_up_all(void)
     look_up(&next.pwrite, "pwrite");
     look_up(&next.recv, "recv");
     look_up(&next.send, "send");
+    look_up(&next.system_call, "syscall");
 }
 
 #endif

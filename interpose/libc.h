@@ -53,6 +53,7 @@ struct libc {
     ssize_t (*pwrite)(int, const void *, size_t, off_t);
     ssize_t (*recv)(int, void *, size_t, int);
     ssize_t (*send)(int, const void *, size_t, int);
+    long (*system_call)(long, ...);
 };
 
 /* Usable from the first instruction of the process on; NULL only inside the look-up itself. */

@@ -25,6 +25,7 @@
  */
 typedef bool memory_call(const unsigned long *args, long *result);
 bool memory_advise(const unsigned long *args, long *result);
+bool memory_advise_vector(const unsigned long *args, long *result); /* of process_madvise(2) */
 bool memory_protect(const unsigned long *args, long *result);
 bool memory_map(const unsigned long *args, long *result);
 bool memory_unmap(const unsigned long *args, long *result);

@@ -1,12 +1,16 @@
 /* probe_limits.c - what must not stand above the limit for ever, and calls that reach memory by unusual ways. See probe.c. */
 #include "tests/preload/probe.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #define N_GUARDED 100
 #define GUARDED_BYTES (40 * PAGE)
@@ -61,6 +65,43 @@ static void guard_pages_are_not_in_ram(size_t bytes)
     push_out(bytes);
 }
 
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#define SYS_process_madvise 440
+#endif
+#define N_ADVISED 32
+
+/* Every second page of a block, in one call. Older kernels take this advice from nobody. */
+static void pages_are_discarded_by_vectors(size_t bytes)
+{
+    struct iovec parts[N_ADVISED];
+    int self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    char *p = aligned_alloc(PAGE, bytes);
+
+    CHECK(self >= 0 && p != NULL);
+    for (int round = 0; round < 2; round++) {
+        long result;
+
+        fill(p, bytes, 1);
+        push_out(bytes);
+        for (size_t i = 0; i < N_ADVISED; i++)
+            parts[i] = (struct iovec){p + 2 * i * PAGE, PAGE};
+        if (round == 0) /* some are there, unchanged, with an image */
+            for (size_t i = 0; i < N_ADVISED; i += 3)
+                (void)*(volatile char *)parts[i].iov_base;
+        result = syscall(SYS_process_madvise, self, parts, N_ADVISED, round == 0 ? MADV_DONTNEED : MADV_COLD, 0);
+        CHECK(result == N_ADVISED * (long)PAGE || (result == -1 && errno == EINVAL));
+        push_out(bytes);
+        for (size_t i = 0; i < 2 * N_ADVISED; i++)
+            if (i % 2 == 0 && round == 0 && result > 0)
+                CHECK(*(uint64_t *)(void *)(p + i * PAGE) == 0 && *(uint64_t *)(void *)(p + (i + 1) * PAGE - 8) == 0);
+            else
+                check_page(p, i, 1);
+    }
+    free(p);
+    close(self);
+}
+
 #define N_THREADS 40
 #define STACK_BYTES (64 * PAGE)
 
@@ -105,5 +146,6 @@ static void stacks_of_ended_threads_leave(size_t bytes)
 const struct probe probes_limits[] = {
     {"guard_pages_are_not_in_ram", guard_pages_are_not_in_ram},
     {"stacks_of_ended_threads_leave", stacks_of_ended_threads_leave},
+    {"pages_are_discarded_by_vectors", pages_are_discarded_by_vectors},
     {NULL, NULL},
 };

@@ -151,7 +151,7 @@ static void mark_all_blocks_locked(struct heap *heap)
 static void close_heap_locked(struct heap *heap, int error)
 {
     heap->closed = true;
-    if (error == -EPERM || error == -EACCES || error == -ENOSYS)
+    if (heap->pager->backend->userfaultfd_refused)
         log_line(LOG_ERROR, "userfaultfd is not permitted: %e; the limit cannot be kept and memory comes from libc "
                  "(run as root or with CAP_SYS_PTRACE, or sysctl vm.unprivileged_userfaultfd=1, or give access to "
                  "/dev/userfaultfd)", -error);

@@ -66,6 +66,22 @@ static void do_allocate(void *arg)
     request->p = heap != NULL ? memory_allocate(heap, request->bytes, request->alignment) : NULL;
 }
 
+/* Less than that is refused nowhere: nothing is asked. */
+#define REASON_BYTES ((size_t)1 << 30)
+
+/*
+ * Programs find out with malloc how much there is: what the kernel would refuse to libc is libc's to be refused. A swap file is
+ * more room than the kernel knows of.
+ */
+static bool is_within_reason(size_t bytes)
+{
+    uint64_t file_bytes = min_size(ghost.config.swap_max_bytes, (uint64_t)SWAP_MAX_SEGMENTS * SWAP_SEGMENT_BYTES);
+
+    if (bytes < REASON_BYTES || (ghost.config.swap != NULL && bytes <= file_bytes))
+        return true;
+    return !os_mem_is_beyond_reason(bytes);
+}
+
 /* A ghost block, or NULL: it is libc's turn. */
 static void *ghost_allocate(size_t bytes, size_t alignment)
 {
@@ -75,7 +91,8 @@ static void *ghost_allocate(size_t bytes, size_t alignment)
         return NULL;
     if (__builtin_expect(atomic_load_explicit(&deepbind_pending, memory_order_relaxed), 0))
         deepbind_turn();
-    guard_ask(do_allocate, &request);
+    if (__builtin_expect(is_within_reason(bytes), 1))
+        guard_ask(do_allocate, &request);
     return request.p;
 }
 
@@ -196,6 +213,8 @@ static void *resize_ghost(const struct libc *libc, void *p, size_t bytes)
         ghost_free(p, "realloc");
         return NULL;
     }
+    if (bytes >= REASON_BYTES && !is_within_reason(bytes - min_size(bytes, ghost_usable_bytes(p, "realloc"))))
+        return out_of_memory();
     fresh = ghost_resize(p, bytes, "realloc");
     if (fresh != NULL)
         return fresh;

@@ -475,8 +475,10 @@ int guard_arm_others(void)
     while (n_clear < 2) {
         long n_missing = look_round(&round);
 
-        if (n_missing < 0)
+        if (n_missing < 0) {
+            log_line(LOG_ERROR, "the threads of the process cannot be seen in /proc/self/task: %e", (int)-n_missing);
             return (int)n_missing;
+        }
         n_clear = n_missing == 0 ? n_clear + 1 : 0;
         if (n_missing == 0)
             continue;

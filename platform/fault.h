@@ -78,6 +78,7 @@ struct fault_backend {
     bool can_move;
     bool can_fill_protected;
     _Atomic bool can_extract; /* becomes false when extract() is refused, or when frames may be pinned from now on */
+    bool userfaultfd_refused; /* start() has failed, and for that reason */
     bool by_protection; /* a missing page is one that nobody may access; protect() closes and opens pages */
     uint32_t files_thread; /* the callbacks' files stand in the descriptor table of this thread; 0: in the program's */
 

@@ -85,6 +85,7 @@ static int signal_start(struct fault_backend *contract, const struct fault_setup
     struct uffd probe;
     int error = uffd_open(&probe, true);
 
+    contract->userfaultfd_refused = uffd_is_refusal(error);
     if (error != 0)
         return error;
     uffd_close(&probe);

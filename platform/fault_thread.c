@@ -93,6 +93,7 @@ static int open_and_watch(struct thread_backend *b)
     error = os_files_close_all_but(b->files, b->n_files);
     if (error == 0)
         error = uffd_open(&b->uffd, false);
+    b->contract.userfaultfd_refused = uffd_is_refusal(error);
     if (error != 0)
         return error;
     b->contract.can_move = b->uffd.can_move;

@@ -2,6 +2,7 @@
 #include "platform/mem.h"
 
 #include "platform/abi.h"
+#include "platform/file.h"
 #include "platform/inject.h"
 #include "platform/sys.h"
 #include "platform/thread.h"
@@ -11,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
 
 /*
@@ -138,6 +140,31 @@ void os_mem_keep_single(void *addr, size_t bytes)
 {
     sys_call3(SYS_madvise, addr, bytes, MADV_NOHUGEPAGE);
     sys_call3(SYS_madvise, addr, bytes, MADV_UNMERGEABLE);
+}
+
+/* Source: Documentation/mm/overcommit-accounting.rst. 0: the kernel refuses single requests that are beyond reason. */
+static bool is_overcommit_guessed(void)
+{
+    static _Atomic int known; /* 1: no, 2: yes */
+    char text[8];
+    struct rlimit limit;
+
+    if (known == 0)
+        known = 1 + (os_file_read("/proc/sys/vm/overcommit_memory", text, sizeof text) > 0 && text[0] == '0');
+    return known == 2 && sys_call4(SYS_prlimit64, 0, RLIMIT_AS, 0, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY;
+}
+
+bool os_mem_is_beyond_reason(size_t bytes)
+{
+    void *addr;
+    int error;
+
+    if (!is_overcommit_guessed())
+        return false;
+    error = map_anonymous(bytes, PROT_READ | PROT_WRITE, 0, &addr);
+    if (error == 0)
+        os_mem_unmap(addr, bytes);
+    return error == -ENOMEM;
 }
 
 int os_mem_reserve(size_t bytes, void **addr)

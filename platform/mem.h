@@ -19,6 +19,12 @@
 /* Reserve inaccessible address space, which core files leave out. Returns 0 and *@addr; -ENOMEM. */
 int os_mem_reserve(size_t bytes, void **addr);
 
+/*
+ * Would the kernel refuse so much memory at once, because RAM and swap together are less? What it counts in other ways (strict accounting,
+ * limits of address space) is not asked. Two system calls.
+ */
+bool os_mem_is_beyond_reason(size_t bytes);
+
 /* Make [@addr, @addr + @bytes) of a reservation readable and writable; zero-filled on first touch. 0 or -ENOMEM. */
 int os_mem_commit(void *addr, size_t bytes);
 

@@ -39,6 +39,11 @@ static int query_features(bool user_mode_only, uint64_t *features)
     return (int)result;
 }
 
+bool uffd_is_refusal(int error)
+{
+    return error == -EPERM || error == -EACCES || error == -ENOSYS;
+}
+
 int uffd_open(struct uffd *uffd, bool user_mode_only)
 {
     const uint64_t wanted = UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_MOVE | UFFD_FEATURE_PAGEFAULT_FLAG_WP |

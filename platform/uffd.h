@@ -25,6 +25,8 @@ struct uffd {
  * -ENOSYS, -EMFILE ...
  */
 int uffd_open(struct uffd *uffd, bool user_mode_only);
+/* Is this error of uffd_open() the kernel's no, by right, by a sandbox or by its build? */
+bool uffd_is_refusal(int error);
 void uffd_close(struct uffd *uffd);
 
 /* Watch a range for missing pages and for writes to protected ones. 0 or -errno. */

@@ -143,9 +143,33 @@ static void stacks_of_ended_threads_leave(size_t bytes)
         free(stacks[i]);
 }
 
+/* What is more than the machine has is refused, at whatever size the kernel refuses it. */
+static void too_much_is_refused(size_t bytes)
+{
+    for (size_t g = 1; g <= 1024; g *= 2) {
+        size_t size = g << 30;
+        void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        void *p = malloc(size);
+        void *q = calloc(1, size);
+        char *grown = filled(bytes, g);
+        void *fresh;
+
+        if (map != MAP_FAILED)
+            munmap(map, size);
+        CHECK((p != NULL) == (map != MAP_FAILED) && (q != NULL) == (map != MAP_FAILED));
+        free(p);
+        free(q);
+        fresh = realloc(grown, size + bytes);
+        CHECK((fresh != NULL) == (map != MAP_FAILED));
+        check(fresh != NULL ? fresh : grown, bytes, g);
+        free(fresh != NULL ? fresh : grown);
+    }
+}
+
 const struct probe probes_limits[] = {
     {"guard_pages_are_not_in_ram", guard_pages_are_not_in_ram},
     {"stacks_of_ended_threads_leave", stacks_of_ended_threads_leave},
     {"pages_are_discarded_by_vectors", pages_are_discarded_by_vectors},
+    {"too_much_is_refused", too_much_is_refused},
     {NULL, NULL},
 };

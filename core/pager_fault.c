@@ -189,7 +189,8 @@ void pager_fault(struct pager *pager, struct fault *fault)
         default:
             kind = kind_of(page_at(&pager->table, number));
             if (ahead.n == 0)
-                ahead = streams_fault(&r->streams, fault->thread, number);
+                ahead = streams_fault(&r->streams, fault->thread, number,
+                                      page_state(page_at(&pager->table, number)) == PAGE_EMPTY);
             settled = pager_bring_in_locked(pager, fault, number, &ahead, &exhausted);
             if (settled)
                 note_ahead_locked(pager, fault, number, &ahead);

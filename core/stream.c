@@ -37,6 +37,8 @@ static void follow_limit(struct streams *streams, size_t limit_pages)
 void streams_resize(struct streams *streams, size_t limit_pages)
 {
     follow_limit(streams, limit_pages);
+    around_resize(&streams->around[0], limit_pages);
+    around_resize(&streams->around[1], limit_pages);
     for (size_t i = 0; i < STREAM_THREADS; i++) {
         struct stream_thread *t = &streams->threads[i];
 
@@ -50,6 +52,8 @@ void streams_init(struct streams *streams, size_t limit_pages)
 {
     *streams = (struct streams){0};
     follow_limit(streams, limit_pages);
+    around_init(&streams->around[0], limit_pages);
+    around_init(&streams->around[1], limit_pages);
     for (size_t i = 0; i < STREAM_THREADS; i++)
         thread_begin(streams, &streams->threads[i], 0);
 }
@@ -87,16 +91,19 @@ static page_number page_beyond(page_number number, int32_t step)
 /* The last run was used to its end. */
 static void grow(const struct streams *streams, struct stream_thread *t, struct stream *s)
 {
+    uint32_t reach;
     uint32_t most;
 
-    if (s->window == t->reach && ++s->n_full >= PROOF_RUNS) {
-        t->reach = (uint32_t)min_size(2 * (size_t)t->reach, streams->max_window);
+    if (s->window >= t->reach && ++s->n_full >= PROOF_RUNS) {
+        t->reach = (uint32_t)min_size(2 * (size_t)s->window, streams->max_window);
         s->n_full = 0;
     }
-    most = abs(s->step) == 1 ? t->reach : (uint32_t)min_size(t->reach, STREAM_MAX_STEP_WINDOW);
+    reach = around_samples(s->start) ? streams->max_window : t->reach; /* as far as it goes, to learn from it */
+    most = abs(s->step) == 1 ? reach : (uint32_t)min_size(t->reach, STREAM_MAX_STEP_WINDOW);
     /* One that has proved itself does not suffer for others. */
     s->window = (uint32_t)max_size(s->window, min_size(2 * (size_t)s->window, most));
     s->n_ahead = 0;
+    s->is_foretold = false;
 }
 
 /* @n pages of the last run came for nothing. */
@@ -138,7 +145,7 @@ static struct stream *go_on(struct streams *streams, struct stream_thread *t, pa
             shrink(streams, t, s, n_gone);
             return s;
         }
-        if (s->last != PAGE_NONE && s->window == 1 && abs(distance(s->last, number)) == 1) {
+        if (s->last != PAGE_NONE && (s->window == 1 || s->is_foretold) && abs(distance(s->last, number)) == 1) {
             s->step = distance(s->last, number);
             grow(streams, t, s);
             return s;
@@ -184,18 +191,42 @@ static int32_t step_to(const struct stream_thread *t, page_number number)
     return step;
 }
 
-static struct stream *begin(struct streams *streams, struct stream_thread *t, page_number number)
+/* The stream is over. */
+static void learn_from(struct streams *streams, const struct stream *s)
 {
+    struct around *around = &streams->around[s->is_first_touch ? 1 : 0];
+
+    if (s->last == PAGE_NONE || !s->samples)
+        return;
+    if (s->last == s->start)
+        around_stream_ended(around, 1, 1);
+    else if (abs(s->step) == 1)
+        around_stream_ended(around, s->step, (uint32_t)abs(distance(s->start, s->last)) + 1);
+}
+
+static struct stream *begin(struct streams *streams, struct stream_thread *t, page_number number, bool first_touch)
+{
+    struct around *around = &streams->around[first_touch ? 1 : 0];
     struct stream *s = oldest(t);
     int32_t step = step_to(t, number);
+    struct ahead start = {.n = 1};
 
+    learn_from(streams, s);
     shrink(streams, t, s, s->n_ahead);
-    s->step = step;
-    s->expected = step != 0 ? page_beyond(number, step) : PAGE_NONE;
+    around_fault(around, number);
+    if (!around_samples(number))
+        start = around_start(around, number, streams->max_window);
+    s->start = number;
+    s->samples = start.n == 1;
+    s->is_first_touch = first_touch;
+    s->is_foretold = start.n > 1;
+    s->window = start.n;
+    s->step = start.n > 1 ? start.step : step;
+    s->expected = s->step != 0 ? page_beyond(number, s->step) : PAGE_NONE; /* see streams_ran() */
     return s;
 }
 
-struct ahead streams_fault(struct streams *streams, uint32_t thread, page_number number)
+struct ahead streams_fault(struct streams *streams, uint32_t thread, page_number number, bool first_touch)
 {
     struct stream_thread *t = thread_of(streams, thread);
     struct stream *s;
@@ -207,7 +238,7 @@ struct ahead streams_fault(struct streams *streams, uint32_t thread, page_number
     t->n_faults++;
     s = go_on(streams, t, number);
     if (s == NULL)
-        s = begin(streams, t, number);
+        s = begin(streams, t, number, first_touch);
     s->last = number;
     s->age = t->n_faults;
     t->current = (uint32_t)(s - t->streams);
@@ -222,7 +253,7 @@ void streams_ran(struct streams *streams, uint32_t thread, page_number number, u
     if (t->thread != thread || s->last != number || s->step == 0)
         return;
     s->expected = next;
-    s->n_ahead = next != PAGE_NONE ? n_ahead : 0;
+    s->n_ahead = next != PAGE_NONE && !s->is_foretold ? n_ahead : 0;
     if (next == PAGE_NONE)
         s->window = 1;
 }

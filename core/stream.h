@@ -4,12 +4,12 @@
  * Read-ahead: a thread has a few streams at once, so that a copy or a merge is several of them. A fault next to an earlier one
  * begins a stream that goes up or down; two equal distances of at most STREAM_MAX_STEP pages begin one with that step. A fault
  * where a stream's last run ended continues it: all of the run was used, and the next may be twice as long. Any other fault
- * brings in one page.
+ * brings in one page, or as many as are known to pay (around.h): they are the first run of a stream that is foretold.
  *
  * Waste: the system tells nobody whether a page was touched. So a run counts as used once its stream goes on, and what it
  * brought ahead as wasted if the stream does not, or if the thread faults inside the run: an estimate, at most one run too much
  * for each stream. A thread's waste halves how far its next streams reach before they have proved themselves. A run that ends
- * with its block is taken as used.
+ * with its block is taken as used, and so is a first run that was foretold: it has its own account.
  *
  * Progress: an instruction may need up to four pages at once. When the limit is tiny, the pages that a thread got last
  * are not evicted until it had the time to use them: one page as a rule, four once a thread faults again on a page
@@ -20,6 +20,7 @@
 #ifndef GHOSTMEM_CORE_STREAM_H
 #define GHOSTMEM_CORE_STREAM_H
 
+#include "core/around.h"
 #include "core/pagetable.h"
 
 #define STREAM_MAX_WINDOW 32u
@@ -38,6 +39,10 @@ struct stream {
     uint32_t n_ahead;     /* pages of it that came before they were touched, as long as it may be wasted */
     uint32_t n_full;      /* runs as long as `reach` that were used, since it grew */
     uint32_t age;         /* n_faults at its last fault */
+    page_number start;    /* its first fault */
+    bool samples;         /* how far it goes is to be learned */
+    bool is_first_touch;
+    bool is_foretold;     /* its first run was, and has not been used to its end yet */
 };
 
 struct stream_thread {
@@ -61,13 +66,8 @@ struct streams {
     /* Guarded by pager.lock. */
     bool paused; /* no read-ahead */
     uint64_t n_wasted; /* pages */
+    struct around around[2]; /* of pages that come back; of first touches */
     struct stream_thread threads[STREAM_THREADS];
-};
-
-/* Pages to bring in: the one that faulted, and those @step, 2 * @step ... from it. */
-struct ahead {
-    int32_t step; /* 0: no stream; n is 1 then */
-    uint32_t n;   /* 1 .. max_window */
 };
 
 void streams_init(struct streams *streams, size_t limit_pages);
@@ -75,8 +75,8 @@ void streams_init(struct streams *streams, size_t limit_pages);
 /* Another limit. */
 void streams_resize(struct streams *streams, size_t limit_pages);
 
-/* A fault of @thread on @number: what to bring in. */
-struct ahead streams_fault(struct streams *streams, uint32_t thread, page_number number);
+/* A fault of @thread on @number: what to bring in, at most max_window pages. @first_touch: the page was EMPTY. */
+struct ahead streams_fault(struct streams *streams, uint32_t thread, page_number number, bool first_touch);
 
 /*
  * What came in upon the fault of @thread on @number.

@@ -14,7 +14,7 @@ layer() {
     core/config.* | core/stats.*) echo 3 ;;
     core/codec.* | core/pool.* | core/seal.*) echo 4 ;;
     core/store.* | core/swap.* | core/swap_tend.*) echo 5 ;;
-    core/pagetable.* | core/fetch.* | core/kept.*) echo 6 ;;
+    core/pagetable.* | core/fetch.* | core/kept.* | core/around.*) echo 6 ;;
     core/queue.* | core/history.* | core/limbo.* | core/stream.* | core/hold.* | core/marks.*) echo 7 ;;
     core/corefile.* | core/visit.* | core/writeback.* | core/writeback_round.* | core/writeback_clean.* | core/writeback_kept.*) echo 8 ;;
     core/reclaim.* | core/reclaim_cool.* | core/reclaim_freeze.* | core/reclaim_extract.* | core/reclaim_sweep.*) echo 9 ;;

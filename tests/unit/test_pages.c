@@ -190,7 +190,7 @@ static struct streams streams;
 /* A thread that faults: what comes in by its stream, in a block without end. */
 static struct ahead fault_of(uint32_t thread, page_number at)
 {
-    struct ahead ahead = streams_fault(&streams, thread, at);
+    struct ahead ahead = streams_fault(&streams, thread, at, false);
 
     streams_ran(&streams, thread, at, ahead.n - 1, (page_number)((int32_t)at + ahead.step * (int32_t)ahead.n));
     return ahead;
@@ -377,7 +377,7 @@ Test(stream, run_that_ends_with_its_block_is_no_waste)
 {
     streams_init(&streams, 16384);
     (void)walk(7, 1000, 1, 15);
-    cr_assert_eq(streams_fault(&streams, 7, 1015).n, 16);
+    cr_assert_eq(streams_fault(&streams, 7, 1015, false).n, 16);
     streams_ran(&streams, 7, 1015, 15, PAGE_NONE);
     for (uint32_t i = 1; i <= 100; i++)
         (void)fault_of(7, 100000 + 1000 * i);
@@ -391,7 +391,7 @@ Test(stream, first_and_last_pages_of_the_range_are_no_trap)
         (void)fault_of(7, 10 - 5 * (page_number)i);
         (void)fault_of(8, PAGE_NONE - 11 + 5 * (page_number)i);
     }
-    cr_assert_eq(streams_fault(&streams, 7, PAGE_NONE - 20).n, 1);
+    cr_assert_eq(streams_fault(&streams, 7, PAGE_NONE - 20, false).n, 1);
 }
 
 Test(stream, threads_have_streams_of_their_own)
@@ -415,12 +415,12 @@ Test(stream, page_got_last_is_protected_and_four_for_a_thread_that_struggles)
     uint64_t now;
 
     streams_init(&streams, 5);
-    (void)streams_fault(&streams, 1, 10);
-    (void)streams_fault(&streams, 1, 20);
+    (void)streams_fault(&streams, 1, 10, false);
+    (void)streams_fault(&streams, 1, 20, false);
     now = os_now_ns();
     cr_assert(streams_protect(&streams, 20, now));
     cr_assert(!streams_protect(&streams, 10, now));
-    (void)streams_fault(&streams, 1, 10);
+    (void)streams_fault(&streams, 1, 10, false);
     now = os_now_ns();
     cr_assert(streams_protect(&streams, 10, now) && streams_protect(&streams, 20, now));
     cr_assert(!streams_protect(&streams, 10, now + 1000000000u), "a second later the thread had its turn");
@@ -429,6 +429,6 @@ Test(stream, page_got_last_is_protected_and_four_for_a_thread_that_struggles)
 Test(stream, large_limit_needs_no_protection)
 {
     streams_init(&streams, 16384);
-    (void)streams_fault(&streams, 1, 10);
+    (void)streams_fault(&streams, 1, 10, false);
     cr_assert(!streams_protect(&streams, 10, os_now_ns()));
 }

@@ -308,6 +308,8 @@ QUICKLY = @(settings|report|misuse)/*
 
 # 100,000 random memory calls, as without GhostMem: tests/fuzz/memcalls.h.
 MEMORY_CALLS = tests/fuzz/fuzz.py --seed 52 --runs 10 --steps 10000
+# The same where protections are ours: some seconds.
+MEMORY_CALLS_SHORT = tests/fuzz/fuzz.py --seed 1 --runs 4 --steps 1500
 
 # Three lanes, whose suites run at the same time: while one waits, as Python's own tests do most of the time, the others work.
 check: deps-test
@@ -327,6 +329,7 @@ check: deps-test
 	    "probes, signal, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=signal $(PROBES)" \
 	    "probes, segv, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=segv $(PROBES)" \
 	    -- "memory calls, signal, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=signal $(MEMORY_CALLS)" \
+	    "memory calls, segv, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=segv $(MEMORY_CALLS_SHORT)" \
 	    "python, signal, as nobody=$(NOBODY) GHOSTMEM_TEST_FAULTS=signal $(PROGRAMS) $(SHORT)" \
 	    "stress programs=tests/soak.sh --brief"
 

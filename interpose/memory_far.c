@@ -658,13 +658,21 @@ static long mark(const unsigned long *args, uintptr_t end, uint32_t set, uint32_
     return result;
 }
 
+/* Is it what the kernel keeps of a mapping? What nobody can access yet may be watched later, and has it then. */
+static bool is_kept(int advice)
+{
+    return advice == MADV_DONTFORK || advice == MADV_DOFORK || advice == MADV_WIPEONFORK || advice == MADV_KEEPONFORK ||
+           advice == MADV_NORMAL || advice == MADV_RANDOM || advice == MADV_SEQUENTIAL || advice == MADV_DONTDUMP ||
+           advice == MADV_DODUMP || advice == MADV_NOHUGEPAGE;
+}
+
 /* As for ghost memory: see memory_advise(). */
 long memory_far_advise(const unsigned long *args)
 {
     uintptr_t end = end_of(args[0], args[1]);
-    bool watched = args[0] % PAGE_BYTES == 0 && args[1] > 0 && is_any_watched(args[0], end);
+    bool in_order = args[0] % PAGE_BYTES == 0 && args[1] > 0;
 
-    if (!watched)
+    if (!in_order || (!is_kept((int)args[2]) && !is_any_watched(args[0], end)))
         return sys_call3(SYS_madvise, args[0], args[1], args[2]);
     switch ((int)args[2]) {
     case MADV_DONTNEED:

@@ -141,8 +141,12 @@ static void child_has_what_it_is_to_have(void)
 {
     char *at = mapped(1);
     char *to = PLACE + 2 * ROOM;
+    char *reserved = map_at(5, PAGES, PROT_NONE);
     pid_t child;
 
+    CHECK(madvise(reserved + 8 * PAGE, 8 * PAGE, MADV_DONTFORK) == 0);
+    CHECK(mprotect(reserved, PAGES * PAGE, PROT_READ | PROT_WRITE) == 0);
+    memset(reserved, 5, PAGES * PAGE);
     CHECK(madvise(at, 8 * PAGE, MADV_DONTFORK) == 0 && madvise(at + 8 * PAGE, 8 * PAGE, MADV_WIPEONFORK) == 0);
     move("not for a child", at, 8, 8, MREMAP_MAYMOVE | MREMAP_FIXED, to);
     move("wiped for a child", at + 8 * PAGE, 8, 8, MREMAP_MAYMOVE | MREMAP_FIXED, to + ROOM);
@@ -154,6 +158,9 @@ static void child_has_what_it_is_to_have(void)
     if (child == 0) {
         tell("child", to, 8);
         tell("child", to + ROOM, 8);
+        tell("child", reserved, 24);
+        printf("discarding: %d\n", madvise(reserved, PAGES * PAGE, MADV_DONTNEED) != 0 ? errno : 0);
+        tell("child", reserved, 24);
         fflush(stdout);
         _exit(0);
     }

@@ -274,7 +274,7 @@ BUILD_PACKAGES = gcc binutils libc6-dev liblz4-dev libsodium-dev libxxhash-dev l
 TEST_PACKAGES = $(BUILD_PACKAGES) g++ libcriterion-dev libasan8 libubsan1 libtsan2 util-linux python3 python3-numpy \
                 xz-utils zstd sqlite3 git perl gawk coreutils procps redis-tools libpython3.11-testsuite \
                 memcached postgresql-15 stress-ng gdb strace libjemalloc2 libmimalloc2.0 \
-                libtcmalloc-minimal4 jq php-cli ruby nodejs clang cppcheck fish zsh tmux
+                libtcmalloc-minimal4 jq php-cli ruby nodejs clang cppcheck fish zsh tmux chromium
 SOAK_PACKAGES = $(TEST_PACKAGES) memtester stressapptest glibc-source
 BENCH_PACKAGES = $(BUILD_PACKAGES) python3 python3-numpy xz-utils util-linux redis-tools sqlite3 coreutils gnuplot-nox
 

@@ -90,6 +90,9 @@ Test(report, page_shows_a_run)
     cr_assert_not_null(strstr(page, "1.0 MiB of RAM were allowed"));
     cr_assert_not_null(strstr(page, "<td>resident_pages_peak</td><td>256</td>"));
     cr_assert_not_null(strstr(page, "prefers-color-scheme: dark"));
+    cr_assert_not_null(strstr(page, "<strong>probe</strong> <code>realloc_keeps_the_contents 8</code>"));
+    cr_assert_not_null(strstr(page, " &middot; ran "));
+    cr_assert_not_null(strstr(page, "<h2>What the limit cost</h2>"));
     cr_assert_eq(files_left(), 2);
 }
 
@@ -207,6 +210,37 @@ Test(report, page_replaces_what_a_link_leads_to)
     cr_assert(lstat(in_dir("link.html"), &status) == 0 && S_ISLNK(status.st_mode));
     cr_assert_not_null(strstr(read_page("old.html"), "GhostMem report"));
     cr_assert_eq(files_left(), 3);
+}
+
+Test(report, waiting_is_shown_by_kind_and_leads_to_advice)
+{
+    write_text("swap.json", GOOD ", \"process\": 7, \"program\": \"job\", \"arguments\": [\"job\", \"<i>\", \"b c\"], \"run_ms\": 10000, "
+               "\"waited_ns\": 4000000000, \"waited_swap_ns\": 3000000000, \"waited_image_ns\": 1000000000}", 0644);
+    RUN(&said, "report", "-o", "-", "swap.json");
+    cr_assert(ended(&said, 0) && is_balanced(said.out) && needs_nothing(said.out), "%s", said.err);
+    cr_assert_not_null(strstr(said.out, "<strong>job</strong> <code>&lt;i&gt; b c</code>"), "%s", said.out);
+    cr_assert_not_null(strstr(said.out, "<span>3.000 s</span>"));
+    cr_assert_not_null(strstr(said.out, "4.000 s, all of them together, in a run of 10.000 s: 40&nbsp;%"));
+    cr_assert_not_null(strstr(said.out, "Most of the waiting was for the swap file"));
+    write_text("cheap.json", GOOD ", \"process\": 7, \"run_ms\": 10000, \"waited_ns\": 40000000, \"waited_image_ns\": 40000000}", 0644);
+    RUN(&said, "report", "-o", "-", "cheap.json");
+    cr_assert_not_null(strstr(said.out, "this limit costs next to nothing"));
+}
+
+/* A browser draws the page: some colours that are in it, in a picture that is not small. */
+Test(report, browser_shows_the_page)
+{
+    struct stat picture;
+
+    if (access("/usr/bin/chromium", X_OK) != 0)
+        cr_skip_test("no chromium");
+    RUN(&said, "-m", "1M", "--stats=stats.json", of_ours("probe"), "realloc_keeps_the_contents", "8");
+    RUN(&said, "report", "stats.json");
+    cr_assert(ended(&said, 0), "%s", said.err);
+    RUN_OTHER(&said, "/bin/sh", "-c", "HOME=$PWD timeout 60 chromium --headless --no-sandbox --disable-gpu --window-size=900,1300 "
+              "--screenshot=$PWD/page.png file://$PWD/stats.html >log 2>&1; rm -rf .config .cache .pki .local");
+    cr_assert_eq(stat(in_dir("page.png"), &picture), 0);
+    cr_assert_gt(picture.st_size, 20000);
 }
 
 Test(report, bad_options_are_one_line)

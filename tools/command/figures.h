@@ -13,6 +13,19 @@
 struct figures {
     json_t *all; /* the object as it was read */
     const char *version;
+    const char *program;
+    double process; /* its id; 0: a version that does not say, nor what follows */
+    double run_s;
+    double started_s; /* since 1970 */
+    double rss_peak;
+    /* Seconds, of all threads together. */
+    double waited;
+    double waited_first_touch;
+    double waited_image;
+    double waited_swap;
+    double waited_cooled;
+    double waited_call;
+    double waited_other;
     const char *backend;
     const char *backend_reason;
     bool engaged;
@@ -27,6 +40,7 @@ struct figures {
     double swapped;
     double lost;
     double asked; /* by live blocks, at most */
+    double frozen_peak; /* away at most, as pages */
     double images_held; /* the RAM for them, at most */
     double tables;
     double swap_file;

@@ -4,6 +4,7 @@
 #include "tools/command/command.h"
 
 #include <string.h>
+#include <time.h>
 
 /* Colours that people with any kind of colour vision tell apart. Source: Okabe and Ito, "Color Universal Design", 2008. */
 #define BLUE "#0072b2"
@@ -195,7 +196,7 @@ static void put_faults(FILE *file, const struct figures *f)
     const struct part kinds[] = {
         {"first touch", GREY, f->first_touches},
         {"brought back from an image", ORANGE, f->thaws},
-        {"&hellip; of these, ahead of need", GREEN, f->read_ahead},
+        {"ahead of need, of both", GREEN, f->read_ahead},
         {"given back before it was compressed", SKY, f->soft_faults},
         {"written after it came in to be read", PURPLE, f->write_faults},
     };
@@ -209,6 +210,63 @@ static void put_faults(FILE *file, const struct figures *f)
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         put_count(file, kinds[i].name, kinds[i].amount, most, kinds[i].colour);
     fprintf(file, "</div>\n<p class=\"faint\">Pages; the program was stopped for %.0f faults.</p>\n", f->faults);
+}
+
+/* Of all that the program ran: over 100 where several threads waited. */
+static double waited_percent(const struct figures *f)
+{
+    return share(f->waited, f->run_s);
+}
+
+static void put_waiting(FILE *file, const struct figures *f)
+{
+    const struct part kinds[] = {
+        {"for new pages", GREY, f->waited_first_touch}, {"for images in RAM", ORANGE, f->waited_image},
+        {"for the swap file", PURPLE, f->waited_swap},  {"for pages on their way out", SKY, f->waited_cooled},
+        {"in system calls", BLUE, f->waited_call},      {"other", GREEN, f->waited_other},
+    };
+    double most = 0;
+
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        most = kinds[i].amount > most ? kinds[i].amount : most;
+    if (!f->engaged || most <= 0 || f->run_s <= 0)
+        return;
+    fputs("<h2>What the limit cost</h2>\n<div class=\"bars\">\n", file);
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (kinds[i].amount <= 0)
+            continue;
+        fprintf(file, "<span>%s</span><svg role=\"img\" aria-label=\"%s\">", kinds[i].name, kinds[i].name);
+        put_rect(file, 0, share(kinds[i].amount, most), kinds[i].colour, kinds[i].name);
+        fprintf(file, "</svg><span>%.3f s</span>\n", kinds[i].amount);
+    }
+    fprintf(file, "</div>\n<p class=\"faint\">Time that threads waited for memory: %.3f s, all of them together, in a run of %.3f s: "
+            "%.0f&nbsp;%%. New pages cost something without a limit, too.</p>\n", f->waited, f->run_s, waited_percent(f));
+}
+
+/* "sort --parallel=2 ..., process 4711, began ..., ran 1.2 s" */
+static void put_program(FILE *file, const struct figures *f)
+{
+    const json_t *arguments = json_object_get(f->all, "arguments");
+    time_t started = (time_t)f->started_s;
+    struct tm when;
+    char text[64] = "";
+    char size_text[COMMAND_SIZE_BYTES];
+
+    if (f->process <= 0)
+        return;
+    fputs("<p><strong>", file);
+    put_text(file, f->program);
+    fputs("</strong> <code>", file);
+    for (size_t i = 1; i < json_array_size(arguments); i++) {
+        const char *argument = json_string_value(json_array_get(arguments, i));
+
+        put_text(file, i > 1 ? " " : "");
+        put_text(file, argument != NULL ? argument : "");
+    }
+    if (localtime_r(&started, &when) != NULL)
+        (void)strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &when);
+    fprintf(file, "</code></p>\n<p class=\"faint\">process %.0f &middot; began %s &middot; ran %.3f s &middot; "
+            "%s of RAM at most, in all</p>\n", f->process, text, f->run_s, size(size_text, f->rss_peak));
 }
 
 static void put_advice(FILE *file, const struct figures *f)
@@ -226,6 +284,11 @@ static void put_advice(FILE *file, const struct figures *f)
         fputs("<li>A lower limit may do as well.</li>\n", file);
     else
         fputs("<li>A higher limit makes it faster, a lower one smaller: both are worth a try.</li>\n", file);
+    if (f->engaged && f->waited_swap > f->waited / 2 && f->waited > f->run_s / 10)
+        fputs("<li>Most of the waiting was for the swap file: a faster disk, or more room for images in RAM (--pool), saves that.</li>\n",
+              file);
+    if (f->engaged && f->run_s > 0 && waited_percent(f) < 2)
+        fputs("<li>The program hardly waited: this limit costs next to nothing.</li>\n", file);
     if (f->engaged && f->ratio > 0 && f->ratio < 1.3)
         fprintf(file, "<li>The data hardly compresses (%.2f to 1), so that images take nearly as much RAM as the pages did: use a swap "
             "file "
@@ -264,6 +327,8 @@ static void put_all(FILE *file, const struct figures *f)
             fprintf(file, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
         else if (json_is_string(value))
             put_text(file, json_string_value(value));
+        else if (json_is_array(value))
+            fprintf(file, "%zu", json_array_size(value));
         else
             fputs(json_is_true(value) ? "yes" : json_is_false(value) ? "no" : "-", file);
         fputs("</td></tr>\n", file);
@@ -285,9 +350,11 @@ void page_write(FILE *file, const char *name, const struct figures *figures)
     fputs(" (", file);
     put_text(file, figures->backend_reason);
     fputs(")</p>\n", file);
+    put_program(file, figures);
     put_verdict(file, figures);
     put_memory(file, figures);
     put_states(file, figures);
+    put_waiting(file, figures);
     put_faults(file, figures);
     put_advice(file, figures);
     put_all(file, figures);

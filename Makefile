@@ -36,10 +36,10 @@ SIMULATOR = $(filter-out bench/simulate/simulate.c,$(wildcard bench/simulate/*.c
 
 BASE_FLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS)
 LIBRARY_FLAGS = $(BASE_FLAGS) -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-stack-protector -DNDEBUG $(CFLAGS)
-UNIT_FLAGS = $(BASE_FLAGS) -DGHOSTMEM_INJECT -g -O1
+UNIT_FLAGS = $(BASE_FLAGS) -DGHOSTMEM_INJECT -DGHOSTMEM_CHECK -g -O1
 
 FLAGS_lib = $(LIBRARY_FLAGS)
-FLAGS_inject = $(LIBRARY_FLAGS) -DGHOSTMEM_INJECT
+FLAGS_inject = $(LIBRARY_FLAGS) -DGHOSTMEM_INJECT -DGHOSTMEM_CHECK
 FLAGS_static = $(LIBRARY_FLAGS) -DGHOSTMEM_STATIC
 FLAGS_trace = $(LIBRARY_FLAGS) -DGHOSTMEM_TRACE
 FLAGS_unit = $(UNIT_FLAGS)

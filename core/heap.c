@@ -34,6 +34,7 @@ int heap_init(struct heap *heap, size_t max_bytes, size_t limit, struct pager *p
 
     atomic_store(&pager->limit, limit);
     heap->pager = pager;
+    heap->lock.rank = LOCK_HEAP;
     for (; n_pages >= PAGETABLE_GROUP_PAGES; n_pages = n_pages / 2 / PAGETABLE_GROUP_PAGES * PAGETABLE_GROUP_PAGES) {
         void *space;
 
@@ -75,6 +76,7 @@ static void free_span_locked(struct heap *heap, page_number first, size_t n_page
 {
     page_number behind = (page_number)(first + n_pages);
 
+    LOCK_ASSERT_HELD(LOCK_HEAP);
     heap_untag(heap, first);
     if (first > 0 && heap_kind_at(heap, first - 1) == TAG_FREE) {
         size_t more = heap_pages_up_to(heap, first - 1);
@@ -105,6 +107,7 @@ static int commit_locked(struct heap *heap, size_t n)
     size_t tags_from = round_up(from * sizeof heap->tags[0], PAGE_BYTES);
     int error;
 
+    LOCK_ASSERT_HELD(LOCK_HEAP);
     if (n <= from)
         return 0;
     error = os_mem_commit((char *)heap->tags + tags_from,
@@ -123,6 +126,7 @@ static page_number take_span_locked(struct heap *heap, size_t n_pages)
 {
     page_number first = heap_bins_find(heap, n_pages);
 
+    LOCK_ASSERT_HELD(LOCK_HEAP);
     if (first != PAGE_NONE) {
         size_t length = heap_pages_at(heap, first);
 
@@ -141,6 +145,7 @@ static page_number take_span_locked(struct heap *heap, size_t n_pages)
 /* Nothing was watched so far: tell the pager where the blocks end that it has not heard of. */
 static void mark_all_blocks_locked(struct heap *heap)
 {
+    LOCK_ASSERT_HELD(LOCK_HEAP);
     for (size_t i = 0, n_pages; i < heap->top; i += n_pages) {
         n_pages = heap_pages_at(heap, i);
         if (heap_kind_at(heap, i) == TAG_USED)
@@ -150,6 +155,7 @@ static void mark_all_blocks_locked(struct heap *heap)
 
 static void close_heap_locked(struct heap *heap, int error)
 {
+    LOCK_ASSERT_HELD(LOCK_HEAP);
     heap->closed = true;
     if (heap->pager->backend->userfaultfd_refused)
         log_line(LOG_ERROR, "userfaultfd is not permitted: %e; the limit cannot be kept and memory comes from libc "
@@ -163,6 +169,7 @@ static bool engage_locked(struct heap *heap)
 {
     int error;
 
+    LOCK_ASSERT_HELD(LOCK_HEAP);
     if (heap->closed)
         return false;
     if (pager_is_engaged(heap->pager))
@@ -182,6 +189,7 @@ static bool admit_locked(struct heap *heap, size_t n_pages, bool always)
 {
     bool fits = heap->live_pages + n_pages <= atomic_load(&heap->pager->limit) || pager_locks_future(heap->pager);
 
+    LOCK_ASSERT_HELD(LOCK_HEAP);
     return (fits && !heap->closed) || engage_locked(heap) || always;
 }
 
@@ -218,6 +226,7 @@ int heap_set_limit_as(struct heap *heap, size_t limit, uint64_t pool_bound_bytes
 
 static void grew_locked(struct heap *heap, size_t n_pages)
 {
+    LOCK_ASSERT_HELD(LOCK_HEAP);
     heap->live_pages += n_pages;
     if (heap->live_pages > heap->live_pages_peak)
         heap->live_pages_peak = heap->live_pages;
@@ -226,12 +235,14 @@ static void grew_locked(struct heap *heap, size_t n_pages)
 /* A free span's pages hold nothing, unless the program has written behind a block's end or to a freed one. */
 static void clean_locked(struct heap *heap, page_number first, size_t n_pages)
 {
+    LOCK_ASSERT_HELD(LOCK_HEAP);
     if (pager_is_engaged(heap->pager))
         (void)pager_discard(heap->pager, first, n_pages);
 }
 
 static void hand_out_locked(struct heap *heap, page_number first, size_t n_pages)
 {
+    LOCK_ASSERT_HELD(LOCK_HEAP);
     clean_locked(heap, first, n_pages);
     heap_tag_span(heap, first, TAG_USED, n_pages);
     heap->n_blocks++;
@@ -292,6 +303,7 @@ static size_t find_block_locked(const struct heap *heap, const void *p)
     page_number number = number_of(heap, p);
     bool aligned = ((uintptr_t)p & (PAGE_BYTES - 1)) == 0;
 
+    LOCK_ASSERT_HELD(LOCK_HEAP);
     return aligned && number < heap->top && heap_kind_at(heap, number) == TAG_USED ? heap_pages_at(heap, number) : 0;
 }
 
@@ -299,6 +311,7 @@ static size_t block_pages_locked(struct heap *heap, const void *p, const char *c
 {
     size_t n_pages = find_block_locked(heap, p);
 
+    LOCK_ASSERT_HELD(LOCK_HEAP);
     if (n_pages == 0) {
         heap_say_pointer(heap, p, caller);
         os_abort();
@@ -333,6 +346,7 @@ size_t heap_usable_bytes(struct heap *heap, const void *p, const char *caller)
 /* A block goes: its pages are TAG_LEAVING now, and for nobody to touch. */
 static void retire_block_locked(struct heap *heap, page_number first, size_t n_pages)
 {
+    LOCK_ASSERT_HELD(LOCK_HEAP);
     heap_tag_span(heap, first, TAG_LEAVING, n_pages);
     heap->n_blocks--;
     if (pager_is_engaged(heap->pager))
@@ -381,6 +395,7 @@ void heap_free(struct heap *heap, void *p, const char *caller)
 
 static void set_last_locked(struct heap *heap, page_number first, size_t from, size_t to)
 {
+    LOCK_ASSERT_HELD(LOCK_HEAP);
     if (!pager_is_engaged(heap->pager))
         return;
     pager_mark_last(heap->pager, (page_number)(first + from - 1), false);
@@ -393,6 +408,7 @@ static bool grow_locked(struct heap *heap, page_number first, size_t n_pages, si
     size_t more = wanted - n_pages;
     page_number next = (page_number)(first + n_pages);
 
+    LOCK_ASSERT_HELD(LOCK_HEAP);
     if (!admit_locked(heap, more, false))
         return false;
     if (next == heap->top) {
@@ -513,7 +529,7 @@ void heap_fork_child(struct heap *heap)
     pager_fork_child(heap->pager);
     if (heap->pager->failed)
         heap->closed = true;
-    os_lock_reset(&heap->lock);
+    os_lock_release(&heap->lock);
 }
 
 void heap_give_up(struct heap *heap)

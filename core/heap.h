@@ -6,7 +6,7 @@
  * free spans too short for links. Freed neighbours are joined; free pages hold no RAM and read as zeros, so a fresh
  * block needs no clearing. Free spans are found by size classes, eight to a power of two, in constant time.
  *
- * Calls: pager, bitset, log, os.  Locks: heap.lock (rank 1). It is not held while a freed block's RAM is returned, and is held while a
+ * Calls: pager, bitset, log, os.  Locks: heap.lock. It is not held while a freed block's RAM is returned, and is held while a
  * free span is made to read as zeros before it is handed out (clean_locked()).
  * Memory: its own reservations.
  */

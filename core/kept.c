@@ -56,6 +56,7 @@ void kept_grow_locked(struct kept *kept, size_t capacity)
     size_t hash_bytes = round_up((capacity + 1) * sizeof(struct kept_hash), PAGE_BYTES);
     struct kept old = *kept;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     capacity = min_size(capacity, UINT32_MAX >> 4);
     if (capacity <= old.capacity || old.capacity == 0 || !map_table(image_bytes, (void **)&kept->images))
         return;
@@ -83,6 +84,7 @@ bool kept_pays_locked(struct kept_credit *credit, size_t n_pages)
 {
     unsigned n_before = credit->n_asked;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (TRACE_IS_ON || !credit->spent)
         return true;
     credit->n_asked += (unsigned)n_pages;
@@ -100,11 +102,13 @@ static void note(struct kept_credit *credit, bool unchanged, unsigned gain, unsi
 
 void kept_note_locked(struct kept *kept, bool unchanged)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     note(&kept->hashing, unchanged, HASHED_UNCHANGED, 1);
 }
 
 void kept_note_protected_locked(struct kept *kept, bool unchanged)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     /* Those that leave now came in a turn of the queue ago: without credit only trials say what is now. */
     if (!unchanged || !kept->protecting.spent)
         note(&kept->protecting, unchanged, 1, PROTECTED_WRITTEN);
@@ -112,6 +116,7 @@ void kept_note_protected_locked(struct kept *kept, bool unchanged)
 
 void kept_note_trial_locked(struct kept *kept)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     note(&kept->protecting, true, 1, PROTECTED_WRITTEN);
     kept->tried = 0;
 }
@@ -120,6 +125,7 @@ uint32_t kept_add_locked(struct kept *kept, uint32_t handle, uint32_t n_units, s
 {
     uint32_t number = kept->free;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (number != 0)
         kept->free = kept->images[number].handle;
     else if (kept->n_carved < kept->capacity)
@@ -151,6 +157,7 @@ struct kept_image kept_take_locked(struct kept *kept, uint32_t number)
 {
     struct kept_image image = *kept_at(kept, number);
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     image.n_units &= ~KEPT_HASHED;
     kept->images[number] = (struct kept_image){.handle = kept->free};
     kept->free = number;

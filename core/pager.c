@@ -16,6 +16,7 @@ void pager_init(struct pager *pager, size_t limit, uint64_t pool_bound_bytes, st
     atomic_store(&pager->limit, limit);
     pager->pool_bound_bytes = pool_bound_bytes;
     pager->backend = backend;
+    pager->reclaim.lock.rank = LOCK_PAGER;
     visits_init(&pager->visits, &pager->space, &pager->table, &pager->holds);
 }
 
@@ -131,6 +132,7 @@ static int adopt_all_locked(struct pager *pager, size_t committed)
     struct fault_range part = {.start = space_address(&pager->space, 0)};
     int error = 0;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     pager_mark_ceded_locked(pager);
     for (uint32_t i = 0; i < pager->sealed.n && error == 0; i++)
         error = scan(pager, hold_range(&pager->sealed, i).first, hold_range(&pager->sealed, i).end, adopt_sealed_run);
@@ -261,7 +263,7 @@ static void shrink(struct pager *pager)
 
     if (pager->survey_locked == NULL)
         return;
-    pager->backend->run(pager->backend, shrink_job, r, false);
+    pager->backend->run(pager->backend, shrink_job, r, FAULT_JOB);
     os_lock_take(&r->lock);
     r->charged_peak = r->charged;
     os_lock_release(&r->lock);
@@ -342,7 +344,7 @@ void pager_forbid_extracting(struct pager *pager)
 
     atomic_store(&pager->backend->can_extract, false);
     lock_pager(pager, &visit);
-    reclaim_await_extraction_locked(&pager->reclaim);
+    reclaim_await_extraction_relock(&pager->reclaim);
     release_pager(pager, &visit);
 }
 

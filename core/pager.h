@@ -4,7 +4,7 @@
  * Until pager_engage() the kernel alone serves the range and the pager knows nothing of any page. From then on every
  * page is in the page table, and a touch of one that is not resident comes to pager_fault().
  *
- * Calls: reclaim, visit, corefile, pagetable, limbo, stream, store, log, os.  Locks: pager.lock (rank 2).
+ * Calls: reclaim, visit, corefile, pagetable, limbo, stream, store, log, os.  Locks: pager.lock.
  * Memory: its own reservations; the fault path allocates nothing.
  */
 #ifndef GHOSTMEM_CORE_PAGER_H

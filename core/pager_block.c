@@ -22,7 +22,7 @@ static void operation_begin(struct pager *pager, struct visit *visit)
 
     visit_begin(&pager->visits, visit);
     os_lock_take(&r->lock);
-    reclaim_admit_locked(r);
+    reclaim_admit_relock(r);
     r->n_operations++;
 }
 
@@ -51,6 +51,7 @@ void pager_forget_image_locked(struct pager *pager, page_number number)
     struct writeback *wb = &pager->reclaim.writeback;
     const struct page *page = page_at(&pager->table, number);
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (page_state(page) == PAGE_FROZEN) {
         writeback_leave_locked(wb, number);
         store_free(&pager->store, page->value);
@@ -65,6 +66,7 @@ static bool discard_page_locked(struct pager *pager, page_number number, struct 
     struct reclaim *r = &pager->reclaim;
     struct page *page = page_at(&pager->table, number);
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     switch (page_state(page)) {
     case PAGE_EMPTY:
         return true;
@@ -153,7 +155,7 @@ int pager_discard(struct pager *pager, page_number first, size_t n_pages)
         stop = (page_number)min_size(end, (size_t)number + CHUNK_PAGES);
         while (number < stop) {
             if (page_is_in_transit(page_at(&pager->table, number)))
-                reclaim_wait_locked(r);
+                reclaim_wait_relock(r);
             else if (discard_page_locked(pager, number, &chunk))
                 number++;
             else
@@ -176,10 +178,11 @@ void pager_settle_relock(struct pager *pager, page_number first, page_number end
 {
     page_number number = first;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     while (number < end && pager->table.n_transit > 0) {
         number = pagetable_next_busy(&pager->table, number, end);
         if (number < end && page_is_in_transit(page_at(&pager->table, number))) {
-            reclaim_wait_locked(&pager->reclaim);
+            reclaim_wait_relock(&pager->reclaim);
             number = first;
         } else {
             number++;
@@ -260,6 +263,7 @@ static void unplace_resident_locked(struct pager *pager, page_number to, page_nu
 {
     uint32_t kept = page_at(&pager->table, from)->value;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     reclaim_leave_locked(&pager->reclaim, from);
     page_set_state(&pager->table, from, PAGE_EMPTY);
     page_set_state(&pager->table, to, PAGE_MOVING);
@@ -270,6 +274,7 @@ size_t pager_move_run_locked(struct pager *pager, page_number to, page_number fr
 {
     size_t n;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     writeback_recall_locked(&pager->reclaim.writeback, from, min_size(most, PAGETABLE_GROUP_PAGES));
     n = pagetable_move_run(&pager->table, to, from, most);
 
@@ -284,15 +289,16 @@ size_t pager_move_run_locked(struct pager *pager, page_number to, page_number fr
 }
 
 /* All entries of the block. Returns how many of its pages are resident, and now in PAGE_MOVING. */
-static size_t move_entries_locked(struct pager *pager, page_number to, page_number from, size_t n_pages)
+static size_t move_entries_relock(struct pager *pager, page_number to, page_number from, size_t n_pages)
 {
     size_t n_resident = 0;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     for (page_number i = 0; i < n_pages;) {
         const struct page *page = page_at(&pager->table, (page_number)(from + i));
 
         if (page_is_in_transit(page)) {
-            reclaim_wait_locked(&pager->reclaim);
+            reclaim_wait_relock(&pager->reclaim);
         } else if (page_state(page) == PAGE_EMPTY) {
             i = pagetable_next_busy(&pager->table, (page_number)(from + i + 1), (page_number)(from + n_pages)) - from;
         } else if (page_is_resident(page)) {
@@ -316,13 +322,14 @@ static bool may_remap(struct pager *pager)
  * The tables of the groups that lie within the block, but for the one that its last page stands in: that has a flag.
  * Returns how many of their pages are resident, and now in PAGE_MOVING. What did not move is left as it was.
  */
-static size_t move_groups_locked(struct pager *pager, page_number to, page_number from, size_t n_pages)
+static size_t move_groups_relock(struct pager *pager, page_number to, page_number from, size_t n_pages)
 {
     page_number first = (page_number)round_up(from, PAGETABLE_GROUP_PAGES);
     page_number end = (page_number)((from + n_pages - 1) / PAGETABLE_GROUP_PAGES * PAGETABLE_GROUP_PAGES);
     size_t n_resident = 0;
     bool moved;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (n_pages < PAGER_MOVE_GROUPS_FROM || (to - from) % PAGETABLE_GROUP_PAGES != 0 || !may_remap(pager))
         return 0;
     pager_settle_relock(pager, first, end);
@@ -353,6 +360,7 @@ static size_t move_groups_locked(struct pager *pager, page_number to, page_numbe
 /* A lost page is as lost at its new place; the old one must be fit for use again. */
 static void unpoison_locked(struct pager *pager, page_number first, size_t n_pages)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (pager->table.n_lost == 0)
         return;
     for (page_number i = first; i < first + n_pages; i++)
@@ -381,11 +389,11 @@ int pager_move(struct pager *pager, page_number to, page_number from, size_t n_p
     operation_begin(pager, &visit);
     unpoison_locked(pager, from, n_pages);
     pager_take_untouched_locked(pager, from, (page_number)(from + n_pages));
-    n_resident = move_groups_locked(pager, to, from, n_pages);
-    n_resident += move_entries_locked(pager, to, from, n_pages);
+    n_resident = move_groups_relock(pager, to, from, n_pages);
+    n_resident += move_entries_relock(pager, to, from, n_pages);
     os_lock_release(&r->lock);
     if (n_resident > 0) {
-        pager->backend->run(pager->backend, move_resident, &job, true);
+        pager->backend->run(pager->backend, move_resident, &job, FAULT_JOB_APART);
         os_lock_take(&r->lock);
         for (page_number i = 0; i < n_pages; i++)
             if (page_state(page_at(&pager->table, (page_number)(to + i))) == PAGE_MOVING)

@@ -116,6 +116,7 @@ static void take_page_locked(struct pager *pager, page_number number, struct run
     struct origin *origin = &run->origins[run->n];
     struct fetch *image = &run->images[run->n];
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     run->keeps[run->n] = false;
     *origin = (struct origin){.state = page_state(page), .value = page->value};
     image->n_units = 0;
@@ -138,6 +139,7 @@ static void take_page_locked(struct pager *pager, page_number number, struct run
 /* Back to where it was: the value is still in its entry. */
 static void return_locked(struct pager *pager, page_number number, const struct origin *origin)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     page_set_state(&pager->table, number, origin->state);
     if (origin->state == PAGE_FROZEN)
         writeback_enter_locked(&pager->reclaim.writeback, number);
@@ -179,6 +181,7 @@ static uint32_t keep_image_locked(struct pager *pager, const struct run *run, si
     bool swapped = run->origins[i].state == PAGE_SWAPPED;
     uint32_t kept = 0;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (run->keeps[i])
         kept = swapped ? kept_add_locked(&wb->kept, handle, n_units, run->hashes[i])
                        : writeback_keep_locked(wb, handle, run->hashes[i]);
@@ -195,6 +198,7 @@ static uint32_t release_origin_locked(struct pager *pager, const struct run *run
     struct reclaim_counters *counters = &pager->reclaim.counters;
     const struct origin *origin = &run->origins[i];
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (origin->state == PAGE_EMPTY)
         counters->first_touches++;
     else
@@ -205,10 +209,11 @@ static uint32_t release_origin_locked(struct pager *pager, const struct run *run
 }
 
 /* The first page of the run cannot be read back: what it was is gone, and whoever touches it must know. */
-static void lose_locked(struct pager *pager, page_number number, const struct run *run, int error)
+static void lose_relock(struct pager *pager, page_number number, const struct run *run, int error)
 {
     struct reclaim *r = &pager->reclaim;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     swap_release_locked(&r->writeback.swap, (swap_handle)run->origins[0].value, run->images[0].n_units);
     page_set_state(&pager->table, number, PAGE_LOST);
     os_lock_release(&r->lock);
@@ -226,6 +231,7 @@ static size_t n_protected_locked(struct pager *pager, const struct fault *fault,
 {
     struct kept *kept = &pager->reclaim.writeback.kept;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (fault->write || !pager->backend->can_fill_protected || page_state(page_at(&pager->table, waiting)) == PAGE_EMPTY)
         return 0;
     if (!kept_pays_locked(&kept->protecting, span->n))
@@ -278,7 +284,7 @@ static size_t fill_span(const struct pager *pager, const struct span *span, cons
  * dropped and taken again. Returns the pages brought in, of the first ones; *@error says why the next one was not, -EIO: it was
  * the one that is needed, and is LOST.
  */
-static size_t fill_locked(struct pager *pager, const struct fault *fault, const struct span *span, page_number waiting, int *error)
+static size_t fill_relock(struct pager *pager, const struct fault *fault, const struct span *span, page_number waiting, int *error)
 {
     struct reclaim *r = &pager->reclaim;
     struct run run = {.n = 0, .all_empty = true, .n_protected = n_protected_locked(pager, fault, span, waiting)};
@@ -287,6 +293,7 @@ static size_t fill_locked(struct pager *pager, const struct fault *fault, const 
     size_t n_ready;
     int unread;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     for (size_t i = 0; i < span->n; i++)
         take_page_locked(pager, nth_page(span, i), &run);
     os_lock_release(&r->lock);
@@ -309,7 +316,7 @@ static size_t fill_locked(struct pager *pager, const struct fault *fault, const 
     reclaim_uncharge_locked(r, span->n - n_done);
     /* Nobody has asked for one that was read ahead: whoever does will find out. */
     if (n_ready == 0 && span->first == waiting) {
-        lose_locked(pager, waiting, &run, unread);
+        lose_relock(pager, waiting, &run, unread);
         *error = -EIO;
     }
     return n_done;
@@ -347,12 +354,13 @@ static size_t move_span(struct pager *pager, const struct span *span, const limb
 }
 
 /* The pages of @span are COOLED. The lock is dropped and taken again. */
-static size_t give_back_locked(struct pager *pager, const struct span *span, int *error)
+static size_t give_back_relock(struct pager *pager, const struct span *span, int *error)
 {
     struct reclaim *r = &pager->reclaim;
     limbo_slot slots[STREAM_MAX_WINDOW];
     size_t n_done;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     for (size_t i = 0; i < span->n; i++) {
         slots[i] = page_at(&pager->table, nth_page(span, i))->value;
         page_set_state(&pager->table, nth_page(span, i), PAGE_THAWING);
@@ -385,10 +393,11 @@ static size_t give_back_locked(struct pager *pager, const struct span *span, int
     return n_done;
 }
 
-void pager_wait_for_memory_locked(struct pager *pager, unsigned worker, int error)
+void pager_wait_for_memory_relock(struct pager *pager, unsigned worker, int error)
 {
     struct reclaim *r = &pager->reclaim;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     os_lock_release(&r->lock);
     if (error == -EPERM || error == -EACCES || error == -ENOSYS) {
         log_line(LOG_ERROR, "the system calls that bring memory in are refused: %e; the process ends rather than wait for ever "
@@ -402,10 +411,11 @@ void pager_wait_for_memory_locked(struct pager *pager, unsigned worker, int erro
 }
 
 /* The first page could not be brought in. Returns true when the fault is settled all the same. */
-static bool settle_error_locked(struct pager *pager, unsigned worker, page_number number, int error)
+static bool settle_error_relock(struct pager *pager, unsigned worker, page_number number, int error)
 {
     struct reclaim *r = &pager->reclaim;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (error == -EEXIST) {
         /* The program unmapped and mapped, or discarded, behind our back: what is there counts. */
         reclaim_note_change(r, number, "is there already");
@@ -425,11 +435,11 @@ static bool settle_error_locked(struct pager *pager, unsigned worker, page_numbe
         pager->backend->wake(pager->backend, reclaim_address(r, number), 1);
         return true;
     }
-    pager_wait_for_memory_locked(pager, worker, error);
+    pager_wait_for_memory_relock(pager, worker, error);
     return false;
 }
 
-bool pager_bring_in_locked(struct pager *pager, const struct fault *fault, page_number number, struct ahead *ahead,
+bool pager_bring_in_relock(struct pager *pager, const struct fault *fault, page_number number, struct ahead *ahead,
                            bool *exhausted)
 {
     struct reclaim *r = &pager->reclaim;
@@ -440,19 +450,20 @@ bool pager_bring_in_locked(struct pager *pager, const struct fault *fault, page_
     size_t n_done;
     int error;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (page_state(page) == PAGE_FROZEN)
         pool_prefetch(&pager->store.pool, page->value);
     if (cooled) {
-        n_done = give_back_locked(pager, &span, &error);
+        n_done = give_back_relock(pager, &span, &error);
     } else {
-        size_t n = reclaim_grant_locked(r, fault->worker, span.n, exhausted);
+        size_t n = reclaim_grant_relock(r, fault->worker, span.n, exhausted);
 
         if (n == 0)
             return false;
         if (comes_last)
             span.first += (page_number)(span.n - n);
         span.n = n;
-        n_done = fill_locked(pager, fault, &span, number, &error);
+        n_done = fill_relock(pager, fault, &span, number, &error);
     }
     os_event_signal(&r->transit_ended);
     /* Whoever faulted meanwhile on a page that did not come left it to us to wake him. */
@@ -462,7 +473,7 @@ bool pager_bring_in_locked(struct pager *pager, const struct fault *fault, page_
         ahead->n = 1; /* something is in the way: without read-ahead then */
         return false;
     }
-    if (n_done == 0 && !settle_error_locked(pager, fault->worker, number, error))
+    if (n_done == 0 && !settle_error_relock(pager, fault->worker, number, error))
         return false;
     for (size_t i = 0; i < n_done; i++)
         trace_access(nth_page(&span, i), fault->write);

@@ -126,6 +126,7 @@ void pager_forget_locked(struct pager *pager, page_number number)
     struct reclaim *r = &pager->reclaim;
     const struct page *page = page_at(&pager->table, number);
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     switch (page_state(page)) {
     case PAGE_RESIDENT:
     case PAGE_FRESH:
@@ -151,12 +152,13 @@ void pager_forget_locked(struct pager *pager, page_number number)
         page_set_state(&pager->table, number, PAGE_EMPTY);
 }
 
-static long cede_locked(struct pager *pager, page_number first, page_number end, pager_call *call, void *arg)
+static long cede_relock(struct pager *pager, page_number first, page_number end, pager_call *call, void *arg)
 {
     uint64_t before;
     size_t at;
     long result;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     pager_settle_relock(pager, first, end);
     if (!note_range(pager, first, end, &at, &before))
         return -ENOMEM;
@@ -207,8 +209,8 @@ long pager_cede(struct pager *pager, page_number first, size_t n_pages, bool kee
     if (keep)
         pager_hold(pager, &pager->ceding);
     os_lock_take(&pager->reclaim.lock);
-    reclaim_admit_locked(&pager->reclaim);
-    result = cede_locked(pager, first, end, call, arg);
+    reclaim_admit_relock(&pager->reclaim);
+    result = cede_relock(pager, first, end, call, arg);
     os_lock_release(&pager->reclaim.lock);
     os_event_signal(&pager->reclaim.transit_ended);
     hold_end(&pager->ceding);
@@ -218,6 +220,7 @@ long pager_cede(struct pager *pager, page_number first, size_t n_pages, bool kee
 
 void pager_mark_ceded_locked(struct pager *pager)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     for (size_t i = 0; i < PAGER_MAX_CEDED; i++) {
         uint64_t range = range_at(pager, i);
 
@@ -251,7 +254,7 @@ static int run_watch(struct pager *pager, page_number first, page_number end, bo
 
     if (pager->backend->by_protection || pager->backend->watch == NULL)
         return 0;
-    pager->backend->run(pager->backend, watch, &job, true);
+    pager->backend->run(pager->backend, watch, &job, FAULT_JOB_APART);
     return job.error;
 }
 

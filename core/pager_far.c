@@ -11,7 +11,7 @@ static void enter(struct pager *pager, struct visit *visit)
 {
     visit_begin(&pager->visits, visit);
     os_lock_take(&pager->reclaim.lock);
-    reclaim_admit_locked(&pager->reclaim);
+    reclaim_admit_relock(&pager->reclaim);
 }
 
 void pager_change_begin(struct pager *pager, struct visit *visit)
@@ -37,6 +37,7 @@ bool pager_far_any_locked(struct pager *pager, uintptr_t start, uintptr_t end)
     uint64_t at = start;
     struct range part;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     while (rangeset_next(&pager->space.areas, &at, end, &part))
         if ((part.value & AREA_WATCHED) != 0)
             return true;
@@ -48,6 +49,7 @@ bool pager_far_settle_relock(struct pager *pager, uintptr_t start, uintptr_t end
     bool waited = true;
     bool ever = false;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     while (waited && pager->table.n_transit > 0) {
         uintptr_t at = start;
         page_number first;
@@ -62,7 +64,7 @@ bool pager_far_settle_relock(struct pager *pager, uintptr_t start, uintptr_t end
                 waited = page_is_in_transit(page_at(&pager->table, i));
         }
         if (waited) { /* numbers may be others' after that */
-            reclaim_wait_locked(&pager->reclaim);
+            reclaim_wait_relock(&pager->reclaim);
             ever = true;
         }
     }
@@ -75,6 +77,7 @@ void pager_far_forget_locked(struct pager *pager, uintptr_t start, uintptr_t end
     page_number first;
     size_t n;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     while (space_run(&pager->space, &at, end, &first, &n)) {
         page_number last = (page_number)(first + n);
 
@@ -95,6 +98,7 @@ static int each_watched_run_locked(struct pager *pager, uintptr_t start, uintptr
     struct range part;
     int error = 0;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     while (error == 0 && rangeset_next(&pager->space.areas, &at, end, &part)) {
         uintptr_t place = part.first;
         page_number first;
@@ -129,11 +133,13 @@ static int shut_run(struct pager *pager, uintptr_t addr, page_number first, size
 
 int pager_far_shut_locked(struct pager *pager, uintptr_t start, uintptr_t end)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     return pager->backend->by_protection ? each_watched_run_locked(pager, start, end, shut_run) : 0;
 }
 
 void pager_far_unlearn_locked(struct pager *pager, uintptr_t start, uintptr_t end)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     pager_far_forget_locked(pager, start, end);
     if (rangeset_from(&pager->space.areas, start) == NULL)
         return;
@@ -213,6 +219,7 @@ int pager_far_watch_locked(struct pager *pager, uintptr_t start, uintptr_t end, 
 {
     int error = rangeset_reserve(&pager->space.areas, 1);
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (error == 0)
         error = space_place_locked(&pager->space, start, end);
     if (error != 0)
@@ -242,6 +249,7 @@ static bool is_accessible(uint32_t value)
 
 static void prepare_locked(struct pager *pager, uintptr_t start)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (pager->backend->prepare != NULL && page_state(page_at(&pager->table, space_number(&pager->space, start))) == PAGE_EMPTY)
         pager->backend->prepare(pager->backend, start);
 }
@@ -250,6 +258,7 @@ int pager_far_learn_locked(struct pager *pager, uintptr_t start, uintptr_t end, 
 {
     int error;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (!pager_is_engaged(pager) || !is_accessible(value))
         return space_note_locked(&pager->space, start, end, value);
     error = pager_far_watch_locked(pager, start, end, value, fresh);
@@ -267,6 +276,7 @@ void pager_far_start_locked(struct pager *pager)
     uint64_t at = 0;
     struct range part;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     while (rangeset_next(&pager->space.areas, &at, UINT64_MAX, &part)) {
         if ((part.value & AREA_WATCHED) != 0 || !is_accessible(part.value))
             continue;
@@ -281,6 +291,7 @@ static void note_protection_locked(struct pager *pager, uintptr_t start, uintptr
     uint64_t at = start;
     struct range part;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     while (rangeset_next(&pager->space.areas, &at, end, &part)) {
         uint32_t value = (part.value & ~AREA_PROTECTION) | access;
 
@@ -311,6 +322,7 @@ static long protect_parts_locked(struct pager *pager, uintptr_t start, uintptr_t
 {
     long result = 0;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     while (start < end && result == 0) {
         uint64_t at = start;
         struct range part = {.first = end, .end = end};
@@ -336,6 +348,7 @@ void pager_far_note_protected_locked(struct pager *pager, uintptr_t start, uintp
     uint64_t at = start;
     struct range part;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     while (rangeset_next(&pager->space.areas, &at, end, &part)) {
         uint32_t value = executable ? (part.value & ~AREA_PROTECTION) | access_of(protection) | AREA_EXEC : 0;
 
@@ -349,6 +362,7 @@ long pager_far_protect_locked(struct pager *pager, uintptr_t start, uintptr_t en
     uint32_t access = access_of(protection);
     long result = -ENOMEM;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (!pager->backend->by_protection)
         result = os_mem_protect((void *)start, end - start, protection);
     else if (rangeset_reserve(&pager->space.areas, 2) == 0)
@@ -363,6 +377,7 @@ void pager_far_mark_locked(struct pager *pager, uintptr_t start, uintptr_t end, 
     uint64_t at = start;
     struct range part;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     while (rangeset_next(&pager->space.areas, &at, end, &part))
         if (((part.value | set) & ~clear) != part.value)
             (void)space_note_locked(&pager->space, part.first, part.end, (part.value | set) & ~clear);
@@ -373,6 +388,7 @@ void pager_far_unlock_locked(struct pager *pager, uintptr_t start, uintptr_t end
     uint64_t at = start;
     struct range part;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     while (rangeset_next(&pager->space.areas, &at, end, &part))
         if ((part.value & AREA_LOCKED) != 0 && pager_far_learn_locked(pager, part.first, part.end, part.value & ~AREA_LOCKED, false) != 0)
             (void)space_note_locked(&pager->space, part.first, part.end, 0);
@@ -404,7 +420,7 @@ static void leave_part(struct pager *pager, const struct range *part, uint32_t w
     hold_start(&pager->holds, hold);
     pager_bring_in_used(pager, hold);
     os_lock_take(&pager->reclaim.lock);
-    reclaim_admit_locked(&pager->reclaim);
+    reclaim_admit_relock(&pager->reclaim);
     (void)pager_far_settle_relock(pager, part->first, part->end);
     /* What comes in by a fault now is there, and what leaves is none of these. */
     if (watch(pager, part->first, part->end, part->value, false) == 0) {

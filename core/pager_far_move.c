@@ -12,6 +12,7 @@ static void follow_frame_locked(struct pager *pager, page_number to, page_number
 {
     uint32_t kept = page_at(&pager->table, from)->value;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     reclaim_leave_locked(&pager->reclaim, from);
     page_set_state(&pager->table, from, PAGE_EMPTY);
     page_at(&pager->table, to)->value = kept;
@@ -24,6 +25,7 @@ static void follow_frame_locked(struct pager *pager, page_number to, page_number
  */
 static void move_resident_locked(struct pager *pager, page_number to, page_number from)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     follow_frame_locked(pager, to, from);
     if (!pager->backend->by_protection)
         return;
@@ -33,6 +35,7 @@ static void move_resident_locked(struct pager *pager, page_number to, page_numbe
 
 static void move_entries_locked(struct pager *pager, page_number to, page_number from, size_t n_pages)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     for (page_number i = 0; i < n_pages;) {
         const struct page *page = page_at(&pager->table, (page_number)(from + i));
 
@@ -57,6 +60,7 @@ static void put_there_locked(struct pager *pager, uintptr_t to, uintptr_t from, 
     page_number first;
     size_t n;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     (void)os_mem_protect((void *)to, bytes, PROT_READ | PROT_WRITE);
     while (space_run(&pager->space, &at, from + bytes, &first, &n))
         for (page_number number = first; number < first + n; number++) {
@@ -77,6 +81,7 @@ static void each_pair_locked(struct pager *pager, uintptr_t to, uintptr_t from, 
 {
     uintptr_t end = from + bytes;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     while (from < end) {
         uintptr_t source = from;
         uintptr_t target = to;
@@ -101,6 +106,7 @@ int pager_far_move_locked(struct pager *pager, uintptr_t to, uintptr_t from, siz
     struct range part;
     int error = 0;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     while (rangeset_next(&pager->space.areas, &at, from + bytes, &part)) {
         uintptr_t target = to + (part.first - from);
         size_t part_bytes = (size_t)(part.end - part.first);
@@ -129,6 +135,7 @@ static void carry_page_locked(struct pager *pager, page_number to, page_number f
     struct fault_backend *backend = pager->backend;
     size_t n_done;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     (void)reclaim_open_locked(&pager->reclaim, from);
     for (int i = 0; backend->move(backend, space_address(&pager->space, to), space_address(&pager->space, from), 1, &n_done) != 0; i++) {
         INVARIANT(i < ATTEMPTS);
@@ -139,6 +146,7 @@ static void carry_page_locked(struct pager *pager, page_number to, page_number f
 
 static void carry_entries_locked(struct pager *pager, page_number to, page_number from, size_t n_pages)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     for (page_number i = 0; i < n_pages; i++)
         if (page_is_resident(page_at(&pager->table, from + i)))
             carry_page_locked(pager, to + i, from + i);
@@ -150,6 +158,7 @@ void pager_far_carry_locked(struct pager *pager, uintptr_t to, uintptr_t from, s
     uint64_t at = from;
     struct range part;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     while (rangeset_next(&pager->space.areas, &at, from + bytes, &part)) {
         uintptr_t target = to + (part.first - from);
         size_t part_bytes = (size_t)(part.end - part.first);

@@ -15,6 +15,7 @@ static page_number next_fault_locked(struct pager *pager, page_number number, co
     page_number next = (page_number)((int32_t)number + ahead->step * (int32_t)(ahead->n - 1));
     int n_passed = 0;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     do {
         next = pager_step_in_block(pager, next, ahead->step);
         n_passed += abs(ahead->step);
@@ -26,6 +27,7 @@ static void note_ahead_locked(struct pager *pager, const struct fault *fault, pa
 {
     struct reclaim *r = &pager->reclaim;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     r->counters.read_ahead_pages += ahead->n - 1;
     if (ahead->step != 0)
         streams_ran(&r->streams, fault->thread, number, ahead->n - 1, next_fault_locked(pager, number, ahead));
@@ -38,6 +40,7 @@ static bool open_to_writing_locked(struct pager *pager, page_number number)
     struct page *page = page_at(&pager->table, number);
     bool shut = (page->flags & PAGE_FLAG_SHUT) != 0;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (reclaim_open_locked(r, number) != 0 || !shut)
         return false;
     writeback_unkeep_locked(&r->writeback, page);
@@ -53,13 +56,14 @@ static bool open_to_writing_locked(struct pager *pager, page_number number)
  * the program discarded it by a system call that we did not see: then it reads as zeros. Where pages are shut and not
  * missing, it reads so without a fault.
  */
-static void confirm_locked(struct pager *pager, struct fault *fault, page_number number)
+static void confirm_relock(struct pager *pager, struct fault *fault, page_number number)
 {
     struct reclaim *r = &pager->reclaim;
     size_t n_done;
     bool shut;
     int error;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (pager->backend->by_protection) {
         if ((page_at(&pager->table, number)->flags & PAGE_FLAG_SHUT) == 0)
             fault->answer = FAULT_WAS_THERE;
@@ -98,6 +102,7 @@ static bool may_access_locked(struct pager *pager, const struct fault *fault, pa
 {
     uint32_t value;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (!pager->backend->by_protection || space_is_near(&pager->space, number))
         return true;
     value = rangeset_value(&pager->space.areas, fault->addr);
@@ -156,11 +161,11 @@ void pager_fault(struct pager *pager, struct fault *fault)
     }
     INVARIANT(space_is_near(&pager->space, number) ? number < pager->table.committed_pages : number < pager->table.far_end);
     while (!settled) {
-        reclaim_admit_locked(r);
+        reclaim_admit_relock(r);
         switch (page_state(page_at(&pager->table, number))) {
         case PAGE_RESIDENT:
         case PAGE_FRESH:
-            confirm_locked(pager, fault, number);
+            confirm_relock(pager, fault, number);
             settled = true;
             break;
         case PAGE_THAWING:
@@ -168,7 +173,7 @@ void pager_fault(struct pager *pager, struct fault *fault)
             if (pager->backend->handle == NULL && !fault->write_protected)
                 settled = true;
             else
-                reclaim_wait_locked(r);
+                reclaim_wait_relock(r);
             break;
         case PAGE_LOST:
             os_lock_release(&r->lock);
@@ -184,14 +189,14 @@ void pager_fault(struct pager *pager, struct fault *fault)
         case PAGE_COOLING:
         case PAGE_FREEZING:
         case PAGE_MOVING:
-            reclaim_wait_locked(r);
+            reclaim_wait_relock(r);
             break;
         default:
             kind = kind_of(page_at(&pager->table, number));
             if (ahead.n == 0)
                 ahead = streams_fault(&r->streams, fault->thread, number,
                                       page_state(page_at(&pager->table, number)) == PAGE_EMPTY);
-            settled = pager_bring_in_locked(pager, fault, number, &ahead, &exhausted);
+            settled = pager_bring_in_relock(pager, fault, number, &ahead, &exhausted);
             if (settled)
                 note_ahead_locked(pager, fault, number, &ahead);
             break;

@@ -40,11 +40,11 @@ page_number pager_step_in_block(struct pager *pager, page_number number, int32_t
  * Bring in the page at @number and the others of @ahead, or some of them. Returns true: @ahead->n came in, from that page on;
  * false: the lock was dropped and the page has to be looked at again.
  */
-bool pager_bring_in_locked(struct pager *pager, const struct fault *fault, page_number number, struct ahead *ahead,
+bool pager_bring_in_relock(struct pager *pager, const struct fault *fault, page_number number, struct ahead *ahead,
                            bool *exhausted);
 
 /* Nothing can come in, or be opened, because of @error: pager.lock is dropped, pages leave if that can help, and it is taken again. */
-void pager_wait_for_memory_locked(struct pager *pager, unsigned worker, int error);
+void pager_wait_for_memory_relock(struct pager *pager, unsigned worker, int error);
 
 /* The fault is served: let go of pager.lock, and evict for the next one if that is this thread's part. */
 void pager_release_and_refill(struct reclaim *r, unsigned worker);

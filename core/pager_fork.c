@@ -60,9 +60,10 @@ static void take_swap_along_locked(struct pager *pager)
     uint32_t files_thread = pager->backend->files_thread != 0 ? pager->backend->files_thread : os_thread_id();
     int error = swap_fork_prepare(&pager->reclaim.writeback.swap, files_thread, &pager->fork_copies);
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (error == 0)
         return;
-    pager->backend->run(pager->backend, bring_home, &job, true);
+    pager->backend->run(pager->backend, bring_home, &job, FAULT_JOB_LOCKED);
     if (job.n_left == 0)
         return;
     log_line(LOG_ERROR, "a fork cannot take the swap file along: %e; %z pages are lost to the child, their reader gets "
@@ -78,12 +79,12 @@ static void come_to_rest(struct pager *pager)
 
     visit_begin(&pager->visits, &visit);
     os_lock_take(&r->lock);
-    reclaim_admit_locked(r); /* another thread's fork */
+    reclaim_admit_relock(r); /* another thread's fork */
     pager->fork_visit = visit;
     r->paused = true;
     r->writeback.paused = true;
     while (pager->table.n_transit > 0 || r->n_operations > 0 || r->writeback.busy)
-        reclaim_wait_locked(r);
+        reclaim_wait_relock(r);
 }
 
 void pager_fork_prepare(struct pager *pager)
@@ -262,7 +263,7 @@ void pager_fork_child(struct pager *pager)
     pager->dormant_ended = pager->engaging_ended = (struct os_event){0};
     if (!pager_is_engaged(pager))
         return;
-    os_lock_reset(&pager->store.pool.lock);
+    os_lock_release(&pager->store.pool.lock);
     r->transit_ended = r->frames_wanted = r->writeback.wanted = (struct os_event){0};
     r->paused = false;
     r->writeback.paused = false;
@@ -286,7 +287,7 @@ void pager_fork_child(struct pager *pager)
         for (unsigned i = 0; i < n_files; i++)
             os_swapfile_close(files[i]);
     visits_fork_child(&pager->visits, &pager->fork_visit);
-    os_lock_reset(&r->lock);
+    os_lock_release(&r->lock);
     visit_end(&pager->fork_visit);
 }
 

@@ -18,6 +18,7 @@ struct yielding {
 
 static void note_yielding_locked(const struct reclaim *r, struct yielding *yielding)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (r->charged <= r->limit) {
         *yielding = (struct yielding){.n_next = YIELDING_FIRST};
     } else if (yielding->n_left > 0) {
@@ -33,6 +34,7 @@ static bool can_be_held_locked(struct pager *pager, page_number number, bool for
 {
     uint32_t value;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (space_is_near(&pager->space, number))
         return true;
     value = rangeset_value(&pager->space.areas, space_far_address(&pager->space, number));
@@ -51,7 +53,7 @@ static void hold_page(struct pager *pager, const struct fault *fault, page_numbe
 
     os_lock_take(&r->lock);
     while (!settled) {
-        reclaim_admit_locked(r);
+        reclaim_admit_relock(r);
         if (!can_be_held_locked(pager, number, for_kernel))
             break;
         switch (page_state(page_at(&pager->table, number))) {
@@ -60,7 +62,7 @@ static void hold_page(struct pager *pager, const struct fault *fault, page_numbe
             error = reclaim_open_locked(r, number);
             settled = error == 0 || error == -ENOENT; /* no mapping any more: that too */
             if (!settled)
-                pager_wait_for_memory_locked(pager, fault->worker, error);
+                pager_wait_for_memory_relock(pager, fault->worker, error);
             break;
         case PAGE_LOST:
         case PAGE_CEDED:
@@ -70,10 +72,10 @@ static void hold_page(struct pager *pager, const struct fault *fault, page_numbe
         case PAGE_COOLING:
         case PAGE_FREEZING:
         case PAGE_MOVING:
-            reclaim_wait_locked(r);
+            reclaim_wait_relock(r);
             break;
         default:
-            settled = pager_bring_in_locked(pager, fault, number, &ahead, &exhausted);
+            settled = pager_bring_in_relock(pager, fault, number, &ahead, &exhausted);
             break;
         }
     }
@@ -125,14 +127,14 @@ void pager_bring_in(struct pager *pager, const struct hold *hold)
 {
     struct hold_job job = {.pager = pager, .hold = hold};
 
-    pager->backend->run(pager->backend, hold_all, &job, false);
+    pager->backend->run(pager->backend, hold_all, &job, FAULT_JOB);
 }
 
 void pager_bring_in_used(struct pager *pager, const struct hold *hold)
 {
     struct hold_job job = {.pager = pager, .hold = hold, .used = true};
 
-    pager->backend->run(pager->backend, hold_all, &job, false);
+    pager->backend->run(pager->backend, hold_all, &job, FAULT_JOB);
 }
 
 /* While paging begins, pages may be shut that are there, until they are adopted. */

@@ -19,6 +19,7 @@ struct turn {
 
 static size_t excess_locked(const struct reclaim *r)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     return r->charged > r->limit ? r->charged - r->limit : 0;
 }
 
@@ -81,7 +82,7 @@ static void run_there(struct pager *pager, struct turn *turn, unsigned worker)
 
     (void)worker;
     visit_begin(&pager->visits, &visit);
-    pager->backend->run(pager->backend, take_turn, turn, false);
+    pager->backend->run(pager->backend, take_turn, turn, FAULT_JOB);
     visit_end(&visit);
 }
 

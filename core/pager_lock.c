@@ -41,7 +41,7 @@ static void bring_cooled_back(struct pager *pager, page_number first, page_numbe
         visit_begin(&pager->visits, &visit);
         os_lock_take(&pager->reclaim.lock);
         while (page_is_in_transit(page_at(&pager->table, number)))
-            reclaim_wait_locked(&pager->reclaim);
+            reclaim_wait_relock(&pager->reclaim);
         state = page_state(page_at(&pager->table, number));
         os_lock_release(&pager->reclaim.lock);
         visit_end(&visit);

@@ -14,6 +14,7 @@
 
 void pager_take_untouched_locked(struct pager *pager, page_number first, page_number end)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     for (page_number number = pagetable_next_busy(&pager->table, first, end); number < end;
          number = pagetable_next_busy(&pager->table, number + 1, end))
         if (page_state(page_at(&pager->table, number)) == PAGE_CEDED && !pager_has_ceded(pager, number, 1))
@@ -22,6 +23,7 @@ void pager_take_untouched_locked(struct pager *pager, page_number first, page_nu
 
 void pager_leave_untouched_locked(struct pager *pager, page_number first, page_number end)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     for (page_number number = first; number < end; number++)
         if (page_state(page_at(&pager->table, number)) == PAGE_EMPTY)
             page_set_state(&pager->table, number, PAGE_CEDED);
@@ -54,7 +56,7 @@ static int seal(struct pager *pager, page_number first, page_number end, int pro
 
     visit_begin(&pager->visits, &visit);
     os_lock_take(&pager->reclaim.lock);
-    reclaim_admit_locked(&pager->reclaim);
+    reclaim_admit_relock(&pager->reclaim);
     hold_add(&pager->sealed, first, end);
     hold_start(&pager->holds, &pager->sealed);
     pager_settle_relock(pager, first, end);

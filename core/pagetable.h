@@ -15,13 +15,13 @@
  *
  * Resting states: EMPTY, RESIDENT, COOLED, FROZEN, SAME, SWAPPED, LOST, and CEDED: not ours until its block is freed (pager.h,
  * pager_cede()). In transit, owned by the one thread that set the state: THAWING, COOLING, FREEZING, and MOVING (a block is
- * resized, or a fault on a resident page is looked into: pager_fault.c, confirm_locked()). COOLED pages lie uncompressed in the
+ * resized, or a fault on a resident page is looked into: pager_fault.c, confirm_relock()). COOLED pages lie uncompressed in the
  * limbo range: still resident, but out of the program's reach, so that a touch of one is noticed and cheap to serve.
  *
- * Who goes each way: EMPTY, FROZEN, SAME, SWAPPED -> THAWING -> RESIDENT: fill_locked(), COOLED -> THAWING -> RESIDENT:
- * give_back_locked() (pager_bring.c). RESIDENT -> COOLING: take_victim_locked(); COOLING -> COOLED, FREEZING, EMPTY,
+ * Who goes each way: EMPTY, FROZEN, SAME, SWAPPED -> THAWING -> RESIDENT: fill_relock(), COOLED -> THAWING -> RESIDENT:
+ * give_back_relock() (pager_bring.c). RESIDENT -> COOLING: take_victim_locked(); COOLING -> COOLED, FREEZING, EMPTY,
  * RESIDENT: settle_cooled() (reclaim_cool.c). COOLED -> FREEZING: pick_cooled_locked(); FREEZING -> FROZEN, SAME, SWAPPED:
- * reclaim_freeze.c. FROZEN -> SWAPPED: writeback.c. -> LOST: lose_locked() (pager_bring.c), a fork. -> EMPTY:
+ * reclaim_freeze.c. FROZEN -> SWAPPED: writeback.c. -> LOST: lose_relock() (pager_bring.c), a fork. -> EMPTY:
  * pager_discard(), pager_forget_locked().
  *
  * Not in the diagram: RESIDENT -> FRESH (it is to leave next), EMPTY -> RESIDENT (a page that was there when paging began),

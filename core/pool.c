@@ -98,6 +98,7 @@ int pool_init(struct pool *pool, size_t space_bytes, uint64_t bound_bytes)
     int error;
 
     memset(pool, 0, sizeof *pool);
+    pool->lock.rank = LOCK_POOL;
     pool->bound_bytes = bound_bytes;
     /* A handle has 32 bits: 2^32 - 1 units, 256 GiB. */
     space_bytes = min_size(space_bytes, (size_t)(UINT32_MAX / (POOL_SLAB_BYTES / POOL_UNIT_BYTES)) * POOL_SLAB_BYTES);
@@ -123,6 +124,7 @@ static int commit_locked(struct pool *pool, uint32_t n)
     size_t meta_to = round_up(n * record_bytes, PAGE_BYTES);
     int error = 0;
 
+    LOCK_ASSERT_HELD(LOCK_POOL);
     if (meta_to > meta_from)
         error = os_mem_commit((char *)pool->slabs + meta_from, meta_to - meta_from);
     if (error == 0)
@@ -137,6 +139,7 @@ static void partial_add_locked(struct pool *pool, struct pool_slab *slab)
 {
     uint32_t *head = &pool->partial[slab->units];
 
+    LOCK_ASSERT_HELD(LOCK_POOL);
     slab->prev = 0;
     slab->next = *head;
     if (*head != 0)
@@ -146,6 +149,7 @@ static void partial_add_locked(struct pool *pool, struct pool_slab *slab)
 
 static void partial_remove_locked(struct pool *pool, struct pool_slab *slab)
 {
+    LOCK_ASSERT_HELD(LOCK_POOL);
     if (slab->prev != 0)
         pool->slabs[slab->prev - 1].next = slab->next;
     else
@@ -160,6 +164,7 @@ static struct pool_slab *slab_new_locked(struct pool *pool, unsigned units)
 {
     struct pool_slab *slab;
 
+    LOCK_ASSERT_HELD(LOCK_POOL);
     if (pool->free_slabs != 0) {
         slab = &pool->slabs[pool->free_slabs - 1];
         pool->free_slabs = slab->next;
@@ -183,6 +188,7 @@ static void slab_retire_locked(struct pool *pool, struct pool_slab *slab)
 {
     size_t held = held_by(slab);
 
+    LOCK_ASSERT_HELD(LOCK_POOL);
     if (os_mem_release(slot_at(pool, slab, 0), held) != 0)
         return;
     add(&pool->held_bytes, -(uint64_t)held);
@@ -201,6 +207,7 @@ static unsigned char *slot_take_locked(struct pool *pool, unsigned units)
     unsigned char *slot;
     size_t held_before;
 
+    LOCK_ASSERT_HELD(LOCK_POOL);
     if (slab == NULL || slab->first_free == NO_SLOT) {
         /* The next slot touches new pages: is there room for them under the bound? */
         if (look(&pool->held_bytes) + round_up(units * POOL_UNIT_BYTES, PAGE_BYTES) > pool->bound_bytes)
@@ -231,6 +238,7 @@ static void slot_give_back_locked(struct pool *pool, struct pool_slab *slab, uns
     bool was_full = slab->first_free == NO_SLOT && slab->n_carved == slots_of(slab);
     uint16_t number = (uint16_t)((size_t)(slot - slot_at(pool, slab, 0)) / slot_bytes(slab));
 
+    LOCK_ASSERT_HELD(LOCK_POOL);
     INVARIANT(slab->n_used > 0);
     memcpy(slot, &slab->first_free, sizeof slab->first_free);
     slab->first_free = number;

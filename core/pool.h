@@ -7,14 +7,14 @@
  * owns to pool_relocate(), and pool_compact_end() closes the round. (The caller owns the handles, so only it can change
  * them; keeping an owner beside every image would cost more than a sweep.)
  *
- * Calls: os (mem, lock).  Locks: pool.lock (rank 3).
+ * Calls: os (mem, lock).  Locks: pool.lock.
  * Memory: its own reservation; slab records in another one, 16 bytes for 64 KiB.
  */
 #ifndef GHOSTMEM_CORE_POOL_H
 #define GHOSTMEM_CORE_POOL_H
 
 #include "core/base.h"
-#include "core/lock.h"
+#include "platform/lock.h"
 
 /* Where an image lies: its first unit, plus one. 0 is no image. */
 typedef uint32_t pool_handle;

@@ -39,7 +39,7 @@ static uint32_t remembered_for(size_t limit)
 }
 
 /* All that is a share of the limit. */
-static void follow_limit_locked(struct reclaim *r, size_t limit)
+static void follow_limit(struct reclaim *r, size_t limit)
 {
     bool reserve = limit >= MIN_LIMIT_FOR_RESERVE;
 
@@ -64,6 +64,7 @@ int reclaim_init(struct reclaim *r, struct space *space, struct pagetable *table
     int error;
 
     *r = (struct reclaim){
+        .lock = {.rank = LOCK_PAGER},
         .space = space,
         .table = table,
         .store = store,
@@ -71,7 +72,7 @@ int reclaim_init(struct reclaim *r, struct space *space, struct pagetable *table
         .holds = holds,
         .allowed = limit,
     };
-    follow_limit_locked(r, limit);
+    follow_limit(r, limit);
     queue_init(&r->fresh);
     queue_init(&r->proven);
     queue_init(&r->stuck);
@@ -92,7 +93,8 @@ int reclaim_init(struct reclaim *r, struct space *space, struct pagetable *table
 
 void reclaim_set_limit_locked(struct reclaim *r, size_t limit)
 {
-    follow_limit_locked(r, limit);
+    LOCK_ASSERT_HELD(LOCK_PAGER);
+    follow_limit(r, limit);
     r->allowed = max_size(limit, r->charged);
     streams_resize(&r->streams, limit);
     history_resize(&r->history, remembered_for(limit));
@@ -104,19 +106,22 @@ bool reclaim_grow_limbo_locked(struct reclaim *r)
     size_t wanted = r->high_free > 0 ? min_size(r->limit / COOLED_SHARE, MAX_COOLED) : 0;
     bool done = limbo_grow(&r->limbo, slots_for(wanted));
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     __atomic_store_n(&r->cooled_target, min_size(wanted, (r->limbo.n_slots - slots_for(0)) / 2), __ATOMIC_RELAXED);
     return done;
 }
 
 void reclaim_free_way_locked(struct reclaim *r)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     r->way_is_fixed = false;
-    follow_limit_locked(r, r->limit);
+    follow_limit(r, r->limit);
     (void)reclaim_grow_limbo_locked(r);
 }
 
 void reclaim_fix_way_locked(struct reclaim *r, enum reclaim_way way)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     r->way_is_fixed = true;
     duel_fix(&r->duel, way);
 }
@@ -125,6 +130,7 @@ void reclaim_fix_way_locked(struct reclaim *r, enum reclaim_way way)
 
 static void charge_locked(struct reclaim *r, size_t n_pages)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     r->charged += n_pages;
     if (r->charged <= r->charged_peak)
         return;
@@ -139,6 +145,7 @@ static void charge_locked(struct reclaim *r, size_t n_pages)
  */
 static size_t limit_locked(const struct reclaim *r)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     return r->stuck.n_pages == 0 ? r->limit : max_size(r->limit, r->stuck.n_pages + max_size(MIN_BESIDE, r->limit / BESIDE_SHARE));
 }
 
@@ -146,12 +153,14 @@ static size_t free_frames_locked(const struct reclaim *r)
 {
     size_t limit = limit_locked(r);
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     return r->charged < limit ? limit - r->charged : 0;
 }
 
 /* Its part of the reserve is low; or the limit has yielded, whoever evicts, and the excess must not wait for a next fault. */
 static bool background_is_wanted_locked(const struct reclaim *r)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (r->high_free == 0)
         return false;
     return r->charged > limit_locked(r) || (r->duel.way == RECLAIM_BACKGROUND && free_frames_locked(r) < r->low_free);
@@ -162,6 +171,7 @@ static size_t background_share_locked(const struct reclaim *r)
 {
     size_t n_free = free_frames_locked(r);
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (r->duel.way == RECLAIM_BACKGROUND)
         return n_free < r->high_free ? min_size(RECLAIM_BATCH, r->high_free - n_free) : 0;
     return r->high_free > 0 && r->charged > limit_locked(r) ? min_size(RECLAIM_BATCH, r->charged - limit_locked(r)) : 0;
@@ -169,6 +179,7 @@ static size_t background_share_locked(const struct reclaim *r)
 
 void reclaim_uncharge_locked(struct reclaim *r, size_t n_pages)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     INVARIANT(r->charged >= n_pages);
     r->charged -= n_pages;
     if (r->allowed > r->limit)
@@ -177,6 +188,7 @@ void reclaim_uncharge_locked(struct reclaim *r, size_t n_pages)
 
 void reclaim_adopt_locked(struct reclaim *r)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     r->charged++;
 }
 
@@ -196,19 +208,21 @@ void reclaim_uncharge(struct reclaim *r, size_t n_pages)
     os_lock_release(&r->lock);
 }
 
-void reclaim_wait_locked(struct reclaim *r)
+void reclaim_wait_relock(struct reclaim *r)
 {
     uint32_t ticket = os_event_ticket(&r->transit_ended);
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     os_lock_release(&r->lock);
     os_event_wait(&r->transit_ended, ticket, -1);
     os_lock_take(&r->lock);
 }
 
-void reclaim_admit_locked(struct reclaim *r)
+void reclaim_admit_relock(struct reclaim *r)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     while (r->paused)
-        reclaim_wait_locked(r);
+        reclaim_wait_relock(r);
 }
 
 static size_t evict_direct(struct reclaim *r, unsigned worker)
@@ -227,16 +241,18 @@ static uint64_t n_pool_full(const struct reclaim *r)
 
 static uint64_t n_came_in_locked(const struct reclaim *r)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     return r->counters.thaws + r->counters.first_touches + r->counters.soft_faults;
 }
 
 /* Evict, or wait for somebody who does. The lock is dropped meanwhile. False: nothing resident can leave. */
-static bool make_room_locked(struct reclaim *r, unsigned worker)
+static bool make_room_relock(struct reclaim *r, unsigned worker)
 {
     uint64_t n_before = n_came_in_locked(r);
     uint64_t n_full = n_pool_full(r);
     size_t n_evicted;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     os_lock_release(&r->lock);
     n_evicted = evict_direct(r, worker);
     os_lock_take(&r->lock);
@@ -250,17 +266,18 @@ static bool make_room_locked(struct reclaim *r, unsigned worker)
     /* A block that is being freed gives its frames back at the end. */
     if (r->table->n_transit == 0 && r->n_operations == 0)
         return false;
-    reclaim_wait_locked(r);
+    reclaim_wait_relock(r);
     return true;
 }
 
-size_t reclaim_grant_locked(struct reclaim *r, unsigned worker, size_t wanted, bool *exhausted)
+size_t reclaim_grant_relock(struct reclaim *r, unsigned worker, size_t wanted, bool *exhausted)
 {
     size_t n_free = free_frames_locked(r);
     size_t n_granted;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (n_free == 0 && !*exhausted) {
-        *exhausted = !make_room_locked(r, worker);
+        *exhausted = !make_room_relock(r, worker);
         return 0;
     }
     /* Everything resident is pinned, locked, or just about to be used: the limit yields, never the data. */
@@ -276,6 +293,7 @@ size_t reclaim_grant_locked(struct reclaim *r, unsigned worker, size_t wanted, b
 
 bool reclaim_is_low_locked(const struct reclaim *r)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     return r->duel.way == RECLAIM_DIRECT && free_frames_locked(r) < r->direct_free && !r->paused;
 }
 
@@ -290,17 +308,20 @@ size_t reclaim_refill(struct reclaim *r, unsigned worker)
 
 static void enter_as_locked(struct reclaim *r, page_number number, bool proven)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     page_set_state(r->table, number, proven ? PAGE_RESIDENT : PAGE_FRESH);
     queue_push(proven ? &r->proven : &r->fresh, r->table, number);
 }
 
 void reclaim_enter_locked(struct reclaim *r, page_number number)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     enter_as_locked(r, number, history_recall(&r->history, number));
 }
 
 void reclaim_enter_proven_locked(struct reclaim *r, page_number number)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     (void)history_recall(&r->history, number);
     enter_as_locked(r, number, true);
 }
@@ -310,6 +331,7 @@ void reclaim_age_locked(struct reclaim *r, page_number number)
     struct page *page = page_at(r->table, number);
     struct page_queue *queue = page_state(page) == PAGE_FRESH ? &r->fresh : &r->proven;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     queue_remove((page->flags & PAGE_FLAG_STUCK) != 0 ? &r->stuck : queue, r->table, number);
     page->flags &= ~PAGE_FLAG_STUCK & 15u; /* what would not leave may do so now */
     if (page_state(page) != PAGE_FRESH)
@@ -322,6 +344,7 @@ void reclaim_leave_locked(struct reclaim *r, page_number number)
     struct page *page = page_at(r->table, number);
     struct page_queue *queue = page_state(page) == PAGE_FRESH ? &r->fresh : &r->proven;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     queue_remove((page->flags & PAGE_FLAG_STUCK) != 0 ? &r->stuck : queue, r->table, number);
     page->flags &= ~(PAGE_FLAG_STUCK | PAGE_FLAG_SHUT | PAGE_FLAG_SOLE) & 15u;
 }
@@ -349,6 +372,7 @@ int reclaim_open_locked(struct reclaim *r, page_number number)
     struct page *page = page_at(r->table, number);
     int error;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if ((page->flags & PAGE_FLAG_SHUT) == 0)
         return 0;
     error = r->backend->protect(r->backend, reclaim_address(r, number), 1, false);
@@ -374,6 +398,7 @@ void reclaim_open_around_locked(struct reclaim *r, page_number number)
     page_number end = number + 1;
     bool any = false;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     while (first > low && may_be_opened(page_at(r->table, first - 1)))
         first--;
     while (end < high && may_be_opened(page_at(r->table, end)))
@@ -400,6 +425,7 @@ static void clear_flag_of_all_locked(struct reclaim *r, unsigned flag)
 {
     const struct page_queue *queues[] = {&r->fresh, &r->proven, &r->stuck};
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     for (unsigned i = 0; i < sizeof queues / sizeof queues[0]; i++)
         for (page_number number = queues[i]->oldest; number != PAGE_NONE; number = page_at(r->table, number)->next)
             page_at(r->table, number)->flags &= ~flag & 15u;
@@ -407,6 +433,7 @@ static void clear_flag_of_all_locked(struct reclaim *r, unsigned flag)
 
 void reclaim_share_all_locked(struct reclaim *r)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (r->backend->can_extract)
         clear_flag_of_all_locked(r, PAGE_FLAG_SOLE);
 }
@@ -418,10 +445,11 @@ void reclaim_fork_child(struct reclaim *r)
         clear_flag_of_all_locked(r, PAGE_FLAG_SHUT);
 }
 
-void reclaim_await_extraction_locked(struct reclaim *r)
+void reclaim_await_extraction_relock(struct reclaim *r)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     while (r->n_extracting > 0)
-        reclaim_wait_locked(r);
+        reclaim_wait_relock(r);
 }
 
 /* ---- moving pages ---- */

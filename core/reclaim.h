@@ -25,7 +25,7 @@
  *   2. charged = RESIDENT + COOLED + frames held by pages in transit
  *   3. every page in transit has one thread at work that will end it without waiting for the program
  *
- * Calls: duel, pagetable, queue, limbo, stream, store, fetch, writeback, log, os (fault).  Locks: pager.lock (rank 2), it lives here.
+ * Calls: duel, pagetable, queue, limbo, stream, store, fetch, writeback, log, os (fault).  Locks: pager.lock, it lives here.
  * Memory: per-worker scratch mapped once, when the core engages.
  */
 #ifndef GHOSTMEM_CORE_RECLAIM_H
@@ -36,7 +36,6 @@
 #include "core/history.h"
 #include "core/hold.h"
 #include "core/limbo.h"
-#include "core/lock.h"
 #include "core/marks.h"
 #include "core/pagetable.h"
 #include "core/queue.h"
@@ -44,6 +43,7 @@
 #include "core/stream.h"
 #include "core/writeback.h"
 #include "platform/fault.h"
+#include "platform/lock.h"
 
 /* Pages in one background round; a run of 16 moves at a fifth of the price a page (bench/floor, UFFDIO_MOVE). */
 #define RECLAIM_BATCH 32u
@@ -192,7 +192,7 @@ static inline uintptr_t reclaim_address(const struct reclaim *r, page_number num
  * when nothing can be evicted, so that the next call lets the limit yield.
  * Context: fault path; pager.lock is held on entry and on return.
  */
-size_t reclaim_grant_locked(struct reclaim *r, unsigned worker, size_t wanted, bool *exhausted);
+size_t reclaim_grant_relock(struct reclaim *r, unsigned worker, size_t wanted, bool *exhausted);
 
 /* Should the calling thread, whose fault is served, evict now for the next fault? Then: reclaim_refill(). */
 bool reclaim_is_low_locked(const struct reclaim *r);
@@ -243,16 +243,16 @@ void reclaim_share_all_locked(struct reclaim *r);
 void reclaim_fork_child(struct reclaim *r);
 
 /* Wait until no page is being extracted. The lock is dropped meanwhile. */
-void reclaim_await_extraction_locked(struct reclaim *r);
+void reclaim_await_extraction_relock(struct reclaim *r);
 
 /* Copy pages that may be protected. 0 or -EFAULT. */
 int reclaim_peek(struct reclaim *r, void *buffer, page_number first, size_t n_pages);
 
 /* Sleep until some page's transit ends. The lock is dropped meanwhile. */
-void reclaim_wait_locked(struct reclaim *r);
+void reclaim_wait_relock(struct reclaim *r);
 
 /* Start no transit before this returns: waits out a fork that is being prepared. */
-void reclaim_admit_locked(struct reclaim *r);
+void reclaim_admit_relock(struct reclaim *r);
 
 /*
  * Move pages between places with all that can come in between: runs that end at a mapping's border, pages shared

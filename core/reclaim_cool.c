@@ -22,6 +22,7 @@
 
 void reclaim_enter_stuck_locked(struct reclaim *r, page_number number)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (r->stuck.n_pages == 0 && r->n_retried == 0)
         r->stuck_retry_ns = os_now_ns() + STUCK_RETRY_NS;
     history_forget(&r->history, number); /* it has not left */
@@ -35,6 +36,7 @@ static void retry_stuck_locked(struct reclaim *r)
 {
     uint64_t now_ns;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (r->stuck.n_pages == 0 && r->n_retried == 0)
         return;
     now_ns = os_now_ns();
@@ -128,11 +130,13 @@ static struct walk walk_of(struct page_queue *queue)
  */
 static bool spares_bare_locked(const struct reclaim *r)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     return writeback_kept_is_full_locked(&r->writeback) && !history_bare_are_idle(&r->history);
 }
 
 static struct hunt hunt_begin_locked(struct reclaim *r, size_t n_to_spare)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     return (struct hunt){
         .fresh = walk_of(&r->fresh),
         .proven = walk_of(&r->proven),
@@ -167,6 +171,7 @@ static page_number walk_on(const struct reclaim *r, struct walk *walk)
 
 static bool is_spared_locked(struct reclaim *r, struct hunt *hunt, page_number number)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (hunt->n_to_spare == 0 || !is_bare(page_at(r->table, number)) || ++r->n_bare_met % BARE_LEAVING == 0)
         return false;
     hunt->n_to_spare--;
@@ -177,6 +182,7 @@ static bool is_spared_locked(struct reclaim *r, struct hunt *hunt, page_number n
 /* Nor do those hold it that have ended since. */
 static bool is_held_locked(const struct reclaim *r, struct hunt *hunt, page_number number)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (!hunt->any_held || !holds_contain(r->holds, number))
         return false;
     if (hunt->tidied || r->holds->tidy == NULL)
@@ -191,6 +197,7 @@ static page_number hunt_on_locked(struct reclaim *r, struct hunt *hunt)
 {
     struct walk *walk;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     while ((walk = queue_to_hunt(r, hunt)) != NULL) {
         page_number number = walk_on(r, walk);
 
@@ -222,6 +229,7 @@ static size_t find_victims_locked(struct reclaim *r, struct reclaim_worker *w, s
     struct hunt hunt = hunt_begin_locked(r, n_to_spare);
     size_t n = 0;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     while (n < wanted && n_stored > 0) {
         page_number number = hunt_on_locked(r, &hunt);
         enum outcome way;
@@ -248,6 +256,7 @@ static void take_victim_locked(struct reclaim *r, struct reclaim_worker *w, size
     page_number number = w->batch[i];
     const struct page *page = page_at(r->table, number);
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     w->shut[i] = (page->flags & PAGE_FLAG_SHUT) != 0;
     if (w->outcomes[i] != IN_PLACE) {
         reclaim_note_kept_locked(r, w, i, page->value);
@@ -267,6 +276,7 @@ static size_t pick_victims_locked(struct reclaim *r, struct reclaim_worker *w, s
     size_t n_found = find_victims_locked(r, w, wanted, n_stored);
     size_t n = 0;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     sort_batch(w, n_found);
     for (size_t i = 0; i < n_found; i++) {
         bool moves = r->backend->can_move && w->outcomes[i] == IN_PLACE;
@@ -400,7 +410,7 @@ size_t reclaim_cool(struct reclaim *r, struct reclaim_worker *w, size_t wanted, 
     size_t n;
 
     os_lock_take(&r->lock);
-    reclaim_admit_locked(r);
+    reclaim_admit_relock(r);
     retry_stuck_locked(r);
     n = pick_victims_locked(r, w, min_size(wanted, RECLAIM_BATCH), n_stored);
     r->n_extracting += n > 0;

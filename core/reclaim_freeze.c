@@ -19,6 +19,7 @@ static void settle_frozen_locked(struct reclaim *r, page_number number, uint64_t
 {
     struct page *page = page_at(r->table, number);
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     page_set_state(r->table, number, same ? PAGE_SAME : PAGE_FROZEN);
     if (same) {
         page_set_word(page, result);
@@ -36,6 +37,7 @@ static void settle_clean_locked(struct reclaim *r, page_number number, uint32_t 
     struct kept_image image = writeback_take_kept_locked(&r->writeback, kept);
     struct page *page = page_at(r->table, number);
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     page->value = image.handle;
     if (kept_is_pooled(&image)) {
         page_set_state(r->table, number, PAGE_FROZEN);
@@ -53,6 +55,7 @@ static void settle_clean_locked(struct reclaim *r, page_number number, uint32_t 
 /* The page has another image now, or none, than the one that was kept. */
 static void settle_changed_locked(struct reclaim *r, page_number number, uint32_t kept, uint64_t result, bool same)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (kept != 0 && kept_is_pooled(kept_at(&r->writeback.kept, kept)))
         kept_note_locked(&r->writeback.kept, false);
     writeback_drop_kept_locked(&r->writeback, kept);
@@ -62,6 +65,7 @@ static void settle_changed_locked(struct reclaim *r, page_number number, uint32_
 /* Batch entry @i has left, as its outcome says. */
 static void settle_left_locked(struct reclaim *r, const struct reclaim_worker *w, size_t i)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (w->outcomes[i] == CLEAN)
         settle_clean_locked(r, w->batch[i], w->kept[i]);
     else
@@ -70,6 +74,7 @@ static void settle_left_locked(struct reclaim *r, const struct reclaim_worker *w
 
 void reclaim_note_kept_locked(struct reclaim *r, struct reclaim_worker *w, size_t i, uint32_t kept)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     w->kept[i] = kept;
     if (kept == 0)
         return;
@@ -179,6 +184,7 @@ void reclaim_settle_unwritten_locked(struct reclaim *r, const struct reclaim_wor
 {
     page_number number = w->batch[i];
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     page_set_state(r->table, number, PAGE_FREEZING);
     if (w->outcomes[i] == CLEAN)
         settle_clean_locked(r, number, w->kept[i]);
@@ -305,6 +311,7 @@ static size_t pick_cooled_locked(struct reclaim *r, struct reclaim_worker *w, si
     uint64_t cursor = r->limbo.tail;
     size_t n = 0;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     while (n < wanted) {
         page_number number = limbo_next_resting(&r->limbo, r->table, &cursor);
 
@@ -367,7 +374,7 @@ size_t reclaim_freeze(struct reclaim *r, struct reclaim_worker *w, size_t wanted
     size_t n;
 
     os_lock_take(&r->lock);
-    reclaim_admit_locked(r);
+    reclaim_admit_relock(r);
     n = pick_cooled_locked(r, w, min_size(wanted, RECLAIM_BATCH));
     os_lock_release(&r->lock);
     if (n == 0)

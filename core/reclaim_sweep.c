@@ -14,7 +14,7 @@ static void sweep(struct reclaim *r, bool waits, void (*visit_locked)(struct rec
 
         os_lock_take(&r->lock);
         if (waits)
-            reclaim_admit_locked(r);
+            reclaim_admit_relock(r);
         number = pagetable_next_busy(r->table, number, end);
         stop = pagetable_stop(number, end, SWEEP_PAGES);
         for (; number < stop; number++)
@@ -37,6 +37,7 @@ static void relocate_locked(struct reclaim *r, struct page *page)
 {
     struct kept_image *image;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (page_state(page) == PAGE_FROZEN)
         page->value = pool_relocate(&r->store->pool, page->value);
     if (!has_kept_in_pool(r, page))
@@ -56,6 +57,7 @@ void reclaim_compact(struct reclaim *r)
 
 static void unkeep_locked(struct reclaim *r, struct page *page)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (has_kept_in_pool(r, page))
         writeback_unkeep_locked(&r->writeback, page);
 }

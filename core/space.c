@@ -1,6 +1,8 @@
 /* space.c - see space.h. */
 #include "core/space.h"
 
+#include "platform/lock.h"
+
 #include <errno.h>
 
 #define CHUNK_SHIFT 21
@@ -165,6 +167,7 @@ int space_place_locked(struct space *space, uintptr_t start, uintptr_t end)
 {
     bool fresh = end - start > SPACE_CHUNK_BYTES; /* numbers one after the other are worth more to what is large */
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     for (uintptr_t at = start; at < end; at = end_of_chunk(at)) {
         if (chunk_of(space, at) != 0 || place_chunk(space, at, fresh))
             continue;
@@ -187,6 +190,7 @@ static bool any_watched(struct space *space, uintptr_t start, uintptr_t end)
 
 void space_release_locked(struct space *space, uintptr_t start, uintptr_t end)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     for (uintptr_t at = start & ~(SPACE_CHUNK_BYTES - 1); at < end; at += SPACE_CHUNK_BYTES) {
         uint32_t chunk = chunk_of(space, at);
 
@@ -209,6 +213,7 @@ int space_note_locked(struct space *space, uintptr_t start, uintptr_t end, uint3
     struct range part;
     int error;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     while (rangeset_next(&space->areas, &at, end, &part))
         if (is_counted(part.value))
             before[(part.value & AREA_KIND) / AREA_HEAP - 1] += (size_t)(part.end - part.first) >> PAGE_SHIFT;
@@ -224,6 +229,7 @@ int space_note_locked(struct space *space, uintptr_t start, uintptr_t end, uint3
 
 bool space_is_watched_locked(struct space *space, page_number number)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     return space_is_near(space, number) || (rangeset_value(&space->areas, space_far_address(space, number)) & AREA_WATCHED) != 0;
 }
 
@@ -233,6 +239,7 @@ page_number space_step_locked(struct space *space, page_number number, int32_t s
     uintptr_t there = here + (uintptr_t)((intptr_t)step * (intptr_t)PAGE_BYTES);
     const struct range *area = rangeset_at(&space->areas, here);
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (area == NULL || (area->value & AREA_WATCHED) == 0 || there < area->first || there >= area->end)
         return PAGE_NONE;
     /* Adjacent chunks may have numbers that are not. */

@@ -4,7 +4,7 @@
  * store_put() squeezes one page and returns a handle; store_get() restores it. Addresses and page states belong to the
  * pager. Same-filled pages have no image: the pager keeps their word.
  *
- * Calls: codec, pool.  Locks: none of its own; pool.lock (rank 3) below it.
+ * Calls: codec, pool.  Locks: none of its own; pool.lock below it.
  * Memory: the pool's.
  */
 #ifndef GHOSTMEM_CORE_STORE_H

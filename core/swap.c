@@ -100,6 +100,7 @@ static struct swap_file *file_of(struct swap *swap, const struct swap_segment *s
 
 static struct swap_file *file_to_write_locked(struct swap *swap)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     for (unsigned i = 0; i < SWAP_MAX_FILES; i++)
         if (swap->files[i].fd >= 0 && !swap->files[i].is_shared)
             return &swap->files[i];
@@ -110,6 +111,7 @@ static uint32_t number_to_use_locked(struct swap *swap)
 {
     uint32_t number = swap->lowest_free;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     while (number <= swap->n_segments && swap->segments[number].sequence != 0)
         number++;
     if (number >= SWAP_MAX_SEGMENTS)
@@ -129,6 +131,7 @@ static uint32_t place_to_use_locked(struct swap_file *file)
 {
     uint32_t place = file->lowest_free;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     while (place < file->n_places && file->places[place] == SWAP_PLACE_USED)
         place++;
     if (place >= file->n_places)
@@ -146,6 +149,7 @@ uint32_t swap_begin_locked(struct swap *swap, int *error)
     struct swap_file *file = file_to_write_locked(swap);
     uint32_t number;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     *error = -ENOENT;
     if (file == NULL)
         return 0;
@@ -171,6 +175,7 @@ static void forget_if_empty_locked(struct swap *swap, uint32_t number)
     struct swap_segment *segment = &swap->segments[number];
     struct swap_file *file = file_of(swap, segment);
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (segment->live_units > 0 || segment->open)
         return;
     file->places[segment->place] = SWAP_PLACE_SPARE;
@@ -188,12 +193,14 @@ void swap_keep_locked(struct swap *swap, swap_handle handle, uint32_t n_units)
 {
     struct swap_segment *segment = &swap->segments[swap_segment_of(handle)];
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     segment->live_units = (uint16_t)(segment->live_units + n_units);
     __atomic_add_fetch(&swap->live_units, n_units, __ATOMIC_RELAXED);
 }
 
 void swap_end_locked(struct swap *swap, uint32_t number)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     swap->segments[number].open = 0;
     forget_if_empty_locked(swap, number);
 }
@@ -202,6 +209,7 @@ void swap_release_locked(struct swap *swap, swap_handle handle, uint32_t n_units
 {
     struct swap_segment *segment = &swap->segments[swap_segment_of(handle)];
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     INVARIANT(segment->sequence != 0 && segment->live_units >= n_units);
     segment->live_units = (uint16_t)(segment->live_units - n_units);
     __atomic_sub_fetch(&swap->live_units, n_units, __ATOMIC_RELAXED);
@@ -214,6 +222,7 @@ void swap_locate_locked(const struct swap *swap, swap_handle handle, struct swap
     const struct swap_segment *segment = &swap->segments[swap_segment_of(handle)];
     const struct swap_file *file = &swap->files[segment->file];
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     INVARIANT(segment->sequence != 0 && file->fd >= 0);
     *where = (struct swap_where){
         .fd = file->fd,
@@ -254,6 +263,7 @@ int swap_read_one(struct swap *swap, const struct swap_where *where, void *buffe
 
 bool swap_wants_cleaning_locked(const struct swap *swap)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     return (uint64_t)swap->n_used * SWAP_SEGMENT_UNITS * 100 >
            swap->live_units * CLEAN_ABOVE_PERCENT + (uint64_t)CLEAN_SLACK_SEGMENTS * SWAP_SEGMENT_UNITS * 100;
 }
@@ -266,6 +276,7 @@ static bool may_be_victim(struct swap *swap, const struct swap_segment *segment)
 /* The emptiest first: in eight passes, one for each eighth that a segment may be full. */
 unsigned swap_pick_victims_locked(struct swap *swap, uint32_t *victims, unsigned most)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     /* Every image may need a little more room where it goes: none does, they keep their units. */
     uint32_t room = SWAP_SEGMENT_UNITS;
     unsigned n = 0;
@@ -286,6 +297,7 @@ unsigned swap_pick_victims_locked(struct swap *swap, uint32_t *victims, unsigned
 
 bool swap_is_shared_locked(const struct swap *swap)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     for (unsigned i = 0; i < SWAP_MAX_FILES; i++)
         if (swap->files[i].fd >= 0 && swap->files[i].is_shared)
             return true;

@@ -17,8 +17,8 @@
 #ifndef GHOSTMEM_CORE_SWAP_H
 #define GHOSTMEM_CORE_SWAP_H
 
-#include "core/lock.h"
 #include "core/seal.h"
+#include "platform/lock.h"
 
 #define SWAP_UNIT_BYTES ((size_t)64)
 #define SWAP_SEGMENT_BYTES (256 * KIB)

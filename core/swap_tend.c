@@ -11,6 +11,7 @@
 
 static bool has_too_many_spares_locked(const struct swap_file *file)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     return file->n_spare > (file->n_used > 0 ? max_size(SPARE_MIN, file->n_used / SPARE_SHARE) : 0);
 }
 

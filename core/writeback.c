@@ -39,6 +39,7 @@ int writeback_init(struct writeback *wb, struct os_lock *lock, struct os_event *
 
 void writeback_resize_locked(struct writeback *wb, uint64_t bound_bytes, size_t limit_pages)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     atomic_store_explicit(&wb->bound_bytes, max_size(bound_bytes, MIN_BOUND_BYTES), memory_order_relaxed);
     wb->limit_bytes = (uint64_t)limit_pages * PAGE_BYTES;
     kept_grow_locked(&wb->kept, limit_pages);
@@ -48,6 +49,7 @@ void writeback_resize_locked(struct writeback *wb, uint64_t bound_bytes, size_t 
 
 void writeback_enter_locked(struct writeback *wb, page_number number)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (writeback_is_on(wb))
         queue_push(&wb->queue, wb->table, number);
 }
@@ -62,6 +64,7 @@ void writeback_leave_locked(struct writeback *wb, page_number number)
 {
     struct page *page;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (!writeback_is_on(wb))
         return;
     page = page_at(wb->table, number);
@@ -73,6 +76,7 @@ void writeback_leave_locked(struct writeback *wb, page_number number)
 
 void writeback_recall_locked(struct writeback *wb, page_number first, size_t n_pages)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     for (page_number i = first; wb->busy && i < first + n_pages; i++) {
         struct page *page = page_at(wb->table, i);
 
@@ -85,6 +89,7 @@ void writeback_recall_locked(struct writeback *wb, page_number first, size_t n_p
 
 void writeback_moved_locked(struct writeback *wb, page_number to, page_number from, size_t n_pages)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (!writeback_is_on(wb))
         return;
     for (size_t i = 0; i < n_pages; i++)
@@ -253,6 +258,7 @@ int writeback_write_segment(struct writeback *wb, const struct swap_where *where
 
 static bool gather_chunk_locked(struct writeback *wb)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     for (unsigned i = 0; i < GATHER_CHUNK; i++) {
         page_number number = wb->queue.oldest;
         struct page *page;
@@ -290,6 +296,7 @@ static void swap_out_locked(struct writeback *wb, uint32_t segment, const struct
     struct page *page = page_at(wb->table, record->number);
     swap_handle handle = segment * SWAP_SEGMENT_UNITS + record->unit;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     page->flags &= ~PAGE_FLAG_WRITING & 15u;
     pool_free(&wb->store->pool, page->value);
     page_set_state(wb->table, record->number, PAGE_SWAPPED);

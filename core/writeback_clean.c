@@ -18,6 +18,7 @@ static void drop_if_in_victim_locked(struct writeback *wb, struct page *page)
 {
     uint32_t kept = writeback_kept_of(page);
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (kept != 0 && !kept_is_pooled(kept_at(&wb->kept, kept)) && is_in_victim(wb, kept_at(&wb->kept, kept)->handle))
         writeback_unkeep_locked(wb, page);
 }

@@ -16,11 +16,13 @@ static bool kept_is_beyond_locked(const struct writeback *wb, unsigned permille)
 {
     uint64_t held = atomic_load_explicit(&wb->store->pool.held_bytes, memory_order_relaxed);
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     return wb->kept_bytes >= (wb->limit_bytes + held) / 1000 * permille;
 }
 
 bool writeback_kept_is_full_locked(const struct writeback *wb)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     return kept_is_beyond_locked(wb, KEPT_FULL_PERMILLE);
 }
 
@@ -29,6 +31,7 @@ bool writeback_wants_kept_locked(struct writeback *wb, bool is_free, bool for_lo
     const struct pool *pool = &wb->store->pool;
     uint64_t held = atomic_load_explicit(&pool->held_bytes, memory_order_relaxed);
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     return !writeback_is_on(wb) && !kept_is_beyond_locked(wb, for_long ? KEPT_LONG_PERMILLE : KEPT_PERMILLE) &&
            held < pool->bound_bytes - pool->bound_bytes / 8 && (is_free || kept_pays_locked(&wb->kept.hashing, 1));
 }
@@ -38,6 +41,7 @@ uint32_t writeback_keep_locked(struct writeback *wb, store_handle handle, struct
     size_t bytes;
     uint32_t kept;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     (void)pool_image(&wb->store->pool, handle, &bytes);
     kept = kept_add_locked(&wb->kept, handle, KEPT_IN_POOL | (uint32_t)bytes, hash);
     if (kept != 0)
@@ -49,6 +53,7 @@ struct kept_image writeback_take_kept_locked(struct writeback *wb, uint32_t kept
 {
     struct kept_image image = kept_take_locked(&wb->kept, kept);
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (kept_is_pooled(&image))
         wb->kept_bytes -= image.n_units & ~KEPT_IN_POOL;
     return image;
@@ -58,6 +63,7 @@ void writeback_drop_kept_locked(struct writeback *wb, uint32_t kept)
 {
     struct kept_image image;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (kept == 0)
         return;
     image = writeback_take_kept_locked(wb, kept);
@@ -74,6 +80,7 @@ uint32_t writeback_kept_of(const struct page *page)
 
 void writeback_unkeep_locked(struct writeback *wb, struct page *page)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     writeback_drop_kept_locked(wb, writeback_kept_of(page));
     if (page_state(page) == PAGE_COOLED)
         page->next = 0;

@@ -24,7 +24,7 @@ static struct {
     struct os_lock lock; /* guards the infos; never held while memory of the program's is touched */
     _Atomic os_sigset pending;
     siginfo_t infos[GUARD_N_HIDDEN];
-} common;
+} common = {.lock = {.rank = LOCK_MESSAGES}};
 
 /* Longer than it takes to send a signal. */
 #define POKE_MS 100

@@ -12,7 +12,7 @@
 
 /* What the program has set for each signal, as the kernel would show it. A process that is apart has its own: struct guard_thread. */
 static struct os_sigaction actions[OS_SIGNALS + 1];
-static struct os_lock actions_lock;
+static struct os_lock actions_lock = {.rank = LOCK_ACTIONS};
 
 /* What the kernel has for the hidden signals, in each process of ours. */
 static struct os_sigaction ours_for_traps;

@@ -37,7 +37,7 @@ _Atomic bool ghost_has_handlers;
 __thread unsigned ghost_quiet_depth;
 __thread volatile bool ghost_quiet_missed;
 
-static struct os_lock start_lock; /* guards what follows; and the settings are read under it */
+static struct os_lock start_lock = {.rank = LOCK_START}; /* guards what follows; and the settings are read under it */
 static bool configured;
 static bool started; /* tried, at least */
 static bool off; /* for this program */
@@ -151,7 +151,7 @@ void ghost_fork_child(void)
     if (ghost.heap.bytes != 0)
         heap_fork_child(&ghost.heap);
     report_fork_child();
-    os_lock_reset(&start_lock);
+    os_lock_release(&start_lock);
     guard_fork_child();
     memory_fork_child();
 }
@@ -272,6 +272,7 @@ static void configure_locked(void)
     bool trusted = getauxval(AT_SECURE) == 0;
     size_t threshold;
 
+    LOCK_ASSERT_HELD(LOCK_START);
     config_read(config, trusted ? environ : NULL);
     ghost.process = os_process_id();
     identity_begin();
@@ -328,6 +329,7 @@ static int change_locked(ghost_change *change, void *arg)
     struct config changed = ghost.config;
     int error = change(&changed, arg);
 
+    LOCK_ASSERT_HELD(LOCK_START);
     if (error == 0 && !off && changed.swap != ghost.config.swap)
         error = resolve_swap_path(&changed);
     if (error != 0 || off)
@@ -427,6 +429,7 @@ static void start_locked(void)
     bool whole = !off && ghost.config.scope == CONFIG_SCOPE_PROCESS;
     int error;
 
+    LOCK_ASSERT_HELD(LOCK_START);
     if (whole) /* half of the page numbers are for memory outside */
         space = min_size(space, RANGE_BYTES / 2);
     error = heap_init(&ghost.heap, space, limit, &ghost.pager);

@@ -21,7 +21,7 @@
 #define ADVICE_GUARD_INSTALL 102
 #define ADVICE_GUARD_REMOVE 103
 
-static struct os_lock lock; /* guards: */
+static struct os_lock lock = {.rank = LOCK_MARKS}; /* guards: */
 static struct marks wiped;    /* a child finds zeros there */
 static struct marks unforked; /* a child must not touch these */
 
@@ -173,6 +173,7 @@ static void unmark(struct marks *marks, page_number first, page_number end, int 
 /* What has been said of pages that a block has no more. Nobody else can say anything of them while the lock is held. */
 static void unmark_locked(page_number first, page_number end)
 {
+    LOCK_ASSERT_HELD(LOCK_MARKS);
     unmark(&wiped, first, end, MADV_KEEPONFORK);
     unmark(&unforked, first, end, MADV_DOFORK);
     if (marks_meet(&ghost.pager.locked, first, end))
@@ -224,6 +225,7 @@ static void *move_locked(page_number first, page_number end, size_t bytes, const
     struct marks_range range = {.end = first};
     int error = 0;
 
+    LOCK_ASSERT_HELD(LOCK_MARKS);
     if (fresh == NULL)
         return NULL;
     while (error == 0 && marks_next(&ghost.pager.locked, range.end, end, &range))
@@ -307,7 +309,7 @@ void memory_fork_child(void)
 {
     struct marks_range range = {.end = 0};
 
-    os_lock_reset(&lock);
+    os_lock_release(&lock);
     if (marks_any(&ghost.pager.locked) || pager_locks_future(&ghost.pager)) {
         pager_forget_locks(&ghost.pager);
         os_mem_unlock_own(false);

@@ -100,6 +100,7 @@ static uintptr_t end_of_mapped_locked(uintptr_t start, uintptr_t end)
 {
     uintptr_t at = start;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     return os_maps_each(maps_buffer, go_on, &at) != 0 || at > end ? end : at;
 }
 
@@ -195,6 +196,7 @@ long memory_far_break(const unsigned long *args)
 /* More of a mapping: where that is watched the kernel watches it, accessible or not. */
 static void learn_more_locked(uintptr_t start, uintptr_t end, uint32_t value)
 {
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if ((value & AREA_WATCHED) == 0)
         (void)pager_far_learn_locked(pager(), start, end, value, true);
     else if (pager_far_watch_locked(pager(), start, end, value, true) != 0 && !shuts())
@@ -206,6 +208,7 @@ static void follow_remap_locked(uintptr_t from, uintptr_t from_end, uintptr_t to
 {
     size_t moved = min_size(from_end - from, to_end - to);
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (to != from) {
         if (moved < from_end - from)
             pager_far_unlearn_locked(pager(), from + moved, from_end);
@@ -253,6 +256,7 @@ static long carry_relock(const unsigned long *args)
     size_t moved = min_size(old_bytes, new_bytes);
     long to = -ENOMEM;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if ((flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) == 0 && new_bytes <= old_bytes) {
         if (new_bytes < old_bytes && sys_call2(SYS_munmap, args[0] + new_bytes, old_bytes - new_bytes) == 0)
             pager_far_unlearn_locked(pager(), args[0] + new_bytes, from_end);
@@ -303,6 +307,7 @@ static void watch_parts_locked(uintptr_t start, uintptr_t end, bool on)
     uint64_t at = start;
     struct range part;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     while (rangeset_next(&pager()->space.areas, &at, end, &part))
         if ((part.value & AREA_WATCHED) != 0)
             (void)backend->watch(backend, part.first, (part.end - part.first) / PAGE_BYTES, on);
@@ -316,6 +321,7 @@ static long move_unwatched_locked(const unsigned long *args, uintptr_t from_end)
 {
     long result = -ENOMEM;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (((int)args[3] & (MREMAP_FIXED | MREMAP_DONTUNMAP)) == 0)
         result = sys_call5(SYS_mremap, args[0], args[1], args[2], (int)args[3] & ~MREMAP_MAYMOVE, 0);
     if (result != -ENOMEM)
@@ -334,6 +340,7 @@ static long remap_locked(const unsigned long *args)
     bool moves = args[1] > 0 && args[0] % PAGE_BYTES == 0 && ((int)args[3] & MREMAP_MAYMOVE) != 0;
     long result;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     if (moves && !shuts() && pager_far_any_locked(pager(), args[0], from_end))
         result = move_unwatched_locked(args, from_end);
     else
@@ -362,6 +369,7 @@ static uintptr_t end_of_area_locked(uintptr_t start, uintptr_t end)
     const struct range *area = rangeset_from(&pager()->space.areas, start);
     uintptr_t stop = area == NULL ? end : area->first > start ? area->first : area->end;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     return stop < end ? stop : end;
 }
 
@@ -424,6 +432,7 @@ static long move_several_locked(const unsigned long *args)
     struct moves moves = {.args = args, .end = end_of(args[0], args[1]), .result = -EFAULT};
     int error = os_maps_each(maps_buffer, move_mapping, &moves);
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     return error != 0 && moves.moved_to == 0 ? remap_locked(args) : moves.result;
 }
 
@@ -432,6 +441,7 @@ static bool is_in_parts_locked(uintptr_t start, uintptr_t end)
 {
     const struct range *area = rangeset_at(&pager()->space.areas, start);
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     return area == NULL || area->end < end;
 }
 
@@ -442,6 +452,7 @@ static bool differs_locked(uintptr_t start, uintptr_t end)
     struct range part;
     uint64_t at = start;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     while (rangeset_next(&pager()->space.areas, &at, end, &part)) {
         if (part.first == before.end && ((part.value ^ before.value) & ~(AREA_KIND | AREA_WATCHED)) != 0)
             return true;
@@ -620,6 +631,7 @@ static void follow_discard_locked(const unsigned long *args, uintptr_t end, bool
     uint64_t at = args[0];
     struct range part;
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     while (rangeset_next(&pager()->space.areas, &at, end, &part) && (all || has_come_to(args, part.end))) {
         if ((part.value & AREA_WATCHED) == 0)
             continue;

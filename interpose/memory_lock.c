@@ -135,6 +135,7 @@ static long lock_all_locked(unsigned long flags)
     bool on_fault = (flags & MCL_ONFAULT) != 0;
     long result = may_lock_all(flags);
 
+    LOCK_ASSERT_HELD(LOCK_MARKS);
     if (result == 0)
         result = memory_reserve_marks(); /* what is reserved once MCL_FUTURE is on counts as locked */
     if (result != 0)

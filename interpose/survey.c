@@ -162,6 +162,7 @@ void survey_locked(void *arg)
     struct survey all = {.take = learn};
     int error = rangeset_reserve(&ghost.pager.space.areas, AREAS_AT_FIRST);
 
+    LOCK_ASSERT_HELD(LOCK_PAGER);
     (void)arg;
     if (error == 0)
         error = survey(&all);

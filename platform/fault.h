@@ -70,6 +70,13 @@ struct fault_setup {
 /* Workers that one backend uses at the most, for the callers' per-worker memory. */
 #define FAULT_MAX_WORKERS 8
 
+/* Who may wait for whom while a job runs. */
+enum fault_job_kind {
+    FAULT_JOB,        /* the job may wait for threads that serve faults, and for the end of a fork */
+    FAULT_JOB_APART,  /* threads that serve faults wait for this job: it has a worker that they cannot have, and must not wait for them */
+    FAULT_JOB_LOCKED, /* the caller holds pager.lock and waits for the job, which takes no lock below; no other such job is under way */
+};
+
 struct fault_backend {
     const char *name;
 
@@ -155,11 +162,8 @@ struct fault_backend {
      */
     enum fault_answer (*handle)(struct fault_backend *backend, uintptr_t addr, uint32_t thread, bool write);
 
-    /*
-     * Call @job(@arg) in a thread that may use the operations, and wait for its end. For threads of the program. @apart: other
-     * threads wait for this job while they hold workers. So the job gets a worker that they cannot have, and must not wait for them.
-     */
-    void (*run)(struct fault_backend *backend, fault_job *job, void *arg, bool apart);
+    /* Call @job(@arg) in a thread that may use the operations, and wait for its end. For threads of the program. */
+    void (*run)(struct fault_backend *backend, fault_job *job, void *arg, enum fault_job_kind kind);
 
     /*
      * Watch again in a forked child, where the registration is gone. Call before the child touches ghost memory.

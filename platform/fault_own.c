@@ -8,6 +8,7 @@ void fault_own_init(struct fault_own *own, const struct fault_setup *setup)
 {
     own->setup = *setup;
     own->contract.n_workers = FAULT_MAX_WORKERS;
+    own->apart_lock.rank = LOCK_APART;
 }
 
 unsigned fault_numbers_take(struct fault_numbers *numbers, unsigned n)
@@ -81,12 +82,16 @@ void fault_own_wake(struct fault_backend *contract, uintptr_t addr, size_t n_pag
     (void)n_pages;
 }
 
-void fault_own_run(struct fault_backend *contract, fault_job *job, void *arg, bool apart)
+void fault_own_run(struct fault_backend *contract, fault_job *job, void *arg, enum fault_job_kind kind)
 {
     struct fault_own *own = fault_own_of(contract);
     unsigned worker;
 
-    if (apart) {
+    if (kind == FAULT_JOB_LOCKED) { /* with pager.lock nobody else is at work in this worker's memory */
+        job(arg, FAULT_OWN_APART);
+        return;
+    }
+    if (kind == FAULT_JOB_APART) {
         os_lock_take(&own->apart_lock);
         job(arg, FAULT_OWN_APART);
         os_lock_release(&own->apart_lock);

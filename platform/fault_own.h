@@ -53,6 +53,6 @@ void fault_own_restart(struct fault_own *own);
 /* Operations of the contract. */
 enum fault_answer fault_own_handle(struct fault_backend *contract, uintptr_t addr, uint32_t thread, bool write);
 void fault_own_wake(struct fault_backend *contract, uintptr_t addr, size_t n_pages); /* nobody sleeps in the kernel */
-void fault_own_run(struct fault_backend *contract, fault_job *job, void *arg, bool apart);
+void fault_own_run(struct fault_backend *contract, fault_job *job, void *arg, enum fault_job_kind kind);
 
 #endif

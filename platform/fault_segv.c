@@ -123,6 +123,7 @@ static int set_access_locked(struct segv_backend *b, uintptr_t addr, size_t n_pa
     size_t after = (size_t)(is_open(b, first - 1) != open) + (size_t)(is_open(b, first + n_pages) != open);
     int error = -ENOMEM;
 
+    LOCK_ASSERT_HELD(LOCK_MAP);
     if (after <= before || b->n_borders + (after - before) <= max_borders)
         error = open ? open_pages(b, addr, first, n_pages)
                      : (int)sys_call3(SYS_mprotect, addr, n_pages * OS_PAGE_BYTES, PROT_NONE);
@@ -148,6 +149,7 @@ static int set_access(struct segv_backend *b, uintptr_t addr, size_t n_pages, bo
 
 static void set_protection_locked(struct segv_backend *b, size_t first, size_t n_pages, int protection)
 {
+    LOCK_ASSERT_HELD(LOCK_MAP);
     for (size_t page = first; b->unreadable != NULL && page < first + n_pages; page++) {
         set_bit(b->unreadable, page, (protection & (PROT_READ | PROT_WRITE)) == 0); /* x86: what can be written can be read */
         set_bit(b->unwritable, page, (protection & PROT_WRITE) == 0);
@@ -182,6 +184,7 @@ static void forget_locked(struct segv_backend *b, size_t first, size_t n_pages)
     size_t before = borders_of(b, first - 1, first + n_pages - 1);
     size_t after = (size_t)is_open(b, first - 1) + (size_t)is_open(b, first + n_pages);
 
+    LOCK_ASSERT_HELD(LOCK_MAP);
     for (size_t page = first; page < first + n_pages; page++)
         set_bit(b->open, page, false);
     b->n_borders += after - before;
@@ -346,6 +349,8 @@ static int segv_start(struct fault_backend *contract, const struct fault_setup *
     int error;
 
     fault_own_init(&b->own, setup);
+    b->map_lock.rank = LOCK_MAP;
+    b->written_lock.rank = LOCK_WRITTEN;
     b->max_maps = max_maps();
     error = own_memory(b);
     if (error != 0)

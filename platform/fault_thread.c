@@ -3,10 +3,11 @@
  *
  * A service thread with a descriptor table of its own opens the userfaultfd and starts the others, which share that
  * table: the program neither sees the descriptor nor can it close it. Threads of the program cannot use it either,
- * so they hand jobs to the service thread.
+ * so they hand jobs to the service thread. A second one does the jobs of a thread that holds pager.lock, for which the job of the first
+ * one may be waiting.
  *
- * Workers: 0 .. n_handlers - 1 the handlers, then the background threads, then the service thread.
- * Calls: uffd, thread, lock, file.  Locks: job_lock, a leaf.  Memory: the threads' own.
+ * Workers: 0 .. n_handlers - 1 the handlers, then the background threads, then the service threads.
+ * Calls: uffd, thread, lock, file.  Locks: job_lock.    Memory: the threads' own.
  */
 #include "platform/fault.h"
 
@@ -21,6 +22,14 @@
 #include <errno.h>
 
 #define MAX_HANDLERS 4
+
+/* What a service thread is to do. */
+struct service {
+    _Atomic(fault_job *) job; /* NULL: nothing */
+    void *arg;
+    struct os_event posted;
+    struct os_event done;
+};
 
 struct thread_backend {
     struct fault_backend contract; /* first, so that one pointer serves for both */
@@ -37,11 +46,9 @@ struct thread_backend {
     _Atomic int started; /* what starting came to: 1 not yet, 0 running, -errno */
     struct os_event started_event;
 
-    struct os_lock job_lock; /* one job at a time; held by its sender */
-    _Atomic(fault_job *) job;
-    void *job_arg;
-    struct os_event job_posted;
-    struct os_event job_done;
+    struct os_lock job_lock; /* one job at a time for the first service thread; held by its sender until the job has ended */
+    struct service service;
+    struct service locked_service; /* its senders hold pager.lock */
 };
 
 static struct thread_backend *backend_of(struct fault_backend *contract)
@@ -85,6 +92,29 @@ static void background_main(void *arg)
     b->setup.background[index].run(b->setup.arg, b->n_handlers + index);
 }
 
+static _Noreturn void serve(struct service *service, unsigned worker)
+{
+    for (;;) {
+        uint32_t ticket = os_event_ticket(&service->posted);
+        fault_job *job = atomic_load(&service->job);
+
+        if (job == NULL) {
+            os_event_wait(&service->posted, ticket, -1);
+            continue;
+        }
+        job(service->arg, worker);
+        atomic_store(&service->job, NULL);
+        os_event_signal(&service->done);
+    }
+}
+
+static void locked_service_main(void *arg)
+{
+    struct thread_backend *b = arg;
+
+    serve(&b->locked_service, b->n_handlers + FAULT_BACKGROUNDS + 1);
+}
+
 /* All that needs the private descriptor table. */
 static int open_and_watch(struct thread_backend *b)
 {
@@ -99,6 +129,8 @@ static int open_and_watch(struct thread_backend *b)
     b->contract.can_move = b->uffd.can_move;
     b->contract.can_fill_protected = b->uffd.can_protect;
     error = uffd_watch_all(&b->uffd, &b->setup);
+    if (error == 0)
+        error = os_thread_start(locked_service_main, b, "ghostmem/serve", true);
     /* A fault that comes before its handler waits. Closing the only descriptor ends the registrations again. */
     if (error == 0)
         error = os_thread_start(handler_main, b, "ghostmem/fault", true);
@@ -124,18 +156,8 @@ static void service_main(void *arg)
     os_thread_drop_capabilities();
     atomic_store(&b->started, error);
     os_event_signal(&b->started_event);
-    while (error == 0) {
-        uint32_t ticket = os_event_ticket(&b->job_posted);
-        fault_job *job = atomic_load(&b->job);
-
-        if (job == NULL) {
-            os_event_wait(&b->job_posted, ticket, -1);
-            continue;
-        }
-        job(b->job_arg, b->n_handlers + FAULT_BACKGROUNDS);
-        atomic_store(&b->job, NULL);
-        os_event_signal(&b->job_done);
-    }
+    if (error == 0)
+        serve(&b->service, b->n_handlers + FAULT_BACKGROUNDS);
 }
 
 static int thread_restart(struct fault_backend *contract, const int *files, unsigned n_files)
@@ -144,8 +166,8 @@ static int thread_restart(struct fault_backend *contract, const int *files, unsi
     int error;
 
     os_lock_reset(&b->job_lock);
-    atomic_store(&b->job, NULL);
-    b->started_event = b->job_posted = b->job_done = (struct os_event){0};
+    b->service = b->locked_service = (struct service){.arg = NULL};
+    b->started_event = (struct os_event){0};
     atomic_store(&b->next_handler, 0);
     atomic_store(&b->next_background, 0);
     b->files = files;
@@ -172,7 +194,7 @@ static int thread_start(struct fault_backend *contract, const struct fault_setup
     b->setup = *setup;
     /* Two at the least: one may be waiting for a page in transit while another page is wanted. */
     b->n_handlers = n_cpus < 2 ? 2 : n_cpus < MAX_HANDLERS ? n_cpus : MAX_HANDLERS;
-    contract->n_workers = b->n_handlers + FAULT_BACKGROUNDS + 1;
+    contract->n_workers = b->n_handlers + FAULT_BACKGROUNDS + 2;
     return thread_restart(contract, NULL, 0);
 }
 
@@ -216,23 +238,31 @@ static void thread_wake(struct fault_backend *contract, uintptr_t addr, size_t n
     uffd_wake(&backend_of(contract)->uffd, addr, n_pages);
 }
 
-/* One worker for all jobs: those that wait for a fork are holds, which are for the guard, and this backend has none. */
-static void thread_run(struct fault_backend *contract, fault_job *job, void *arg, bool apart)
+static void request(struct service *service, fault_job *job, void *arg)
+{
+    service->arg = arg;
+    atomic_store(&service->job, job);
+    os_event_signal(&service->posted);
+    for (;;) {
+        uint32_t ticket = os_event_ticket(&service->done);
+
+        if (atomic_load(&service->job) == NULL)
+            return;
+        os_event_wait(&service->done, ticket, -1);
+    }
+}
+
+/* Handlers are threads of their own here, so jobs apart need no worker apart. */
+static void thread_run(struct fault_backend *contract, fault_job *job, void *arg, enum fault_job_kind kind)
 {
     struct thread_backend *b = backend_of(contract);
 
-    (void)apart;
-    os_lock_take(&b->job_lock);
-    b->job_arg = arg;
-    atomic_store(&b->job, job);
-    os_event_signal(&b->job_posted);
-    for (;;) {
-        uint32_t ticket = os_event_ticket(&b->job_done);
-
-        if (atomic_load(&b->job) == NULL)
-            break;
-        os_event_wait(&b->job_done, ticket, -1);
+    if (kind == FAULT_JOB_LOCKED) {
+        request(&b->locked_service, job, arg);
+        return;
     }
+    os_lock_take(&b->job_lock);
+    request(&b->service, job, arg);
     os_lock_release(&b->job_lock);
 }
 
@@ -249,6 +279,7 @@ bool fault_backend_thread_is_possible(void)
 struct fault_backend *fault_backend_thread(void)
 {
     static struct thread_backend backend = {
+        .job_lock = {.rank = LOCK_JOB},
         .contract = {
             .name = "thread",
             .start = thread_start,
@@ -264,6 +295,6 @@ struct fault_backend *fault_backend_thread(void)
         },
     };
 
-    _Static_assert(MAX_HANDLERS + FAULT_BACKGROUNDS + 1 <= FAULT_MAX_WORKERS, "the caller's per-worker memory is big enough");
+    _Static_assert(MAX_HANDLERS + FAULT_BACKGROUNDS + 2 <= FAULT_MAX_WORKERS, "the caller's per-worker memory is big enough");
     return &backend.contract;
 }

@@ -66,6 +66,12 @@ files=$(find platform core interpose tools -type f | sort)
 [ "$files" = "$mapped" ] ||
     complain "doc/map.md: its files are not those of the source: $(diff <(echo "$files") <(echo "$mapped") | grep '^[<>]' | tr '\n' ' ')"
 
+# Its locks are those of platform/lock.h, in the same order, and each has a name for who breaks the order.
+ranks=$(sed -nE 's/^    (LOCK_[A-Z]+),.*/\1/p' platform/lock.h | grep -vxE 'LOCK_NONE|LOCK_RANKS')
+[ -n "$ranks" ] || complain "docs.sh: no locks found in platform/lock.h"
+[ "$ranks" = "$(sed -nE 's/^\| (LOCK_[A-Z]+) \|.*/\1/p' doc/map.md)" ] || complain "doc/map.md: its locks are not those of platform/lock.h, in their order"
+[ "$ranks" = "$(sed -nE 's/^    \[(LOCK_[A-Z]+)\] = "\1",/\1/p' platform/lock_check.c)" ] || complain "platform/lock_check.c: its names are not those of platform/lock.h"
+
 # What a document links to is in the repository.
 for document in README.md CONTRIBUTING.md doc/*.md; do
     for target in $(grep -oE '\]\([A-Za-z0-9_./-]+[)#]' "$document" | sed 's/^](//; s/[)#]$//'); do

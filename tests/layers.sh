@@ -7,7 +7,6 @@ layer() {
     case $1 in
     platform/*) echo 0 ;;
     core/base.h) echo 1 ;;
-    core/lock.h) echo 2 ;;
     core/rangeset.*) echo 2 ;;
     core/space.*) echo 3 ;;
     core/log.* | core/duel.* | core/trace.h | core/bitset.*) echo 2 ;;

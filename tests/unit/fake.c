@@ -10,6 +10,13 @@
 /* One lock stands for the kernel's page table lock: a page is moved or used, never both. */
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
 
+void fake_take_pager_lock(void)
+{
+    static struct os_lock lock = {.rank = LOCK_PAGER};
+
+    os_lock_take(&lock);
+}
+
 static struct fake *fake_of(struct fault_backend *contract)
 {
     return (struct fake *)(void *)contract;
@@ -148,9 +155,9 @@ static void fake_wake(struct fault_backend *contract, uintptr_t addr, size_t n_p
     (void)n_pages;
 }
 
-static void fake_run(struct fault_backend *contract, fault_job *job, void *arg, bool apart)
+static void fake_run(struct fault_backend *contract, fault_job *job, void *arg, enum fault_job_kind kind)
 {
-    (void)apart;
+    (void)kind;
     (void)contract;
     job(arg, FAULT_MAX_WORKERS - 1);
 }

@@ -44,6 +44,9 @@ struct world {
     _Atomic unsigned next_worker; /* threads of a test take worker numbers: at most 6 */
 };
 
+/* For what is called with pager.lock held, where there is no world: the calling thread holds a lock of that rank from now on. */
+void fake_take_pager_lock(void);
+
 void fake_init(struct fake *fake, bool can_move);
 
 /* A heap of @range_bytes at @limit pages. */

@@ -215,7 +215,9 @@ static void lose_only_what_is_damaged(int step)
 
         if (page_state(page) != PAGE_SWAPPED)
             continue;
+        os_lock_take(&w->pager.reclaim.lock);
         swap_locate_locked(&w->pager.reclaim.writeback.swap, page->value, &where);
+        os_lock_release(&w->pager.reclaim.lock);
         cr_assert_eq(pread(where.fd, &byte, 1, (off_t)where.offset + 100), 1);
         byte ^= 4;
         cr_assert_eq(pwrite(where.fd, &byte, 1, (off_t)where.offset + 100), 1);

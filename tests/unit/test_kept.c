@@ -201,6 +201,7 @@ Test(kept, only_images_with_a_hash_take_room_for_one)
     struct kept kept;
     uint32_t number = 0;
 
+    fake_take_pager_lock();
     kept_init(&kept, 1000);
     cr_assert_eq(kept_meta_bytes(&kept), 0);
     for (uint32_t i = 0; i < n_images; i++)
@@ -220,6 +221,7 @@ Test(kept, without_memory_for_its_tables_none_is_kept)
 {
     const struct kept_hash hash = {.low = 1};
 
+    fake_take_pager_lock();
     for (int failing = 1; failing <= 6; failing++) {
         struct kept kept;
 
@@ -299,6 +301,7 @@ Test(kept, pages_that_stay_leave_room_for_images_of_others)
 
     (void)pages(w);
     held = wb->limit_bytes + wb->store->pool.held_bytes;
+    os_lock_take(wb->lock);
     wb->kept_bytes = held / 1000 * 145;
     cr_assert(writeback_wants_kept_locked(wb, true, false));
     cr_assert(!writeback_wants_kept_locked(wb, true, true));
@@ -306,4 +309,5 @@ Test(kept, pages_that_stay_leave_room_for_images_of_others)
     cr_assert(writeback_wants_kept_locked(wb, true, true));
     wb->kept_bytes = held / 1000 * 152;
     cr_assert(!writeback_wants_kept_locked(wb, true, false));
+    os_lock_release(wb->lock);
 }

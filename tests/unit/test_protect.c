@@ -372,6 +372,7 @@ Test(protect, once_protection_does_not_pay_only_trials_bring_it_back)
 {
     struct kept kept;
 
+    fake_take_pager_lock();
     kept_init(&kept, 10);
     for (unsigned i = 0; i < 6; i++)
         kept_note_protected_locked(&kept, false);

@@ -2,6 +2,7 @@
 #include "core/rangeset.h"
 #include "core/space.h"
 
+#include "tests/unit/fake.h"
 #include "tests/unit/unit.h"
 
 #include <stdlib.h>
@@ -78,6 +79,7 @@ static struct space *space_new(void)
     struct space *space = calloc(1, sizeof *space);
 
     cr_assert(space != NULL);
+    fake_take_pager_lock();
     space_init_near(space, (uintptr_t)1 << 40, 4096);
     cr_assert_eq(space_init_far(space), 0);
     return space;

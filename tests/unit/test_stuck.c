@@ -108,7 +108,9 @@ Test(stuck, page_that_would_not_go_is_open_in_a_forked_child)
     read_pages(w, p, 1);
     cr_assert_neq(page_at(&w->pager.table, number)->flags & PAGE_FLAG_STUCK, 0);
     cr_assert_neq(page_at(&w->pager.table, number)->flags & PAGE_FLAG_SHUT, 0);
+    os_lock_take(&r->lock);
     reclaim_fork_child(r);
+    os_lock_release(&r->lock);
     for (page_number i = 0; i < w->pager.table.committed_pages; i++) /* as the kernel leaves them in a child */
         w->fake.protected_pages[i] = w->fake.protected_pages[i] == FAKE_READ_ONLY ? FAKE_OPEN : w->fake.protected_pages[i];
     cr_assert_eq(syscall(SYS_munlock, p + 7 * WORDS, PAGE_BYTES), 0);

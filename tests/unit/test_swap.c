@@ -423,7 +423,9 @@ Test(swap, image_damaged_on_the_disk_is_never_handed_out)
 
     for (page_number i = 0; i < 300; i += 10) {
         cr_assert_eq(page_state(page_at(&w->pager.table, i)), PAGE_SWAPPED);
+        os_lock_take(&w->pager.reclaim.lock);
         swap_locate_locked(swap, page_at(&w->pager.table, i)->value, &where);
+        os_lock_release(&w->pager.reclaim.lock);
         cr_assert_eq(pread(where.fd, &byte, 1, (off_t)where.offset + 100), 1);
         byte ^= 4;
         cr_assert_eq(pwrite(where.fd, &byte, 1, (off_t)where.offset + 100), 1);

@@ -146,11 +146,12 @@ Test(swapfile, file_does_not_pass_the_size_limit_and_no_signal_comes_of_it)
 Test(swapfile, no_segment_is_ever_written_under_the_same_number_twice)
 {
     static struct swap swap;
-    static struct os_lock lock;
+    static struct os_lock lock = {.rank = LOCK_PAGER};
     uint64_t last = 0;
 
     cr_assert_eq(swap_init(&swap, "/tmp", UINT64_MAX, true), 0);
     cr_assert_eq(swap_add_file(&swap, &lock), 0);
+    os_lock_take(&lock);
     for (int i = 0; i < 100; i++) {
         struct swap_where where;
         int error;
@@ -172,7 +173,7 @@ Test(swapfile, no_segment_is_ever_written_under_the_same_number_twice)
 Test(swapfile, each_file_has_a_key_of_its_own)
 {
     static struct swap swap;
-    static struct os_lock lock;
+    static struct os_lock lock = {.rank = LOCK_PAGER};
 
     cr_assert_eq(swap_init(&swap, "/tmp", UINT64_MAX, true), 0);
     cr_assert_eq(swap_add_file(&swap, &lock), 0);
@@ -184,7 +185,7 @@ Test(swapfile, each_file_has_a_key_of_its_own)
 Test(swapfile, nobody_can_name_the_file_or_dump_its_key)
 {
     static struct swap swap;
-    static struct os_lock lock;
+    static struct os_lock lock = {.rank = LOCK_PAGER};
     char path[64];
     char line[256];
     FILE *smaps;

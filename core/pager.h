@@ -59,6 +59,11 @@ struct pager {
     void *survey_arg;
     uint64_t n_changes; /* calls that change what is mapped, and were followed */
     size_t n_unwatched; /* areas that could not be watched */
+    _Atomic bool any_shut; /* mremap(2) has ever kept the program off memory for a moment */
+    struct pager_moving {
+        uintptr_t start;
+        uintptr_t end;
+    } moving[2]; /* the latest such memory: where it was, and where it went */
 
     struct holds holds;
     struct hold sealed;       /* with by_protection: what the program protects in a way of its own */

@@ -285,8 +285,7 @@ void pager_far_start_locked(struct pager *pager)
     }
 }
 
-/* What is known is put right. */
-static void note_protection_locked(struct pager *pager, uintptr_t start, uintptr_t end, uint32_t access)
+void pager_far_note_protection_locked(struct pager *pager, uintptr_t start, uintptr_t end, uint32_t access)
 {
     uint64_t at = start;
     struct range part;
@@ -368,7 +367,7 @@ long pager_far_protect_locked(struct pager *pager, uintptr_t start, uintptr_t en
     else if (rangeset_reserve(&pager->space.areas, 2) == 0)
         result = protect_parts_locked(pager, start, end, protection);
     if (result == 0)
-        note_protection_locked(pager, start, end, access);
+        pager_far_note_protection_locked(pager, start, end, access);
     return result;
 }
 

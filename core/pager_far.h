@@ -47,6 +47,9 @@ long pager_far_protect_locked(struct pager *pager, uintptr_t start, uintptr_t en
  */
 void pager_far_note_protected_locked(struct pager *pager, uintptr_t start, uintptr_t end, int protection, bool executable);
 
+/* What is known in [@start, @end) is protected by @access (AREA_PROTECTION) in the kernel now. What has become accessible is watched. */
+void pager_far_note_protection_locked(struct pager *pager, uintptr_t start, uintptr_t end, uint32_t access);
+
 /* PROT_READ and PROT_WRITE of an area's value. */
 int pager_far_protection(uint32_t value);
 
@@ -70,6 +73,18 @@ void pager_far_unlock_locked(struct pager *pager, uintptr_t start, uintptr_t end
  * Nothing is known of the old place then. 0 or -errno: see pager_far_leave(), which then is to be called before.
  */
 int pager_far_move_locked(struct pager *pager, uintptr_t to, uintptr_t from, size_t bytes);
+
+/*
+ * mremap(2) is about to move [@from, @from_end), or has moved it to [@to, @to_end): nobody may access either before pager_change_end().
+ * Who touches them meanwhile gets SIGSEGV, and is to ask pager_far_may_touch().
+ */
+void pager_far_note_move_locked(struct pager *pager, uintptr_t from, uintptr_t from_end, uintptr_t to, uintptr_t to_end);
+
+/*
+ * SIGSEGV, because the page at @addr may not be accessed: may it be now, or is that for the kernel to say? If so the touch is to be made
+ * again. False: the signal is the program's own. Context: as pager_fault().
+ */
+bool pager_far_may_touch(struct pager *pager, uintptr_t addr, bool write);
 
 /*
  * With by_protection, where what the program sees as one mapping is many: [@from, @from + @bytes), all of it watched, goes to @to,

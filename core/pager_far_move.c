@@ -124,6 +124,29 @@ int pager_far_move_locked(struct pager *pager, uintptr_t to, uintptr_t from, siz
     return error;
 }
 
+/* ---- who touches what is on its way ---- */
+
+void pager_far_note_move_locked(struct pager *pager, uintptr_t from, uintptr_t from_end, uintptr_t to, uintptr_t to_end)
+{
+    pager->moving[0] = (struct pager_moving){from, from_end};
+    pager->moving[1] = (struct pager_moving){to, to_end};
+    atomic_store(&pager->any_shut, true);
+}
+
+bool pager_far_may_touch(struct pager *pager, uintptr_t addr, bool write)
+{
+    bool may;
+
+    if (!atomic_load_explicit(&pager->any_shut, memory_order_relaxed))
+        return false;
+    os_lock_take(&pager->reclaim.lock);
+    may = (rangeset_value(&pager->space.areas, addr) & (write ? AREA_WRITE : AREA_READ | AREA_WRITE)) != 0;
+    for (int i = 0; i < 2; i++)
+        may = may || (addr >= pager->moving[i].start && addr < pager->moving[i].end);
+    os_lock_release(&pager->reclaim.lock);
+    return may;
+}
+
 /* ---- without mremap(2) ---- */
 
 #define RETRY_MS 1

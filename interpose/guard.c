@@ -6,6 +6,7 @@
 #include "interpose/memory.h"
 
 #include "core/log.h"
+#include "core/pager_far.h"
 #include "platform/abi.h"
 #include "platform/file.h"
 #include "platform/sys.h"
@@ -166,6 +167,15 @@ static bool may_be_chance(struct guard_thread *self, uintptr_t addr)
     return false;
 }
 
+/* mremap(2) keeps everybody off what it moves: by now it is there, or gone. */
+static bool met_a_move(int number, const siginfo_t *info, const ucontext_t *context)
+{
+    uintptr_t addr = (uintptr_t)info->si_addr;
+
+    return number == SIGSEGV && info->si_code == SEGV_ACCERR && pager_far_may_touch(&ghost.pager, addr, wants_to_write(context)) &&
+           may_be_chance(guard_self(), addr);
+}
+
 static void on_fault(int number, siginfo_t *info, void *context)
 {
     uintptr_t addr = (uintptr_t)info->si_addr;
@@ -188,6 +198,8 @@ static void on_fault(int number, siginfo_t *info, void *context)
             info->si_code = BUS_ADRERR;
         }
     }
+    if (met_a_move(number, info, context))
+        return;
     if (was_copying(context) || guard_trace_fault(guard_self(), info, context))
         return;
     guard_pass_on(number, info, context);

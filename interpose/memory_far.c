@@ -7,6 +7,7 @@
 #include "interpose/memory.h"
 
 #include "interpose/ghost.h"
+#include "interpose/memory_remap.h"
 #include "interpose/pressure.h"
 #include "interpose/survey.h"
 
@@ -53,7 +54,8 @@ static bool shuts(void)
 
 static uint32_t access_of(int protection)
 {
-    return ((protection & PROT_READ) != 0 ? AREA_READ : 0) | ((protection & PROT_WRITE) != 0 ? AREA_WRITE : 0);
+    return ((protection & PROT_READ) != 0 ? AREA_READ : 0) | ((protection & PROT_WRITE) != 0 ? AREA_WRITE : 0) |
+           ((protection & PROT_EXEC) != 0 ? AREA_EXEC : 0);
 }
 
 static bool is_any_watched(uintptr_t start, uintptr_t end)
@@ -203,8 +205,7 @@ static void learn_more_locked(uintptr_t start, uintptr_t end, uint32_t value)
         (void)pager()->backend->watch(pager()->backend, start, (end - start) / PAGE_BYTES, false);
 }
 
-/* What the kernel did: the tables do it too. @value: of the area that the mapping is, or 0. */
-static void follow_remap_locked(uintptr_t from, uintptr_t from_end, uintptr_t to, uintptr_t to_end, int flags, uint32_t value)
+void memory_far_follow_remap_locked(uintptr_t from, uintptr_t from_end, uintptr_t to, uintptr_t to_end, int flags, uint32_t value)
 {
     size_t moved = min_size(from_end - from, to_end - to);
 
@@ -293,60 +294,37 @@ static bool is_in_order(const unsigned long *args)
     int flags = (int)args[3];
     bool may_move = (flags & MREMAP_MAYMOVE) != 0;
     bool fixed = (flags & MREMAP_FIXED) != 0;
+    bool names_place = (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) != 0;
     bool overlaps = fixed && args[4] < end_of(args[0], args[1]) && args[0] < end_of(args[4], args[2]);
 
     return args[0] % PAGE_BYTES == 0 && args[1] > 0 && args[2] > 0 && (flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP)) == 0 &&
-           (may_move || (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) == 0) && !(fixed && args[4] % PAGE_BYTES != 0) && !overlaps &&
+           (may_move || !names_place) && !(names_place && args[4] % PAGE_BYTES != 0) && !overlaps &&
            ((flags & MREMAP_DONTUNMAP) == 0 || end_of(args[0], args[1]) == end_of(args[0], args[2])) &&
            end_of(args[0], args[1]) < UINTPTR_MAX / 2 && end_of(args[0], args[2]) < UINTPTR_MAX / 2;
 }
 
-static void watch_parts_locked(uintptr_t start, uintptr_t end, bool on)
+/* Where what is carried along ends. */
+static uintptr_t end_of_moved(const unsigned long *args)
 {
-    struct fault_backend *backend = pager()->backend;
-    uint64_t at = start;
-    struct range part;
+    uintptr_t from_end = end_of(args[0], args[1]);
+    uintptr_t kept_end = end_of(args[0], args[2]);
 
-    LOCK_ASSERT_HELD(LOCK_PAGER);
-    while (rangeset_next(&pager()->space.areas, &at, end, &part))
-        if ((part.value & AREA_WATCHED) != 0)
-            (void)backend->watch(backend, part.first, (part.end - part.first) / PAGE_BYTES, on);
+    return ((int)args[3] & MREMAP_FIXED) != 0 && kept_end < from_end ? kept_end : from_end;
 }
 
-/*
- * The kernel joins what it moves to a neighbour that is watched too, and then watches neither. So it is moved unwatched, and only once it
- * cannot stay where it is. Source: mm/mremap.c, copy_vma_and_data(); fs/userfaultfd.c, mremap_userfaultfd_prep().
- */
-static long move_unwatched_locked(const unsigned long *args, uintptr_t from_end)
-{
-    long result = -ENOMEM;
-
-    LOCK_ASSERT_HELD(LOCK_PAGER);
-    if (((int)args[3] & (MREMAP_FIXED | MREMAP_DONTUNMAP)) == 0)
-        result = sys_call5(SYS_mremap, args[0], args[1], args[2], (int)args[3] & ~MREMAP_MAYMOVE, 0);
-    if (result != -ENOMEM)
-        return result;
-    watch_parts_locked(args[0], from_end, false);
-    result = sys_call5(SYS_mremap, args[0], args[1], args[2], args[3], args[4]);
-    if (sys_failed(result))
-        watch_parts_locked(args[0], from_end, true);
-    return result;
-}
-
-static long remap_locked(const unsigned long *args)
+long memory_far_remap_locked(const unsigned long *args)
 {
     uintptr_t from_end = end_of(args[0], args[1]);
     uint32_t value = args[1] > 0 ? rangeset_value(&pager()->space.areas, from_end - PAGE_BYTES) : 0;
-    bool moves = args[1] > 0 && args[0] % PAGE_BYTES == 0 && ((int)args[3] & MREMAP_MAYMOVE) != 0;
+    bool moves = is_in_order(args) && ((int)args[3] & MREMAP_MAYMOVE) != 0;
     long result;
 
     LOCK_ASSERT_HELD(LOCK_PAGER);
-    if (moves && !shuts() && pager_far_any_locked(pager(), args[0], from_end))
-        result = move_unwatched_locked(args, from_end);
-    else
-        result = sys_call5(SYS_mremap, args[0], args[1], args[2], args[3], args[4]);
+    if (moves && !shuts() && pager_far_any_locked(pager(), args[0], end_of_moved(args)))
+        return memory_remap_one_locked(args);
+    result = sys_call5(SYS_mremap, args[0], args[1], args[2], args[3], args[4]);
     if (!sys_failed(result) && args[1] > 0)
-        follow_remap_locked(args[0], from_end, (uintptr_t)result, end_of((uintptr_t)result, args[2]), (int)args[3], value);
+        memory_far_follow_remap_locked(args[0], from_end, (uintptr_t)result, end_of((uintptr_t)result, args[2]), (int)args[3], value);
     else if (!sys_failed(result))
         pager_far_unlearn_locked(pager(), (uintptr_t)result, end_of((uintptr_t)result, args[2]));
     return result;
@@ -389,7 +367,8 @@ static bool move_mapping(void *arg, const struct os_mapping *mapping)
         return false;
     for (uintptr_t stop; start < end && !sys_failed(result); start = stop) {
         stop = end_of_area_locked(start, end);
-        result = remap_locked((unsigned long[]){start, stop - start, stop - start, moves->args[3], moves->args[4] + (start - from)});
+        result = memory_far_remap_locked((unsigned long[]){start, stop - start, stop - start, moves->args[3],
+                                                           moves->args[4] + (start - from)});
     }
     moves->moved_to = end;
     moves->result = sys_failed(result) ? result : (long)moves->args[4];
@@ -433,7 +412,7 @@ static long move_several_locked(const unsigned long *args)
     int error = os_maps_each(maps_buffer, move_mapping, &moves);
 
     LOCK_ASSERT_HELD(LOCK_PAGER);
-    return error != 0 && moves.moved_to == 0 ? remap_locked(args) : moves.result;
+    return error != 0 && moves.moved_to == 0 ? memory_far_remap_locked(args) : moves.result;
 }
 
 /* Is not all of [@start, @end) in one area? */
@@ -484,16 +463,16 @@ static bool is_watched_in_parts(uintptr_t start, uintptr_t end)
     return in_parts;
 }
 
-/* The end of what must be one mapping. What a call leaves out need not: the kernel unmaps that first. Source: mm/mremap.c, shrink_vma(). */
-static uintptr_t end_of_moved(const unsigned long *args)
+static void settle_relock(const unsigned long *args)
 {
-    uintptr_t end = end_of(args[0], args[1]);
-    bool shrinks = shuts() && ((int)args[3] & MREMAP_FIXED) != 0 && args[2] > 0;
+    uintptr_t from_end = end_of(args[0], args[1]);
 
-    return shrinks && end_of(args[0], args[2]) < end ? end_of(args[0], args[2]) : end;
+    do {
+        (void)pager_far_settle_relock(pager(), args[0], from_end);
+    } while (((int)args[3] & MREMAP_FIXED) != 0 && pager_far_settle_relock(pager(), args[4], end_of(args[4], args[2])));
 }
 
-static long remap(const unsigned long *args)
+static long remap_shut(const unsigned long *args)
 {
     uintptr_t from_end = end_of(args[0], args[1]);
     uintptr_t moved_end = end_of_moved(args);
@@ -501,23 +480,22 @@ static long remap(const unsigned long *args)
     long result = -EFAULT;
 
     pager_change_begin(pager(), &visit);
-    do {
-        (void)pager_far_settle_relock(pager(), args[0], from_end);
-    } while (((int)args[3] & MREMAP_FIXED) != 0 && pager_far_settle_relock(pager(), args[4], end_of(args[4], args[2])));
-    if (shuts() && is_in_order(args) && !is_in_parts_locked(args[0], moved_end) && pager_far_any_locked(pager(), args[0], moved_end))
+    settle_relock(args);
+    if (is_in_order(args) && !is_in_parts_locked(args[0], moved_end) && pager_far_any_locked(pager(), args[0], moved_end))
         result = carry_relock(args);
     else if (!is_in_parts_locked(args[0], from_end))
-        result = remap_locked(args);
+        result = memory_far_remap_locked(args);
     /* One area may be several mappings too: the first is watched then, and nothing has been moved. */
     if (result == -EFAULT && moves_several(args) && kernel_moves_several())
         result = move_several_locked(args);
     else if (result == -EFAULT && is_in_parts_locked(args[0], from_end))
-        result = remap_locked(args);
+        result = memory_far_remap_locked(args);
     pager_change_end(pager(), &visit);
     return result;
 }
 
-long memory_far_remap(const unsigned long *args)
+/* Where protections are ours. */
+static long remap_shutting(const unsigned long *args)
 {
     uintptr_t end = end_of(args[0], args[1]);
     uintptr_t moved_end = end_of_moved(args);
@@ -525,7 +503,7 @@ long memory_far_remap(const unsigned long *args)
     bool in_parts = args[1] > 0 && args[0] % PAGE_BYTES == 0 && is_watched_in_parts(args[0], moved_end);
     bool several = in_parts && moves_several(args) && kernel_moves_several();
     /* What is shut is one mapping to the kernel, whatever it is to the program. */
-    bool seems_one = in_parts && !several && shuts() && is_in_order(args) && (placing != 0 || end_of(args[0], args[2]) > end);
+    bool seems_one = in_parts && !several && is_in_order(args) && (placing != 0 || end_of(args[0], args[2]) > end);
     long result;
 
     if (seems_one && (differs(args[0], moved_end) || end_of_mapped(args[0], moved_end) < moved_end))
@@ -533,38 +511,115 @@ long memory_far_remap(const unsigned long *args)
     /* That might move the first mapping and fail at the next. */
     if (seems_one || (in_parts && placing == MREMAP_DONTUNMAP))
         leave(args[0], end, 0);
-    result = remap(args);
+    result = remap_shut(args);
     if (result != -EFAULT || !in_parts || several || !is_any_watched(args[0], end))
         return result;
     leave(args[0], end, 0);
-    return remap(args);
+    return remap_shut(args);
+}
+
+/*
+ * Several mappings are not for the kernel: where one is watched it might move the first one and fail at the next, and what it leaves at the
+ * gaps' new places is not seen.
+ */
+static long move_watched_locked(const unsigned long *args)
+{
+    uintptr_t from_end = end_of(args[0], args[1]);
+    uintptr_t end = end_of_moved(args);
+    bool several = moves_several(args) && kernel_moves_several();
+    bool in_parts = is_in_parts_locked(args[0], end) && (several || pager_far_any_locked(pager(), args[0], end));
+    long result = in_parts ? -EFAULT : memory_far_remap_locked(args);
+
+    if (result != -EFAULT)
+        return result;
+    if (several)
+        return move_several_locked(args);
+    if (end < from_end && sys_call2(SYS_munmap, end, from_end - end) == 0) /* Source: mm/mremap.c, mremap_to(): that comes first */
+        pager_far_unlearn_locked(pager(), end, from_end);
+    return memory_remap_pieces_locked((unsigned long[]){args[0], end - args[0], args[2], args[3], args[4]});
+}
+
+static long remap_watched(const unsigned long *args)
+{
+    bool shrinks = ((int)args[3] & (MREMAP_FIXED | MREMAP_DONTUNMAP)) == 0 && end_of(args[0], args[2]) <= end_of(args[0], args[1]);
+    struct visit visit;
+    long result;
+
+    pager_change_begin(pager(), &visit);
+    settle_relock(args);
+    result = is_in_order(args) && !shrinks ? move_watched_locked(args) : memory_far_remap_locked(args);
+    pager_change_end(pager(), &visit);
+    return result;
+}
+
+long memory_far_remap(const unsigned long *args)
+{
+    return shuts() ? remap_shutting(args) : remap_watched(args);
 }
 
 /* ---- mprotect(2), pkey_mprotect(2) ---- */
+
+struct noted {
+    uintptr_t start;
+    uintptr_t end;
+};
+
+static bool note_mapping(void *arg, const struct os_mapping *mapping)
+{
+    const struct noted *noted = arg;
+    uintptr_t start = mapping->start > noted->start ? mapping->start : noted->start;
+    uintptr_t end = mapping->end < noted->end ? mapping->end : noted->end;
+
+    if (start < end)
+        pager_far_note_protection_locked(pager(), start, end, access_of(mapping->protection));
+    return mapping->end < noted->end;
+}
+
+static void note_left_locked(uintptr_t start, uintptr_t end, int protection, bool has_key)
+{
+    pager_far_note_protected_locked(pager(), start, end, protection, !has_key && (protection & PROT_EXEC) != 0);
+}
+
+/* The call has failed, and may have come some way: that is known from what is mapped. */
+static void note_failed_locked(uintptr_t start, uintptr_t end, int protection, bool has_key)
+{
+    struct noted noted = {start, end};
+
+    if (!shuts() && !has_key)
+        (void)os_maps_each(maps_buffer, note_mapping, &noted);
+    else if ((end = end_of_mapped_locked(start, end)) > start)
+        note_left_locked(start, end, protection, has_key);
+}
+
+/* What the tables do not do to watched memory: it becomes executable, or has a key. */
+static long protect_left_locked(const unsigned long *args, uintptr_t end, bool has_key)
+{
+    long result = has_key ? sys_call4(SYS_pkey_mprotect, args[0], args[1], args[2], args[3])
+                          : sys_call3(SYS_mprotect, args[0], args[1], args[2]);
+
+    if (result == 0 && args[0] < end)
+        note_left_locked(args[0], end, (int)args[2], has_key);
+    return result;
+}
 
 long memory_far_protect(const unsigned long *args, bool by_key)
 {
     uintptr_t end = end_of(args[0], args[1]);
     int protection = (int)args[2];
     bool has_key = by_key && (int)args[3] != -1; /* Source: pkeys(7): with -1 it is mprotect(2) */
-    bool followed = !has_key && (protection & ~(PROT_READ | PROT_WRITE)) == 0 && args[0] % PAGE_BYTES == 0 && args[1] > 0 && args[0] < end;
+    bool in_order = args[0] % PAGE_BYTES == 0 && args[1] > 0 && args[0] < end;
+    bool followed = in_order && !has_key && (protection & ~(PROT_READ | PROT_WRITE)) == 0;
     struct visit visit;
     long result;
 
-    if (!followed && (protection != PROT_NONE || has_key) && args[0] % PAGE_BYTES == 0)
+    if (!followed && in_order)
         leave(args[0], end_of_mapped(args[0], end), has_key ? 0 : AREA_EXEC);
     pager_change_begin(pager(), &visit);
-    if (followed)
-        result = pager_far_protect_locked(pager(), args[0], end, protection);
-    if (followed && result == -ENOMEM && (end = end_of_mapped_locked(args[0], end)) > args[0])
+    result = followed ? pager_far_protect_locked(pager(), args[0], end, protection) : protect_left_locked(args, end, has_key);
+    if (followed && shuts() && result == -ENOMEM && (end = end_of_mapped_locked(args[0], end)) > args[0])
         (void)pager_far_protect_locked(pager(), args[0], end, protection);
-    if (!followed)
-        result = by_key ? sys_call4(SYS_pkey_mprotect, args[0], args[1], args[2], args[3])
-                        : sys_call3(SYS_mprotect, args[0], args[1], args[2]);
-    if (!followed && result == -ENOMEM)
-        end = end_of_mapped_locked(args[0], end);
-    if (!followed && (result == 0 || result == -ENOMEM) && args[0] < end)
-        pager_far_note_protected_locked(pager(), args[0], end, protection, !has_key && (protection & PROT_EXEC) != 0);
+    else if (in_order && result != 0 && result != -EINVAL && (!followed || !shuts()))
+        note_failed_locked(args[0], end, protection, has_key);
     pager_change_end(pager(), &visit);
     return result;
 }

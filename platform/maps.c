@@ -65,6 +65,7 @@ struct visitor {
     struct os_mapping mapping;
     bool known; /* the mapping's first line has been read */
     char name[OS_MAPS_NAME_BYTES];
+    char flags[OS_MAPS_FLAGS_BYTES];
 };
 
 static bool take_mapping(void *arg, char *line)
@@ -112,7 +113,12 @@ static bool take_weighed(void *arg, char *line)
     }
     if (is_field(line, "Rss:", &mapping->resident_bytes) || !visitor->known || strncmp(line, "VmFlags:", 8) != 0)
         return true;
-    mapping->locked = strstr(line + 8, " lo") != NULL;
+    line += sizeof "VmFlags:" - 1;
+    mapping->locked = strstr(line, " lo") != NULL;
+    line += strspn(line, " ");
+    memset(visitor->flags, 0, sizeof visitor->flags);
+    memcpy(visitor->flags, line, strnlen(line, sizeof visitor->flags - 1));
+    mapping->flags = visitor->flags;
     return visitor->visit(visitor->arg, mapping);
 }
 

@@ -25,9 +25,11 @@ struct os_mapping {
     /* By os_maps_each_weighed() alone. */
     size_t resident_bytes;
     bool locked;
+    const char *flags; /* OS_MAPS_FLAGS_BYTES: "rd wr mr mw ", as proc_pid_smaps(5) has them; valid during the call */
 };
 
 #define OS_MAPS_NAME_BYTES 64
+#define OS_MAPS_FLAGS_BYTES 128 /* Linux 6.18 has 35 flags, of which a mapping has less than half */
 
 /* False: that was enough. */
 typedef bool os_maps_visit(void *arg, const struct os_mapping *mapping);

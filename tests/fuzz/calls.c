@@ -88,6 +88,14 @@ static const char *outcome(const struct fuzz *fuzz, long result)
     return result == -1 ? "-1" : place(fuzz, (uintptr_t)result);
 }
 
+static bool is_mapped(struct fuzz *fuzz, struct span span)
+{
+    for (size_t i = 0; i < span.n; i++)
+        if (page_in(fuzz, span, i)->kind == HOLE)
+            return false;
+    return true;
+}
+
 /* The pages, up to the first hole, have been treated by a call of their own. */
 static void split(struct fuzz *fuzz, struct span span)
 {
@@ -350,6 +358,23 @@ static void follow_remap(struct fuzz *fuzz, struct span from, struct span to, in
         look(fuzz, from);
 }
 
+/*
+ * Of the mapping that is left behind the kernel unlocks all, and not only what has gone: how far that is depends on what it has joined.
+ * Source: mm/mremap.c, dontunmap_complete(). So all that it could be is unlocked.
+ */
+static void unlock_around(struct fuzz *fuzz, struct span span)
+{
+    const struct page *pages = fuzz->world->pages[span.zone];
+    size_t end = span.first + span.n;
+
+    while (span.first > 0 && pages[span.first - 1].kind != HOLE)
+        span.first--;
+    while (end < ZONE_PAGES && pages[end].kind != HOLE)
+        end++;
+    if (munlock((void *)start_of(fuzz, span), (end - span.first) * PAGE) != 0)
+        fail(fuzz, "munlock of %s fails: errno %d", place(fuzz, start_of(fuzz, span)), errno);
+}
+
 static void remap(struct fuzz *fuzz)
 {
     static const int some_flags[] = {0, MREMAP_MAYMOVE, MREMAP_MAYMOVE, MREMAP_MAYMOVE | MREMAP_FIXED, MREMAP_MAYMOVE | MREMAP_FIXED,
@@ -406,6 +431,8 @@ static void remap(struct fuzz *fuzz)
     }
     if (duplicates && first.kind != SHARED)
         fail(fuzz, "private memory is mapped twice");
+    if ((flags & MREMAP_DONTUNMAP) != 0 && !duplicates && is_mapped(fuzz, from))
+        unlock_around(fuzz, from);
     follow_remap(fuzz, from, to, flags, duplicates);
     if (to.zone == ZONE_ELSEWHERE)
         come_home(fuzz, to);
@@ -494,14 +521,6 @@ static void end_freeing(struct fuzz *fuzz, struct span span)
             fail(fuzz, "discarding %s fails: errno %d", place(fuzz, start_of(fuzz, one)), errno);
         make_fresh(fuzz, one.zone, one.first);
     }
-}
-
-static bool is_mapped(struct fuzz *fuzz, struct span span)
-{
-    for (size_t i = 0; i < span.n; i++)
-        if (page_in(fuzz, span, i)->kind == HOLE)
-            return false;
-    return true;
 }
 
 static void advise(struct fuzz *fuzz)

@@ -10,6 +10,7 @@ line in Criterion's words, for check.sh. Exit: 0 when nothing differed.
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,13 +38,14 @@ class Run:
         command += ["-p"] if self.options.backend == "segv" else []
         command += ["-s", ",".join(f"{first}-{last}" for first, last in skipped)] if skipped else []
         command += [str(self.seed), str(self.options.steps), os.path.join(self.directory, name)]
-        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+                                start_new_session=True)
 
     def wait(self, process):
         try:
             errors = process.communicate(timeout=PATIENCE_S)[1].decode(errors="replace").strip()
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # the children too: they hold the pipe
             return -1, process.communicate()[1].decode(errors="replace").strip() + f" killed after {PATIENCE_S} s"
         return process.returncode, errors
 

@@ -40,6 +40,7 @@ extern const struct probe probes_spawn[];
 extern const struct probe probes_limits[];
 extern const struct probe probes_messages[];
 extern const struct probe probes_inplace[];
+extern const struct probe probes_remap[];
 
 void die(const char *file, int line, const char *what);
 #define CHECK(condition) ((condition) ? (void)0 : die(__FILE__, __LINE__, #condition))

@@ -5,6 +5,7 @@
 
 #include "core/log.h"
 #include "platform/file.h"
+#include "platform/thread.h"
 
 #include <errno.h>
 #include <string.h>
@@ -165,8 +166,23 @@ static void close_heap_locked(struct heap *heap, int error)
         log_line(LOG_ERROR, "cannot start paging: %e; the limit cannot be kept and memory comes from libc", -error);
 }
 
+/* An attempt takes time: it is made in a tenth of the time at the most, and not more often than this. */
+#define RETRY_MS 10
+#define RETRY_SHARE 9
+
+static void put_off_locked(struct heap *heap, uint64_t begin_ns)
+{
+    uint64_t now = os_now_ns();
+
+    heap->retry_ns = now + max_size((now - begin_ns) * RETRY_SHARE, RETRY_MS * 1000000u);
+    if (heap->put_off != NULL)
+        heap->put_off();
+}
+
+/* False: no block may be handed out. */
 static bool engage_locked(struct heap *heap)
 {
+    uint64_t begin_ns;
     int error;
 
     LOCK_ASSERT_HELD(LOCK_HEAP);
@@ -174,7 +190,14 @@ static bool engage_locked(struct heap *heap)
         return false;
     if (pager_is_engaged(heap->pager))
         return true;
+    begin_ns = os_now_ns();
+    if (begin_ns < heap->retry_ns)
+        return true;
     error = pager_engage(heap->pager, heap->committed);
+    if (error != 0 && !heap->pager->failed) {
+        put_off_locked(heap, begin_ns);
+        return true;
+    }
     if (error != 0) {
         close_heap_locked(heap, error);
         return false;
@@ -195,12 +218,13 @@ static bool admit_locked(struct heap *heap, size_t n_pages, bool always)
 
 bool heap_start_paging(struct heap *heap)
 {
-    bool started;
+    bool is_over;
 
     os_lock_take(&heap->lock);
-    started = engage_locked(heap);
+    (void)engage_locked(heap);
+    is_over = heap->closed || pager_is_engaged(heap->pager);
     os_lock_release(&heap->lock);
-    return started;
+    return is_over;
 }
 
 int heap_set_limit(struct heap *heap, size_t limit, uint64_t pool_bound_bytes)

@@ -36,6 +36,8 @@ struct heap {
     size_t live_pages_peak;
     size_t n_blocks;
     bool closed; /* the limit cannot be kept here: no new blocks */
+    uint64_t retry_ns; /* paging could not start yet: it is not tried again before */
+    void (*put_off)(void); /* called then; NULL: nobody is */
 
     /* Pages of tags written so far, a bit each: untouched ones cost nothing, and are not counted. */
     uint64_t tag_pages[HEAP_TAG_PAGES / 64];
@@ -89,7 +91,10 @@ void *heap_resize(struct heap *heap, void *p, size_t bytes, const char *caller);
  */
 long heap_cede(struct heap *heap, uintptr_t addr, size_t bytes, bool keep, pager_call *call, void *arg);
 
-/* The process has reached the limit, wherever its memory lies: paging starts, if it has not. False: it cannot. */
+/*
+ * The process has reached the limit, wherever its memory lies: paging starts, if it has not. False: it must be tried again later, as the
+ * next block that is wanted would do too. The limit yields meanwhile. True: it has started, or never will.
+ */
 bool heap_start_paging(struct heap *heap);
 
 /*

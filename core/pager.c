@@ -160,14 +160,13 @@ static void start_swap(struct pager *pager)
         log_line(LOG_ERROR, "swap file %s: cannot be used: %e; images stay in RAM", pager->swap.path, -error);
 }
 
-static int build(struct pager *pager, size_t committed)
+/* Once, before the threads are brought in: what libraries do here must not trap, as signals are blocked. */
+static int build(struct pager *pager)
 {
     size_t n_pages = pager->space.far_first + pager->space.max_chunks * SPACE_CHUNK_PAGES;
     size_t pool_space = min_size(POOL_SPACE_BYTES, n_pages * PAGE_BYTES);
     int error = pagetable_init(&pager->table, n_pages);
 
-    if (error == 0)
-        error = pagetable_commit(&pager->table, committed);
     /* With a swap file the bound is write-back's to keep: it yields when the file cannot be written. */
     if (error == 0)
         error = store_init(&pager->store, pool_space, pager->swap.path != NULL ? UINT64_MAX : pager->pool_bound_bytes);
@@ -182,6 +181,8 @@ static int build(struct pager *pager, size_t committed)
         reclaim_fix_way_locked(&pager->reclaim, pager->reclaim_way);
     if (error == 0)
         start_swap(pager);
+    pager->failed = error != 0;
+    pager->built = error == 0;
     return error;
 }
 
@@ -261,12 +262,31 @@ static void shrink(struct pager *pager)
 {
     struct reclaim *r = &pager->reclaim;
 
-    if (pager->survey_locked == NULL)
+    if (pager->survey_locked == NULL && !pager->was_put_off)
         return;
+    os_lock_take(&r->lock);
+    if (pager->was_put_off && r->charged > r->limit)
+        r->exceeded_peak = r->charged - r->limit;
+    os_lock_release(&r->lock);
     pager->backend->run(pager->backend, shrink_job, r, FAULT_JOB);
     os_lock_take(&r->lock);
-    r->charged_peak = r->charged;
+    if (!pager->was_put_off)
+        r->charged_peak = r->charged;
     os_lock_release(&r->lock);
+}
+
+/* False: paging does not start, now or at all. */
+static bool prepare(struct pager *pager, int *error)
+{
+    struct fault_backend *backend = pager->backend;
+
+    *error = pager->built ? 0 : build(pager); /* what it reserved on failure is address space only */
+    if (*error != 0)
+        return false;
+    *error = backend->gather != NULL ? backend->gather(backend) : 0;
+    pager->was_put_off |= *error == -EAGAIN;
+    pager->failed = *error != 0 && *error != -EAGAIN;
+    return *error == 0;
 }
 
 int pager_engage(struct pager *pager, size_t committed)
@@ -279,10 +299,12 @@ int pager_engage(struct pager *pager, size_t committed)
     if (pager->failed)
         return -EPERM;
     os_ticks_start();
+    if (!prepare(pager, &error))
+        return error;
     visit_touch_stack(&pager->space); /* nothing can leave before the lock is released */
     mask = os_signals_block();
     engaging_begin(pager);
-    error = build(pager, committed); /* what it reserved on failure is address space only */
+    error = pagetable_commit(&pager->table, committed);
     if (error != 0)
         goto end;
     os_mem_keep_single((void *)pager->space.near_base, pager->space.near_pages * PAGE_BYTES);

@@ -45,6 +45,8 @@ struct pager {
     /* Set by pager_engage(), under the heap's lock; engaged is read without one. */
     _Atomic bool engaged;
     bool failed; /* engaging was tried, and cannot be done here */
+    bool built;       /* all that it needs for itself is there */
+    bool was_put_off; /* it was tried, and could not be done at once: memory may have passed the limit meanwhile */
 
     /* What the kernel does to blocks before we engage must have ended when we look at which pages are there. */
     _Atomic bool engaging;
@@ -117,7 +119,8 @@ int pager_shrink_as(struct pager *pager, unsigned worker);
 
 /*
  * Bring the range under management, with all threads running. @committed: pages from the start that are accessible.
- * Returns 0; -EPERM when the kernel does not permit it, other -errno: nothing has changed then, and never will.
+ * Returns 0; -EPERM when the kernel does not permit it, other -errno: nothing has changed then. With `failed` it never will; without, it
+ * cannot be done now, and may be tried again.
  */
 int pager_engage(struct pager *pager, size_t committed);
 

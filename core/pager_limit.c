@@ -143,7 +143,7 @@ void pager_set_limit(struct pager *pager, size_t limit, uint64_t pool_bound_byte
 
     atomic_store(&pager->limit, limit);
     pager->pool_bound_bytes = pool_bound_bytes;
-    if (!pager_is_engaged(pager))
+    if (!pager->built)
         return;
     lock(pager, &visit);
     reclaim_set_limit_locked(r, limit);

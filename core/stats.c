@@ -228,7 +228,7 @@ size_t stats_report(const struct stats *stats, char *buffer, size_t bytes)
     uint64_t made = stats->images_made * PAGE_BYTES;
     uint64_t hundredths = stats->images_made_bytes > 0 ? made * 100 / stats->images_made_bytes : 0;
     size_t n = log_format(buffer, bytes, 0, "ghostmem: %s, %s, backend %s (%s)\n", GHOSTMEM_VERSION,
-                          stats->engaged ? "engaged" : "not engaged: the program fits", stats->backend,
+                          stats->engaged ? "engaged" : "not engaged", stats->backend,
                           stats->backend_reason);
 
     if (stats->program != NULL) {

@@ -104,7 +104,9 @@ void ghost_collect(struct stats *stats)
 
     *stats = (struct stats){
         .backend = "none",
-        .backend_reason = ghost.heap.closed ? "paging could not begin, or was given up" : "all blocks fit within the limit",
+        .backend_reason = ghost.heap.closed           ? "paging could not begin, or was given up"
+                          : ghost.pager.was_put_off ? "a thread kept paging from starting"
+                                                    : "all blocks fit within the limit",
         .engaged = pager_is_engaged(&ghost.pager),
         .limit_pages = atomic_load(&ghost.pager.limit),
         .ghost_blocks = heap->n_blocks,

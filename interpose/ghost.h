@@ -10,6 +10,7 @@
 #include "core/config.h"
 #include "core/heap.h"
 #include "core/stats.h"
+#include "platform/dispatch.h"
 #include "platform/signal.h"
 
 #include <stdatomic.h>
@@ -73,8 +74,12 @@ extern _Atomic bool ghost_has_handlers;
 
 struct ghost_quiet {
     bool on;
+    bool was_in; /* its calls trapped already: see guard.h */
     os_sigset mask;
 };
+
+/* The signals that are ours alone in a thread whose calls trap: the kernel must not have them blocked. */
+#define GHOST_HIDDEN (os_signal_bit(SIGBUS) | os_signal_bit(SIGSEGV) | os_signal_bit(SIGSYS))
 
 /* Those that are ours cannot be blocked: who comes meanwhile is missed, and comes afterwards. */
 extern __thread unsigned ghost_quiet_depth;
@@ -87,6 +92,7 @@ static inline struct ghost_quiet ghost_quiet_begin(void)
 
     if (!quiet.on)
         return quiet;
+    quiet.was_in = os_stub_self != NULL;
     quiet.mask = os_signals_defer();
     ghost_quiet_depth++;
     return quiet;
@@ -97,6 +103,8 @@ static inline void ghost_quiet_end(struct ghost_quiet quiet)
     if (!quiet.on)
         return;
     ghost_quiet_depth--;
+    if (!quiet.was_in && os_stub_self != NULL) /* brought in meanwhile */
+        quiet.mask &= ~GHOST_HIDDEN;
     os_signals_restore(quiet.mask);
     if (ghost_quiet_missed)
         ghost_quiet_make_good();

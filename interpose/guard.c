@@ -1,4 +1,4 @@
-/* guard.c - the trap, the faults, and the wrappers of sigprocmask() and pthread_sigmask(). See guard.h. */
+/* guard.c - the trap, the faults, and how paging starts. See guard.h. */
 #include "interpose/guard.h"
 
 #include "interpose/guard_table.h"
@@ -21,9 +21,6 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-static bool prepared; /* before there are threads */
-static _Atomic bool armed;
 
 /* ---- the program's memory ---- */
 
@@ -444,7 +441,7 @@ static void on_trap(int number, siginfo_t *info, void *context)
         return;
     }
     redo_lost_trap(context);
-    if (guard_is_summons(info, context)) {
+    if (guard_is_summons(number, info, context)) {
         (void)guard_bring_in(context);
         return;
     }
@@ -459,53 +456,24 @@ static int arm(void)
 
     if (guard_is_polled())
         return -EOPNOTSUPP;
-    guard_take_signals(on_trap, on_fault);
-    error = guard_arm_thread(NULL);
-    if (error == 0)
-        error = guard_arm_others();
+    error = guard_look_who_is_hindered();
     if (error != 0)
         return error;
-    guard_signals_settled();
-    atomic_store(&armed, true);
+    guard_take_signals(on_trap, on_fault);
+    if (guard_self() == NULL && !os_thread_is_ours())
+        error = guard_arm_thread(NULL);
+    if (error == 0)
+        error = guard_arm_others();
+    if (error == 0)
+        guard_signals_settled();
+    return error;
+}
+
+static void look_around(void)
+{
     guard_look_for_pins();
     if (!guard_look_for_rings())
         log_line(LOG_CHOICE, "/proc/self/maps cannot be read: what rings of io_uring name is not known");
-    return 0;
 }
 
-const struct fault_guard guard = {.arm = arm};
-
-void guard_prepare(void)
-{
-    os_sigset mask = os_signals_block();
-
-    prepared = true;
-    os_signals_restore(mask & ~GUARD_HIDDEN);
-}
-
-/* ---- before arming, nobody may block what will be ours ---- */
-
-#define EXPORT __attribute__((visibility("default")))
-
-static int set_mask(int (*set_it)(int, const sigset_t *, sigset_t *), int how, const sigset_t *set, sigset_t *old)
-{
-    sigset_t without;
-
-    if (!prepared || atomic_load(&armed) || set == NULL || how == SIG_UNBLOCK)
-        return set_it(how, set, old);
-    without = *set;
-    (void)sigdelset(&without, SIGBUS);
-    (void)sigdelset(&without, SIGSEGV);
-    (void)sigdelset(&without, SIGSYS);
-    return set_it(how, &without, old);
-}
-
-EXPORT int sigprocmask(int how, const sigset_t *set, sigset_t *old)
-{
-    return set_mask(libc_next()->sigprocmask, how, set, old);
-}
-
-EXPORT int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
-{
-    return set_mask(libc_next()->pthread_sigmask, how, set, old);
-}
+const struct fault_guard guard = {.arm = arm, .look_around = look_around};

@@ -12,7 +12,8 @@
  * guard.c has the trap and the wrappers for signals, guard_often.c those of the usual calls, guard_table.c what is known of each call.
  * guard_call.c, guard_ioctl.c and guard_rings.c find what the kernel touches, guard_hold.c what of it is managed memory.
  * guard_large.c has calls with more of it than the limit has, guard_signal.c the signals, guard_message.c those that
- * somebody sends, guard_thread.c the threads, guard_pins.c who else may have its memory, guard_trace.c those that ask to be traced.
+ * somebody sends, guard_thread.c the threads,
+ * guard_summon.c those that exist when paging starts, guard_pins.c who else may have its memory, guard_trace.c those that ask to be traced.
  *
  * Calls: ghost, pager, dispatch, signal.  Locks: guard_signal.c has one, a leaf, taken with signals blocked.
  * Memory: a mapping for each thread.
@@ -35,8 +36,10 @@
 #define GUARD_STACK_BYTES ((size_t)128 << 10)
 
 /* The signals that are ours alone. */
-#define GUARD_HIDDEN (os_signal_bit(SIGBUS) | os_signal_bit(SIGSEGV) | os_signal_bit(SIGSYS))
+#define GUARD_HIDDEN GHOST_HIDDEN
 #define GUARD_N_HIDDEN 3
+/* The signal by which a thread is brought in: libc's own for setuid(3), which libc lets nobody block. Source: nptl(7). */
+#define GUARD_SUMMONS 33
 
 struct guard_thread {
     struct os_stub stub; /* first: os_stub_self leads here */
@@ -102,9 +105,6 @@ static inline struct guard_thread *guard_self(void)
 }
 
 /* ---- guard.c ---- */
-
-/* The backend will be `signal` or `segv`: hidden signals must not be blocked from now on. */
-void guard_prepare(void);
 
 extern const struct fault_guard guard;
 
@@ -313,6 +313,20 @@ bool guard_trace_fault(struct guard_thread *self, const siginfo_t *info, ucontex
 /* The call is about to be made, its memory is held. False: the call is over already. */
 bool guard_trace_exec(struct guard_thread *self, const struct guard_call *call);
 
+/* ---- guard_summon.c ---- */
+
+/*
+ * Can all threads of the program be brought in now? Nothing is changed. 0; -EAGAIN: one cannot, which has been said if it lasts; or
+ * another -errno. Context: paging starts.
+ */
+int guard_look_who_is_hindered(void);
+
+/* Bring all others in. 0; -EAGAIN: one did not come in time, and it is to be tried again. Context: paging starts. */
+int guard_arm_others(void);
+
+/* A SIGSYS or GUARD_SUMMONS that was sent: is it the one by which a thread is brought in? */
+bool guard_is_summons(int number, const siginfo_t *info, ucontext_t *context);
+
 /* ---- guard_thread.c ---- */
 
 /*
@@ -333,8 +347,8 @@ static inline void guard_ask(void (*what)(void *arg), void *arg)
 /* Bring the calling thread in. @context: of the handler it runs in; NULL: it runs in none. 0 or -errno. */
 int guard_arm_thread(ucontext_t *context);
 
-/* Bring all others in, with signal SIGSYS. 0; -EAGAIN: one did not come in time. */
-int guard_arm_others(void);
+/* Is @id the kernel's of a thread that is in? */
+bool guard_knows(uint32_t id);
 
 /* The calling thread is about to end by exit(2). Its record is another's once the thread is gone. */
 void guard_thread_ends(struct guard_thread *self);
@@ -350,9 +364,6 @@ struct guard_thread *guard_taker(const struct guard_thread *self, os_sigset sign
 
 /* The clone that is under way is not made, but begun again later. */
 void guard_clone_undo(struct guard_thread *self);
-
-/* A SIGSYS that was sent: is it the one by which a thread is brought in? */
-bool guard_is_summons(const siginfo_t *info, ucontext_t *context);
 
 /*
  * Bytes below a thread pointer that have to be in RAM at any time: libc's thread-local variables, and ours, which the kernel reads at each

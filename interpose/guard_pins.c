@@ -92,7 +92,7 @@ static bool is_ring(const char *name)
 static void look_at_descriptor(void *arg, const char *name)
 {
     bool *found = arg;
-    int fd = (int)strtol(name, NULL, 10);
+    int fd = (int)os_number(name, NULL, 10);
 
     if (name[0] != '.')
         *found = *found || is_device(fd) || is_ring(name);

@@ -243,7 +243,7 @@ static void look_for_thread(void *arg, const char *name)
     strncat(path, name, sizeof path - sizeof "/proc/self/fdinfo/");
     if (os_file_read(path, text, sizeof text) <= 0 || (at = strstr(text, "SqThread:")) == NULL)
         return;
-    *found = *found || strtol(at + sizeof "SqThread:" - 1, NULL, 10) > 0;
+    *found = *found || (long)os_number(at + sizeof "SqThread:" - 1, NULL, 10) > 0;
 }
 
 bool guard_is_polled(void)

@@ -347,11 +347,27 @@ static bool come_again(int number, siginfo_t *info, ucontext_t *context)
     return true;
 }
 
+/* Who is in already has been asked twice: its call goes on. */
+static void answer_summons(struct guard_thread *self, ucontext_t *context)
+{
+    siginfo_t nothing = {.si_signo = SIGSYS, .si_code = GUARD_NUDGE};
+
+    if (guard_is_at_home(self))
+        guard_receive(SIGSYS, &nothing, context);
+    else
+        (void)guard_bring_in(context);
+}
+
 static void on_signal(int number, siginfo_t *info, void *context)
 {
-    struct os_sigaction action = action_of(number);
     struct guard_thread *self = guard_self();
+    struct os_sigaction action;
 
+    if (number == GUARD_SUMMONS && guard_is_summons(number, info, context)) {
+        answer_summons(self, context);
+        return;
+    }
+    action = action_of(number);
     if (!is_handler(&action))
         return;
     if (guard_is_at_home(self)) {
@@ -589,10 +605,14 @@ void guard_signals_settled(void)
     ours_for_traps.flags &= ~(unsigned long)SA_RESTART;
     ours_for_faults.flags &= ~(unsigned long)SA_RESTART;
     take_hidden_signals();
+    os_lock_take(&actions_lock);
+    (void)install(GUARD_SUMMONS, &actions[GUARD_SUMMONS]);
+    os_lock_release(&actions_lock);
 }
 
 void guard_take_signals(void (*trap)(int, siginfo_t *, void *), void (*fault)(int, siginfo_t *, void *))
 {
+    const struct os_sigaction summons = {.handler = on_signal, .flags = SA_RESTART};
     struct os_sigaction now;
 
     ours_for_traps = (struct os_sigaction){
@@ -612,6 +632,7 @@ void guard_take_signals(void (*trap)(int, siginfo_t *, void *), void (*fault)(in
         if (!is_hidden(number) && is_handler(&now))
             (void)install(number, &now);
     }
+    (void)install(GUARD_SUMMONS, &summons);
     take_hidden_signals();
     os_lock_release(&actions_lock);
 }

@@ -1,4 +1,4 @@
-/* guard_thread.c - threads: brought in when the core engages, when they are made, and let go. See guard.h. */
+/* guard_thread.c - threads: their records, how they are made, and let go. guard_summon.c brings in those that exist. See guard.h. */
 #include "interpose/guard.h"
 #include "interpose/memory.h"
 
@@ -19,7 +19,6 @@
 /* A thread's control block, libc's thread-local variables below it, and the kernel's lists in it. */
 #define CONTROL_BELOW ((uintptr_t)16 << 10)
 #define CONTROL_ABOVE ((uintptr_t)8 << 10)
-#define SUMMON_MS 5000
 
 static struct guard_thread *_Atomic threads[MAX_THREADS];
 static _Atomic uint32_t n_ending; /* records whose thread is on its way out, or gone */
@@ -132,7 +131,7 @@ static void drop(struct guard_thread *t)
     atomic_store(&t->id, 0);
 }
 
-static bool is_known(uint32_t id)
+bool guard_knows(uint32_t id)
 {
     for (size_t i = 0; i < MAX_THREADS; i++) {
         const struct guard_thread *t = atomic_load(&threads[i]);
@@ -239,11 +238,32 @@ static int adopt(struct guard_thread *t, ucontext_t *context)
     return 0;
 }
 
+/* The mask that the thread will have: that of @context, or else the kernel's now. Returns what the program has blocked of ours. */
+static os_sigset unblock_hidden(ucontext_t *context)
+{
+    os_sigset visible;
+    os_sigset mask;
+
+    if (context == NULL) {
+        mask = os_signals_block();
+        os_signals_restore(mask & ~GUARD_HIDDEN);
+        return mask & GUARD_HIDDEN;
+    }
+    memcpy(&mask, &context->uc_sigmask, sizeof mask);
+    visible = mask & ~GUARD_HIDDEN;
+    memcpy(&context->uc_sigmask, &visible, sizeof visible);
+    return mask & GUARD_HIDDEN;
+}
+
 int guard_arm_thread(ucontext_t *context)
 {
     struct guard_thread *t = record_new();
 
-    return t != NULL ? adopt(t, context) : -ENOMEM;
+    if (t == NULL)
+        return -ENOMEM;
+    ghost.pager.holds.tidy = end_holds_of_the_gone;
+    t->blocked = unblock_hidden(context);
+    return adopt(t, context);
 }
 
 /* ---- a stack to stand on ---- */
@@ -271,17 +291,14 @@ void guard_run(void (*run)(void *arg), void *arg)
 bool guard_bring_in(ucontext_t *context)
 {
     struct guard_thread *self = guard_self();
-    os_sigset mask;
 
     if (os_process_id() != ghost.process)
         return false;
-    if (self != NULL) /* by a handler that has interrupted this one */
-        context->uc_stack = (stack_t){.ss_sp = self->stack, .ss_size = GUARD_STACK_BYTES};
-    else if (guard_arm_thread(context) != 0)
-        return false;
-    memcpy(&mask, &context->uc_sigmask, sizeof mask);
-    mask &= ~GUARD_HIDDEN;
-    memcpy(&context->uc_sigmask, &mask, sizeof mask);
+    if (self == NULL)
+        return guard_arm_thread(context) == 0;
+    /* By a handler that has interrupted this one. */
+    context->uc_stack = (stack_t){.ss_sp = self->stack, .ss_size = GUARD_STACK_BYTES};
+    (void)unblock_hidden(context);
     return true;
 }
 
@@ -308,222 +325,6 @@ struct guard_thread *guard_taker(const struct guard_thread *self, os_sigset sign
         *waits = it_waits;
     }
     return taker;
-}
-
-/* ---- those that exist ---- */
-
-/* What a thread was blocked in when it was summoned: the signal must not be seen by it as EINTR. */
-static struct {
-    uint32_t id;
-    _Atomic bool has_answered;
-    long number; /* -1: none */
-    uintptr_t pc;
-} summoned[MAX_THREADS];
-static _Atomic unsigned n_summoned;
-static _Atomic bool summoning;
-
-/* Source: proc(5), /proc/PID/task/TID/syscall: number, six arguments, stack pointer, program counter. */
-static void note_call(unsigned index, uint32_t id, uint32_t listed)
-{
-    char path[64];
-    char text[256];
-    char *at = text;
-
-    summoned[index].id = id;
-    summoned[index].has_answered = false;
-    summoned[index].number = -1;
-    (void)log_format(path, sizeof path, 0, "/proc/self/task/%d/syscall", (int)listed);
-    if (os_file_read(path, text, sizeof text) <= 0 || text[0] < '0' || text[0] > '9')
-        return;
-    summoned[index].number = strtol(at, &at, 0);
-    for (unsigned i = 0; i < 8; i++)
-        summoned[index].pc = strtoul(at, &at, 0);
-}
-
-/* Source: include/linux/sched.h: threads of the kernel's that share the program's memory, as those of io_uring, run none of its code. */
-#define KERNEL_WORKER (0x10ul | 0x4000ul) /* PF_IO_WORKER, PF_USER_WORKER */
-
-/* Source: proc(5), /proc/PID/stat: state, five numbers, flags. False: it has ended, or is none of the program's. */
-static bool runs_program(uint32_t listed)
-{
-    char path[64];
-    char text[512];
-    char *at;
-
-    (void)log_format(path, sizeof path, 0, "/proc/self/task/%d/stat", (int)listed);
-    if (os_file_read(path, text, sizeof text) <= 0)
-        return false;
-    at = strrchr(text, ')');
-    if (at == NULL || at[1] == '\0' || at[2] == '\0')
-        return true;
-    if (at[2] == 'Z' || at[2] == 'X')
-        return false;
-    at += 3;
-    for (unsigned i = 0; i < 5; i++)
-        (void)strtol(at, &at, 10);
-    return (strtoul(at, &at, 10) & KERNEL_WORKER) == 0;
-}
-
-/* The ids that the task has, from the pid namespace of /proc to its own: the last is ours. Source: proc(5), NSpid. 0: not known. */
-static uint32_t id_here(const char *path, bool *differs)
-{
-    static const char key[] = "\nNSpid:";
-    char text[2048];
-    char *at = NULL;
-    char *end;
-    uint32_t id = 0;
-
-    if (os_file_read(path, text, sizeof text) > 0)
-        at = strstr(text, key);
-    if (at == NULL)
-        return 0;
-    at += sizeof key - 1;
-    for (unsigned n = 0;; n++, at = end) {
-        uint32_t next = (uint32_t)strtoul(at, &end, 10);
-
-        if (end == at || *at == '\n')
-            break;
-        id = next;
-        *differs |= n > 0;
-        if (*end == '\n')
-            break;
-    }
-    return id;
-}
-
-static bool was_summoned(uint32_t id)
-{
-    for (unsigned i = 0; i < atomic_load(&n_summoned); i++)
-        if (summoned[i].id == id)
-            return true;
-    return false;
-}
-
-static void summon(uint32_t id, uint32_t listed)
-{
-    unsigned index = atomic_load(&n_summoned);
-
-    if (index == MAX_THREADS || was_summoned(id))
-        return;
-    note_call(index, id, listed);
-    atomic_store(&n_summoned, index + 1);
-    (void)os_signal_thread(id, SIGSYS);
-}
-
-struct round {
-    bool ids_differ; /* /proc is of another pid namespace */
-    long n_missing;
-    uint32_t missing; /* one of them, as /proc has it */
-};
-
-static void look_at_thread(void *arg, const char *name)
-{
-    struct round *round = arg;
-    uint32_t listed = (uint32_t)strtoul(name, NULL, 10);
-    uint32_t id = listed;
-    char path[64];
-
-    if (round->ids_differ && listed != 0) {
-        (void)log_format(path, sizeof path, 0, "/proc/self/task/%d/status", (int)listed);
-        id = id_here(path, &round->ids_differ);
-    }
-    if (id == 0 || is_known(id) || !runs_program(listed))
-        return;
-    round->n_missing++;
-    round->missing = listed;
-    summon(id, listed);
-}
-
-/* Returns how many threads are not in yet; or -errno. */
-static long look_round(struct round *round)
-{
-    int error;
-
-    round->n_missing = 0;
-    error = os_directory_visit("/proc/self/task", look_at_thread, round);
-    return error != 0 ? error : round->n_missing;
-}
-
-static void say_who_is_missing(uint32_t listed)
-{
-    char path[64];
-    char name[64];
-    char *end;
-
-    (void)log_format(path, sizeof path, 0, "/proc/self/task/%d/comm", (int)listed);
-    if (os_file_read(path, name, sizeof name) <= 0)
-        name[0] = '\0';
-    end = strchr(name, '\n');
-    if (end != NULL)
-        *end = '\0';
-    log_line(LOG_ERROR, "thread %d (%s) has not taken the signal by which it is to be watched for %d seconds: it waits for a child that "
-        "it has "
-             "made by vfork or posix_spawn, or has SIGSYS blocked", (int)listed, name, SUMMON_MS / 1000);
-}
-
-int guard_arm_others(void)
-{
-    uint64_t end_ns = os_now_ns() + (uint64_t)SUMMON_MS * 1000000;
-    struct round round = {0};
-    unsigned n_clear = 0;
-
-    ghost.pager.holds.tidy = end_holds_of_the_gone;
-    (void)id_here("/proc/thread-self/status", &round.ids_differ);
-    atomic_store(&n_summoned, 0);
-    atomic_store(&summoning, true);
-    /* A thread made meanwhile by one that was not in yet shows in the second look. */
-    while (n_clear < 2) {
-        long n_missing = look_round(&round);
-
-        if (n_missing < 0) {
-            log_line(LOG_ERROR, "the threads of the process cannot be seen in /proc/self/task: %e", (int)-n_missing);
-            return (int)n_missing;
-        }
-        n_clear = n_missing == 0 ? n_clear + 1 : 0;
-        if (n_missing == 0)
-            continue;
-        if (os_now_ns() > end_ns) {
-            atomic_store(&summoning, false);
-            say_who_is_missing(round.missing);
-            return -EAGAIN;
-        }
-        sys_call0(SYS_sched_yield);
-        os_sleep_ms(1);
-    }
-    atomic_store(&summoning, false);
-    return 0;
-}
-
-bool guard_is_summons(const siginfo_t *info, ucontext_t *context)
-{
-#if defined(__x86_64__)
-    static const unsigned char syscall_instruction[OS_SYSCALL_BYTES] = {0x0f, 0x05};
-    greg_t *r = context->uc_mcontext.gregs;
-    uint32_t id = os_thread_id();
-
-    /* Where the user's queue of signals is full it comes without its siginfo. */
-    bool may_be_ours = info->si_code == SI_TKILL ? info->si_pid == os_process_id() : info->si_code == SI_USER && info->si_pid == 0;
-
-    bool is_ours = false;
-
-    for (unsigned i = 0; may_be_ours && i < atomic_load(&n_summoned); i++)
-        if (summoned[i].id == id && !atomic_exchange(&summoned[i].has_answered, true))
-            is_ours = true;
-    if (!is_ours)
-        return false;
-    for (unsigned i = 0; i < atomic_load(&n_summoned); i++)
-        if (summoned[i].id == id && summoned[i].number >= 0 && r[REG_RAX] == -EINTR &&
-            (uintptr_t)r[REG_RIP] == summoned[i].pc &&
-            memcmp((const void *)(summoned[i].pc - OS_SYSCALL_BYTES), syscall_instruction, OS_SYSCALL_BYTES) == 0) {
-            r[REG_RAX] = summoned[i].number;
-            r[REG_RIP] -= OS_SYSCALL_BYTES;
-        }
-    return true;
-#else
-    (void)info;
-    (void)context;
-    return false;
-#endif
 }
 
 /* ---- clone and fork ---- */

@@ -30,6 +30,8 @@
 #define RANGE_BYTES (1024 * GIB)
 #define EXIT_BAD_CONFIG 78 /* Source: sysexits.h, EX_CONFIG */
 #define PATH_BYTES 1024
+/* heap.c says when an attempt is made. */
+#define RETRY_SLEEP_MS 5
 
 struct ghost ghost;
 _Atomic size_t ghost_threshold_bytes;
@@ -394,7 +396,6 @@ static struct fault_backend *choose_backend(void)
         wish = backend_best(&ghost.backend_reason);
     if (wish == CONFIG_FAULTS_THREAD)
         return fault_backend_thread();
-    guard_prepare();
     return wish == CONFIG_FAULTS_SIGNAL ? fault_backend_signal(&guard) : fault_backend_segv(&guard);
 }
 
@@ -410,6 +411,26 @@ static void use_far(void)
         return;
     pressure_end();
     log_line(LOG_CHOICE, "GHOSTMEM_SCOPE=process: not with backend %s: %e; the limit is on large blocks alone", name, -error);
+}
+
+/* Paging could not start yet: a thread of ours tries again, until it has started or never will. */
+static _Atomic int retrying_process;
+
+static void retry_main(void *arg)
+{
+    struct heap *heap = arg;
+
+    do
+        os_sleep_ms(RETRY_SLEEP_MS);
+    while (!heap_start_paging(heap));
+}
+
+/* In a forked child there is no such thread. Where none can be made, the next block that is wanted tries again. */
+static void retry_later(void)
+{
+    if (atomic_exchange(&retrying_process, ghost.process) != ghost.process &&
+        os_thread_start(retry_main, &ghost.heap, "ghostmem/start", true) != 0)
+        atomic_store(&retrying_process, 0);
 }
 
 void ghost_start_paging(void)
@@ -435,6 +456,7 @@ static void start_locked(void)
     error = heap_init(&ghost.heap, space, limit, &ghost.pager);
 
     started = true;
+    ghost.heap.put_off = retry_later;
     if (error != 0) {
         log_line(LOG_ERROR, "no address space for ghost memory: %e; memory comes from libc", -error);
         atomic_store(&ghost_threshold_bytes, SIZE_MAX);

@@ -63,7 +63,7 @@ static void look_up_all(void)
         .malloc = malloc, .free = free, .calloc = calloc, .realloc = realloc, .aligned_alloc = aligned_alloc,
         .posix_memalign = posix_memalign, .memalign = memalign, .valloc = valloc, .pvalloc = pvalloc,
         .malloc_usable_size = malloc_usable_size, .madvise = madvise, .mprotect = mprotect, .sigaction = sigaction, .signal = signal,
-        .sigprocmask = sigprocmask, .pthread_sigmask = pthread_sigmask, .underscore_fork = _Fork, .lock_streams = _IO_list_lock,
+        .underscore_fork = _Fork, .lock_streams = _IO_list_lock,
         .unlock_streams = _IO_list_unlock, .reset_streams = _IO_list_resetlock, .read = read, .write = write, .pread = pread,
         .pwrite = pwrite, .recv = recv, .send = send,
     };
@@ -100,8 +100,6 @@ static void look_up_all(void)
     look_up(&next.lock_streams, "_IO_list_lock");
     look_up(&next.unlock_streams, "_IO_list_unlock");
     look_up(&next.reset_streams, "_IO_list_resetlock");
-    look_up(&next.sigprocmask, "sigprocmask");
-    look_up(&next.pthread_sigmask, "pthread_sigmask");
     look_up(&next.read, "read");
     look_up(&next.write, "write");
     look_up(&next.pread, "pread");

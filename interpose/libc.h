@@ -41,8 +41,6 @@ struct libc {
     int (*mprotect)(void *, size_t, int);
     int (*sigaction)(int, const struct sigaction *, struct sigaction *);
     void (*(*signal)(int, void (*)(int)))(int);
-    int (*sigprocmask)(int, const sigset_t *, sigset_t *);
-    int (*pthread_sigmask)(int, const sigset_t *, sigset_t *);
     pid_t (*underscore_fork)(void); /* NULL before glibc 2.34 */
     void (*lock_streams)(void); /* glibc's: the list of its streams, around fork() */
     void (*unlock_streams)(void);

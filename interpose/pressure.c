@@ -30,9 +30,9 @@ static size_t resident_bytes(void)
 
     if (os_file_read("/proc/self/statm", text, sizeof text) <= 0)
         return 0;
-    (void)strtoul(at, &at, 10);
-    resident = strtoul(at, &at, 10);
-    return (resident - min_size(resident, strtoul(at, &at, 10))) * PAGE_BYTES;
+    (void)os_number(at, &at, 10);
+    resident = os_number(at, &at, 10);
+    return (resident - min_size(resident, os_number(at, &at, 10))) * PAGE_BYTES;
 }
 
 static void set_step(size_t resident)

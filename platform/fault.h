@@ -85,9 +85,15 @@ struct fault_backend {
     bool can_move;
     bool can_fill_protected;
     _Atomic bool can_extract; /* becomes false when extract() is refused, or when frames may be pinned from now on */
-    bool userfaultfd_refused; /* start() has failed, and for that reason */
+    bool userfaultfd_refused; /* gather() or start() has failed, and for that reason */
     bool by_protection; /* a missing page is one that nobody may access; protect() closes and opens pages */
     uint32_t files_thread; /* the callbacks' files stand in the descriptor table of this thread; 0: in the program's */
+
+    /*
+     * Before start(), with no lock of the pager held: what needs the program's threads. 0; -EAGAIN: not now, but it may be called again;
+     * or another -errno. NULL: nothing.
+     */
+    int (*gather)(struct fault_backend *backend);
 
     /* Watch the ranges and start what that needs. 0, -EPERM (not permitted), or -errno: then nothing is watched. */
     int (*start)(struct fault_backend *backend, const struct fault_setup *setup);
@@ -181,8 +187,14 @@ bool fault_backend_thread_is_possible(void);
 
 /* What `signal` and `segv` need of interpose/, which knows the program's threads. */
 struct fault_guard {
-    /* From now on a fault in any thread of the program is a call of handle(), and no system call sees a missing page. */
+    /*
+     * From now on a fault in any thread of the program is a call of handle(), and no system call sees a missing page. 0, -EAGAIN: some
+     * thread cannot be had now, and this is to be called again later; or another -errno.
+     */
     int (*arm)(void);
+
+    /* After that: what may be in the way of this or that. The caller holds the pager's lock. */
+    void (*look_around)(void);
 };
 
 /* Faults are SIGBUS in the faulting thread: userfaultfd for faults of user mode alone. One instance a process. */

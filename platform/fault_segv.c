@@ -312,7 +312,7 @@ static void note_written(struct segv_backend *b, uintptr_t addr, size_t n_pages)
 static size_t max_maps(void)
 {
     char text[32];
-    long n = os_file_read("/proc/sys/vm/max_map_count", text, sizeof text) > 0 ? strtol(text, NULL, 10) : 0;
+    long n = os_file_read("/proc/sys/vm/max_map_count", text, sizeof text) > 0 ? (long)os_number(text, NULL, 10) : 0;
 
     return n > 0 ? (size_t)n : DEFAULT_MAX_MAPS;
 }
@@ -340,6 +340,11 @@ static int shut_range(uintptr_t start, size_t bytes)
     return error != 0 || high == end ? error : os_mem_protect_none((void *)high, end - high);
 }
 
+static int segv_gather(struct fault_backend *contract)
+{
+    return fault_backend_segv_is_possible() ? backend_of(contract)->own.guard->arm() : -EPERM;
+}
+
 static int segv_start(struct fault_backend *contract, const struct fault_setup *setup)
 {
     struct segv_backend *b = backend_of(contract);
@@ -365,7 +370,7 @@ static int segv_start(struct fault_backend *contract, const struct fault_setup *
     if (error == 0 && has_others)
         error = os_mem_map(bits_bytes, (void **)&b->unreadable);
     if (error == 0)
-        error = b->own.guard->arm();
+        b->own.guard->look_around();
     /* Who is in the middle of an access gets a fault, and waits for the pager's lock. */
     while (error == 0 && setup->next_part(setup->arg, &part))
         error = shut_range(part.start, part.bytes);
@@ -492,6 +497,7 @@ struct fault_backend *fault_backend_segv(const struct fault_guard *guard)
         .own.contract = {
             .name = "segv",
             .by_protection = true,
+            .gather = segv_gather,
             .start = segv_start,
             .fill = segv_fill,
             .move = segv_move,

@@ -79,9 +79,8 @@ static int open_and_watch(struct signal_backend *b)
     return error;
 }
 
-static int signal_start(struct fault_backend *contract, const struct fault_setup *setup)
+static int signal_gather(struct fault_backend *contract)
 {
-    struct signal_backend *b = backend_of(contract);
     struct uffd probe;
     int error = uffd_open(&probe, true);
 
@@ -89,11 +88,18 @@ static int signal_start(struct fault_backend *contract, const struct fault_setup
     if (error != 0)
         return error;
     uffd_close(&probe);
+    return backend_of(contract)->own.guard->arm();
+}
+
+static int signal_start(struct fault_backend *contract, const struct fault_setup *setup)
+{
+    struct signal_backend *b = backend_of(contract);
+    int error;
+
     fault_own_init(&b->own, setup);
     atomic_store(&b->own.contract.can_extract, true); /* until somebody says otherwise */
-    error = b->own.guard->arm();
-    if (error == 0)
-        error = open_and_watch(b);
+    b->own.guard->look_around();
+    error = open_and_watch(b);
     if (error == 0)
         fault_own_start_background(&b->own);
     return error;
@@ -165,6 +171,7 @@ struct fault_backend *fault_backend_signal(const struct fault_guard *guard)
     static struct signal_backend backend = {
         .own.contract = {
             .name = "signal",
+            .gather = signal_gather,
             .start = signal_start,
             .fill = signal_fill,
             .move = signal_move,

@@ -373,3 +373,36 @@ _Noreturn void os_exit(int status)
     for (;;)
         sys_call1(SYS_exit_group, status);
 }
+
+static unsigned digit_of(char c)
+{
+    if (c >= '0' && c <= '9')
+        return (unsigned)(c - '0');
+    if (c >= 'a' && c <= 'f')
+        return (unsigned)(c - 'a') + 10;
+    return c >= 'A' && c <= 'F' ? (unsigned)(c - 'A') + 10 : UINT32_MAX;
+}
+
+unsigned long os_number(const char *text, char **end, unsigned base)
+{
+    const char *at = text;
+    const char *first;
+    bool is_negative;
+    unsigned long number = 0;
+
+    while (*at == ' ' || *at == '\t' || *at == '\n')
+        at++;
+    is_negative = *at == '-';
+    at += is_negative;
+    if (base != 10 && at[0] == '0' && at[1] == 'x') {
+        base = 16;
+        at += 2;
+    }
+    if (base == 0)
+        base = 10;
+    for (first = at; digit_of(*at) < base; at++)
+        number = number * base + digit_of(*at);
+    if (end != NULL)
+        *end = (char *)(uintptr_t)(at > first ? at : text);
+    return is_negative ? -number : number;
+}

@@ -62,4 +62,10 @@ int os_process_id(void);
 _Noreturn void os_abort(void);
 _Noreturn void os_exit(int status);
 
+/*
+ * As strtoul(3), whose locale is a thread-local variable: our threads have none. @base: 10 or 16; 0: 16 behind "0x", else 10. @end: NULL,
+ * or where the number ends. A sign is passed by: the number's complement is returned.
+ */
+unsigned long os_number(const char *text, char **end, unsigned base);
+
 #endif

@@ -2,6 +2,7 @@
 #include "platform/maps.h"
 
 #include "platform/inject.h"
+#include "platform/file.h"
 #include "platform/sys.h"
 
 #include <errno.h>
@@ -16,20 +17,20 @@ static bool parse(char *line, struct os_mapping *mapping)
     char *at;
     unsigned long inode;
 
-    mapping->start = strtoul(line, &at, 16);
+    mapping->start = os_number(line, &at, 16);
     if (*at != '-')
         return false;
-    mapping->end = strtoul(at + 1, &at, 16);
+    mapping->end = os_number(at + 1, &at, 16);
     if (strlen(at) < sizeof " rwxp " - 1)
         return false;
     mapping->protection = (at[1] == 'r' ? PROT_READ : 0) | (at[2] == 'w' ? PROT_WRITE : 0) | (at[3] == 'x' ? PROT_EXEC : 0);
     mapping->shared = at[4] == 's';
     at += sizeof " rwxp " - 1;
-    mapping->offset = strtoul(at, &at, 16);
-    (void)strtoul(at, &at, 16); /* device */
+    mapping->offset = os_number(at, &at, 16);
+    (void)os_number(at, &at, 16); /* device */
     if (*at == ':')
-        (void)strtoul(at + 1, &at, 16);
-    inode = strtoul(at, &at, 10);
+        (void)os_number(at + 1, &at, 16);
+    inode = os_number(at, &at, 10);
     mapping->of_file = inode != 0;
     mapping->name = at + strspn(at, " ");
     return true;
@@ -89,7 +90,7 @@ static bool is_field(const char *line, const char *name, size_t *bytes)
 
     if (strncmp(line, name, length) != 0)
         return false;
-    *bytes = strtoul(line + length, NULL, 10) * 1024;
+    *bytes = os_number(line + length, NULL, 10) * 1024;
     return true;
 }
 

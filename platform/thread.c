@@ -30,6 +30,8 @@
 /* Where the stacks of our threads lie: a thread knows itself by where its local variables are. */
 #define MAX_THREADS 64
 static _Atomic uintptr_t stacks[MAX_THREADS];
+/* Their ids, each with its process above it: a forked child has none of them. 0: it has ended. */
+static _Atomic uint64_t ids[MAX_THREADS];
 
 #define OWN_FILES ((uintptr_t)1) /* beside the address */
 
@@ -59,20 +61,36 @@ bool os_thread_has_own_files(void)
     return (own_stack() & OWN_FILES) != 0;
 }
 
-static void remember_stack(uintptr_t stack)
+static uint64_t id_in_process(uint32_t id)
+{
+    return (uint64_t)sys_call0(SYS_getpid) << 32 | id;
+}
+
+bool os_thread_has_id(uint32_t id)
+{
+    for (size_t i = 0; i < MAX_THREADS; i++)
+        if (atomic_load(&ids[i]) == id_in_process(id))
+            return true;
+    return false;
+}
+
+/* Returns its place; MAX_THREADS: there is none. */
+static size_t remember_stack(uintptr_t stack)
 {
     for (size_t i = 0; i < MAX_THREADS; i++) {
         uintptr_t none = 0;
 
         if (atomic_compare_exchange_strong(&stacks[i], &none, stack))
-            return;
+            return i;
     }
+    return MAX_THREADS;
 }
 
 struct start {
     os_thread_main *run;
     void *arg;
     char name[NAME_BYTES];
+    size_t place; /* in `stacks` */
     bool keeps_capabilities;
     struct os_event ready;
     _Atomic bool is_ready;
@@ -93,11 +111,15 @@ void os_thread_drop_capabilities(void)
 static void thread_main(struct start *start)
 {
     sys_call2(SYS_prctl, PR_SET_NAME, start->name);
+    if (start->place < MAX_THREADS)
+        atomic_store(&ids[start->place], id_in_process(os_thread_id()));
     if (!start->keeps_capabilities)
         os_thread_drop_capabilities();
     atomic_store(&start->is_ready, true);
     os_event_signal(&start->ready);
     start->run(start->arg);
+    if (start->place < MAX_THREADS)
+        atomic_store(&ids[start->place], 0);
     for (;;)
         sys_call1(SYS_exit, 0);
 }
@@ -194,7 +216,7 @@ int os_thread_start(os_thread_main *run, void *arg, const char *name, bool share
     start->keeps_capabilities = !share_files;
     if (share_files)
         flags |= CLONE_FILES;
-    remember_stack((uintptr_t)memory | (!share_files || os_thread_has_own_files() ? OWN_FILES : 0));
+    start->place = remember_stack((uintptr_t)memory | (!share_files || os_thread_has_own_files() ? OWN_FILES : 0));
     sys_call4(SYS_rt_sigprocmask, SIG_SETMASK, &all_signals, &previous, sizeof all_signals);
     result = clone_thread(flags, memory + STACK_BYTES, tls, start);
     sys_call4(SYS_rt_sigprocmask, SIG_SETMASK, &previous, 0, sizeof previous);

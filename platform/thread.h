@@ -29,6 +29,9 @@ int os_thread_start(os_thread_main *run, void *arg, const char *name, bool share
 /* Does the caller run in a thread that os_thread_start() made? */
 bool os_thread_is_ours(void);
 
+/* Is @id the kernel's of such a thread of this process? */
+bool os_thread_has_id(uint32_t id);
+
 /* In one whose descriptors are not the program's: made without @share_files, or by such a one? */
 bool os_thread_has_own_files(void);
 

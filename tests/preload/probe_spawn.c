@@ -1,6 +1,7 @@
 /* probe_spawn.c - children made in each of the kernel's ways, while memory is frozen: which handlers they have, and which are left here. */
 #include "tests/preload/probe.h"
 
+#include <dlfcn.h>
 #include <linux/io_uring.h>
 #include <linux/sched.h>
 #include <pthread.h>
@@ -238,7 +239,126 @@ static void paging_starts_in_a_pid_namespace(size_t bytes)
     start_paging(bytes);
 }
 
+/* Where there is a limit, paging has started within a time. */
+static void await_paging(void)
+{
+    void *symbol = dlsym(RTLD_DEFAULT, "ghostmem_stats");
+    size_t (*stats)(char *, size_t);
+    char text[8192] = "";
+
+    memcpy(&stats, &symbol, sizeof symbol);
+    for (unsigned i = 0; symbol != NULL && strstr(text, "\"engaged\": true") == NULL; i++) {
+        CHECK(i < 1000);
+        usleep(10000);
+        (void)stats(text, sizeof text);
+    }
+}
+
+enum hindrance { VFORK, RAW_MASK };
+
+struct hindered {
+    enum hindrance by;
+    int go[2];
+    int ready[2];
+};
+
+/* A thread that cannot be brought in until it is told to go on. */
+static void *stay_hindered(void *arg)
+{
+    const struct hindered *h = arg;
+    uint64_t all = ~UINT64_C(0);
+    uint64_t before;
+    pid_t child;
+    char c;
+
+    if (h->by == RAW_MASK) {
+        CHECK(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all) == 0 && write(h->ready[1], "x", 1) == 1);
+        CHECK(read(h->go[0], &c, 1) == 1);
+        CHECK(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof all) == 0);
+        return arg;
+    }
+    child = vfork();
+    if (child == 0)
+        _exit(write(h->ready[1], "x", 1) == 1 && read(h->go[0], &c, 1) == 1 ? 0 : 1);
+    expect_success(child);
+    return arg;
+}
+
+/* Nobody stands still for it; and the limit holds once it can. */
+static void hindered_thread(enum hindrance by, size_t bytes, useconds_t pause)
+{
+    struct hindered h = {.by = by};
+    double begin = seconds();
+    pthread_t thread;
+    char c;
+    char *p;
+
+    CHECK(pipe(h.go) == 0 && pipe(h.ready) == 0 && pthread_create(&thread, NULL, stay_hindered, &h) == 0);
+    CHECK(read(h.ready[0], &c, 1) == 1);
+    p = filled(bytes, 1);
+    check(p, bytes, 1);
+    CHECK(seconds() - begin < 3);
+    usleep(pause);
+    CHECK(write(h.go[1], "x", 1) == 1 && pthread_join(thread, NULL) == 0);
+    await_paging();
+    check(p, bytes, 1);
+    free(p);
+}
+
+static void paging_starts_after_a_vfork(size_t bytes)
+{
+    hindered_thread(VFORK, bytes, 0);
+}
+
+static void paging_starts_once_signals_are_unblocked(size_t bytes)
+{
+    hindered_thread(RAW_MASK, bytes, 0);
+}
+
+static void paging_starts_after_a_long_vfork(size_t bytes)
+{
+    hindered_thread(VFORK, bytes, 1300000);
+}
+
+static void mask_is_full(void)
+{
+    sigset_t now;
+
+    CHECK(pthread_sigmask(SIG_SETMASK, NULL, &now) == 0 && sigismember(&now, SIGSYS) == 1 && sigismember(&now, SIGSEGV) == 1 &&
+          sigismember(&now, SIGBUS) == 1 && sigismember(&now, SIGUSR1) == 1);
+}
+
+/* As a thread that a library makes for signals: what it waits for does not come. */
+static void *wait_for_a_signal(void *arg)
+{
+    sigset_t set;
+    int number;
+
+    CHECK(sigemptyset(&set) == 0 && sigaddset(&set, SIGUSR1) == 0 && sigaddset(&set, SIGSYS) == 0 && sigaddset(&set, SIGSEGV) == 0);
+    CHECK(sigwait(&set, &number) == 0 && number == SIGUSR1);
+    mask_is_full();
+    return arg;
+}
+
+/* Every thread blocks every signal that libc lets it block, before the first allocation. */
+static void paging_starts_where_signals_are_blocked(size_t bytes)
+{
+    pthread_t thread;
+    sigset_t all;
+
+    CHECK(sigfillset(&all) == 0 && pthread_sigmask(SIG_BLOCK, &all, NULL) == 0);
+    CHECK(pthread_create(&thread, NULL, wait_for_a_signal, NULL) == 0);
+    usleep(20000);
+    start_paging(bytes);
+    mask_is_full();
+    CHECK(pthread_kill(thread, SIGUSR1) == 0 && pthread_join(thread, NULL) == 0);
+}
+
 const struct probe probes_spawn[] = {
+    {"paging_starts_after_a_vfork", paging_starts_after_a_vfork},
+    {"paging_starts_after_a_long_vfork", paging_starts_after_a_long_vfork},
+    {"paging_starts_once_signals_are_unblocked", paging_starts_once_signals_are_unblocked},
+    {"paging_starts_where_signals_are_blocked", paging_starts_where_signals_are_blocked},
     {"paging_starts_beside_a_kernel_worker", paging_starts_beside_a_kernel_worker},
     {"paging_starts_in_a_pid_namespace", paging_starts_in_a_pid_namespace},
     {"children_begin_without_handlers", children_begin_without_handlers},

@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <string.h>
 
 TestSuite(signals, .init = make_dir, .fini = remove_dir);
 
@@ -85,6 +86,33 @@ Test(signals, signal_stack_disarms_itself)
 Test(signals, paging_starts_beside_a_kernel_worker)
 {
     starts_well("paging_starts_beside_a_kernel_worker");
+}
+
+Test(signals, paging_starts_after_a_vfork)
+{
+    starts_well("paging_starts_after_a_vfork");
+}
+
+Test(signals, paging_starts_once_signals_are_unblocked)
+{
+    starts_well("paging_starts_once_signals_are_unblocked");
+}
+
+Test(signals, paging_starts_where_signals_are_blocked)
+{
+    starts_well("paging_starts_where_signals_are_blocked");
+}
+
+Test(signals, line_names_who_keeps_paging_from_starting)
+{
+    const char *settings[6] = {"GHOSTMEM_FAULTS=signal", "GHOSTMEM_MAX_PAGES=1024"};
+    struct outcome outcome;
+
+    run_probe("paging_starts_after_a_long_vfork", "6", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+    cr_assert(outcome.status == 0, "status %#x, %s", (unsigned)outcome.status, outcome.errors);
+    cr_assert(strstr(outcome.errors, "(probe) waits for a child that it has made by vfork or posix_spawn") != NULL, "%s", outcome.errors);
+    cr_assert_eq(strchr(outcome.errors, '\n'), strrchr(outcome.errors, '\n'), "one line: %s", outcome.errors);
+    cr_assert(says(outcome.stats, "engaged", "true") && !says(outcome.stats, "limit_exceeded_pages_peak", "0"), "%s", outcome.stats);
 }
 
 Test(signals, paging_starts_in_a_pid_namespace)

@@ -1,7 +1,7 @@
 /* test_around.c - how many pages come with a fault that continues no stream is learned from samples. */
 #include "core/stream.h"
 
-#include <criterion/criterion.h>
+#include "tests/unit/unit.h"
 
 #define LIMIT 16384
 #define N_PAGES 100000u

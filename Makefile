@@ -66,15 +66,25 @@ endef
 $(foreach variant,$(VARIANTS),$(eval $(call VARIANT,$(variant))))
 FORCE:
 
+# ---- libzstd, whose memory is ours: core/teach.h ----
+
+ZSTD = build/libzstd.a
+$(ZSTD):
+	@mkdir -p $(@D)
+	@echo "  copy $@"
+	@objcopy $(foreach call,malloc calloc free stderr,--redefine-sym $(call)=teach_$(call)) \
+	    $(foreach call,compress_begin compress_end decompress_begin decompress_end,--redefine-sym ZSTD_trace_$(call)=teach_no_$(call)) \
+	    "$$($(CC) -print-file-name=libzstd.a)" $@
+
 # ---- the library; with failing calls: OS_INJECT=n in the environment fails the n-th of platform/; one that records which
 # ---- pages are touched: see bench/trace/record.py
 
 libghostmem.so: $(call objects,lib,$(SOURCES))
 build/inject/libghostmem.so: $(call objects,inject,$(SOURCES))
 build/trace/libghostmem.so: $(call objects,trace,$(SOURCES) bench/trace/record.c)
-libghostmem.so build/inject/libghostmem.so build/trace/libghostmem.so: ghostmem.map
+libghostmem.so build/inject/libghostmem.so build/trace/libghostmem.so: ghostmem.map $(ZSTD)
 	@echo "  link $@"
-	@$(CC) $(CFLAGS) -o $@ $(filter %.o,$^) $(LINK)
+	@$(CC) $(CFLAGS) -o $@ $(filter %.o,$^) $(ZSTD) $(LINK)
 
 # ---- the archive: one object with what it needs of other libraries, whose only names are ghostmem.h's. What would take the place of
 # ---- a function of libc's has another name there, before the one file that calls libc's by their names comes in.
@@ -87,9 +97,9 @@ build/static/names: ghostmem.map
 	@mkdir -p $(@D)
 	@sed -n '/global:/,/local:/p' ghostmem.map | tr ' ;' '\n\n' | grep -E '^[a-z_]+[0-9A-Za-z_]*$$' | sort -u >$@
 
-libghostmem.a: $(ARCHIVE_OBJECTS) build/static/interpose/libc.o build/static/names
+libghostmem.a: $(ARCHIVE_OBJECTS) build/static/interpose/libc.o build/static/names $(ZSTD)
 	@echo "  archive $@"
-	@$(CC) -r -nostdlib -o build/static/inner.o $(ARCHIVE_OBJECTS) -l:liblz4.a -l:libsodium.a
+	@$(CC) -r -nostdlib -o build/static/inner.o $(ARCHIVE_OBJECTS) $(ZSTD) -l:liblz4.a -l:libsodium.a
 	@grep -v '^ghostmem_' build/static/names | sed 's/.*/& ghost_own_&/' >build/static/renamed
 	@objcopy --redefine-syms=build/static/renamed build/static/inner.o
 	@$(CC) -r -nostdlib -o build/static/ghostmem.o build/static/inner.o build/static/interpose/libc.o
@@ -100,12 +110,12 @@ libghostmem.a: $(ARCHIVE_OBJECTS) build/static/interpose/libc.o build/static/nam
 
 # ---- ghostmem-core: core files made whole, with the library's own parts ----
 
-TOOL_PARTS = codec pool store pagetable log mem lock file thread inject
+TOOL_PARTS = codec pool squeeze teach store pagetable log mem lock file thread inject
 TOOL_SOURCES = $(wildcard tools/*.c) $(foreach part,$(TOOL_PARTS),$(filter %/$(part).c,$(PLATFORM) $(CORE)))
 
-ghostmem-core: $(call objects,lib,$(TOOL_SOURCES))
+ghostmem-core: $(call objects,lib,$(TOOL_SOURCES)) $(ZSTD)
 	@echo "  link $@"
-	@$(CC) $(CFLAGS) -o $@ $^ -l:liblz4.a
+	@$(CC) $(CFLAGS) -o $@ $^ -l:liblz4.a -lpthread
 
 # ---- ghostmem: the command, and its tests ----
 
@@ -134,17 +144,17 @@ $(COMMAND_HELPERS): build/tests/%: build/check/tests/command/%.o
 UNIT_SOURCES = $(PLATFORM) $(CORE) $(filter-out %/unit_main.c,$(call find,tests/unit)) $(SIMULATOR)
 UNIT_LIBS = -l:liblz4.a -l:libsodium.a -lpthread -lm
 
-build/unit/plain: $(call objects,unit,$(UNIT_SOURCES))
+build/unit/plain: $(call objects,unit,$(UNIT_SOURCES)) $(ZSTD)
 	@echo "  link $@"
 	@$(CC) $(FLAGS_unit) -o $@ $^ -lcriterion $(UNIT_LIBS)
 
-build/unit/asan: $(call objects,asan,$(UNIT_SOURCES))
+build/unit/asan: $(call objects,asan,$(UNIT_SOURCES)) $(ZSTD)
 	@mkdir -p $(@D)
 	@echo "  link $@"
 	@$(CC) $(FLAGS_asan) -o $@ $^ -lcriterion $(UNIT_LIBS)
 
 # Criterion and ThreadSanitizer claim the same addresses: see tests/unit/unit.h.
-build/unit/tsan: $(call objects,tsan,$(UNIT_SOURCES) tests/unit/unit_main.c)
+build/unit/tsan: $(call objects,tsan,$(UNIT_SOURCES) tests/unit/unit_main.c) $(ZSTD)
 	@mkdir -p $(@D)
 	@echo "  link $@"
 	@$(CC) $(FLAGS_tsan) -o $@ $^ $(UNIT_LIBS)
@@ -270,7 +280,7 @@ build/tests/library: $(call objects,check,tests/library/test_library.c tests/pro
 
 # ---- the commands ----
 
-BUILD_PACKAGES = gcc binutils libc6-dev liblz4-dev libsodium-dev libxxhash-dev libjansson-dev libncurses-dev
+BUILD_PACKAGES = gcc binutils libc6-dev liblz4-dev libzstd-dev libsodium-dev libxxhash-dev libjansson-dev libncurses-dev
 TEST_PACKAGES = $(BUILD_PACKAGES) g++ libcriterion-dev libasan8 libubsan1 libtsan2 util-linux python3 python3-numpy \
                 xz-utils zstd sqlite3 git perl gawk coreutils procps redis-tools libpython3.11-testsuite \
                 memcached postgresql-15 stress-ng gdb strace libjemalloc2 libmimalloc2.0 \

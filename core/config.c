@@ -245,6 +245,36 @@ static enum outcome parse_reclaim(struct config *config, const char *value)
     return TAKEN;
 }
 
+/* "zstd:3": a way, and for those that have levels one of these. */
+static enum outcome parse_cold(struct config *config, const char *value)
+{
+    static const struct {
+        const char *name;
+        unsigned levels;
+    } ways[] = {
+        [CONFIG_COLD_OFF] = {"off", 0},
+        [CONFIG_COLD_LZ4] = {"lz4", 12}, /* Source: lz4hc.h, LZ4HC_CLEVEL_MAX */
+        [CONFIG_COLD_ZSTD] = {"zstd", 19}, /* zstd(1) without --ultra */
+    };
+    size_t length = strcspn(value, ":");
+    uint64_t level = 0;
+
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        const char *end = "";
+
+        if (strlen(ways[i].name) != length || strncmp(ways[i].name, value, length) != 0)
+            continue;
+        if (value[length] == ':' && (!parse_u64(value + length + 1, &end, &level) || level < 1 || level > ways[i].levels))
+            return BAD;
+        if (*end != '\0')
+            return BAD;
+        config->cold = (enum config_cold)i;
+        config->cold_level = (int)level;
+        return TAKEN;
+    }
+    return BAD;
+}
+
 static enum outcome parse_scope(struct config *config, const char *value)
 {
     static const char *const names[] = {
@@ -355,6 +385,7 @@ static const struct setting settings[] = {
     {"SWAP_MAX", parse_swap_max, "a size such as 8G", "no bound", NULL, NULL},
     {"SWAP_ENCRYPT", parse_swap_encrypt, "0 or 1", "0", NULL, NULL},
     {"COMPRESS", parse_compress, "0 or 1", "1", NULL, NULL},
+    {"COLD", parse_cold, "zstd, lz4 or off; zstd:1 to zstd:19 and lz4:1 to lz4:12 with a level", "zstd", NULL, NULL},
     {"POOL", parse_pool, "a size such as 1G", "no bound, or an eighth of the limit with a swap file", NULL, NULL},
     {"FAULTS", parse_faults, "auto, thread, signal or segv", "auto", NULL, NULL},
     {"RECLAIM", parse_reclaim, "auto, direct or background", "auto", NULL, NULL},
@@ -465,6 +496,7 @@ void config_read(struct config *config, char *const *environment)
     config->threshold_bytes = THRESHOLD_DEFAULT;
     config->swap_max_bytes = UINT64_MAX;
     config->compress = true;
+    config->cold = CONFIG_COLD_ZSTD;
     if (environment != NULL)
         parse_all(config, environment, false);
 }

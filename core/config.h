@@ -36,6 +36,12 @@ enum config_interpose {
     CONFIG_INTERPOSE_ON,
 };
 
+enum config_cold {
+    CONFIG_COLD_OFF,
+    CONFIG_COLD_LZ4,
+    CONFIG_COLD_ZSTD,
+};
+
 struct config {
     uint64_t limit_pages;     /* 0: the default, see config_limit_pages() */
     unsigned limit_percent;   /* of the usable RAM, when > 0 */
@@ -47,6 +53,8 @@ struct config {
     uint64_t swap_max_bytes;  /* UINT64_MAX: no bound */
     bool swap_encrypt;
     bool compress;
+    enum config_cold cold;
+    int cold_level; /* 0: the usual one */
     const char *stats;        /* NULL: none; "1": the report; else a path with %p for the process id, %n for the program's name */
     const char *log;          /* NULL: stderr; else such a path */
     const char *programs;     /* NULL: all; else names separated by colons */

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-void corefile_fill(struct corefile *corefile, const struct space *space, const struct pagetable *table, const struct pool *pool,
+void corefile_fill(struct corefile *corefile, const struct space *space, const struct pagetable *table, const struct store *store,
                    const struct limbo *limbo, bool by_protection)
 {
     /* Member by member: a copy on the stack would look like another one. */
@@ -18,9 +18,10 @@ void corefile_fill(struct corefile *corefile, const struct space *space, const s
     corefile->places = (uintptr_t)space->places;
     corefile->n_pages = table->n_pages;
     corefile->entries = (uintptr_t)table->pages;
-    corefile->pool_space = (uintptr_t)pool->space;
-    corefile->pool_slabs = (uintptr_t)pool->slabs;
-    corefile->pool_max_slabs = pool->max_slabs;
+    corefile->pool_space = (uintptr_t)store->pool.space;
+    corefile->pool_slabs = (uintptr_t)store->pool.slabs;
+    corefile->pool_max_slabs = store->pool.max_slabs;
+    corefile->dictionaries = (uintptr_t)store->dictionaries;
     corefile->limbo_space = (uintptr_t)limbo->space;
     corefile->limbo_slots = limbo->most_slots;
     corefile->magic[0] = COREFILE_MAGIC_1;

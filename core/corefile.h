@@ -2,7 +2,7 @@
  * corefile.h - what ghostmem-core (tools/) looks for in the core file of a process: where paging keeps what is not in the
  * ghost range. It lies in the pager and is filled in when paging has begun; nothing in it changes afterwards.
  *
- * Calls: pagetable, pool, limbo.  Locks: none.  Memory: the caller's.
+ * Calls: pagetable, store, limbo.  Locks: none.  Memory: the caller's.
  */
 #ifndef GHOSTMEM_CORE_COREFILE_H
 #define GHOSTMEM_CORE_COREFILE_H
@@ -12,7 +12,7 @@
 #define COREFILE_MAGIC_1 0x6d656d74736f6847u
 #define COREFILE_MAGIC_2 0xb10c4ed0c0de8fd1u
 /* Of page table entries, slab records and images: to be raised when one of them, or what follows, changes. */
-#define COREFILE_LAYOUT 2u
+#define COREFILE_LAYOUT 3u
 
 struct corefile {
     /* The same in every version. */
@@ -31,11 +31,12 @@ struct corefile {
     uint64_t pool_space;
     uint64_t pool_slabs;
     uint64_t pool_max_slabs;
+    uint64_t dictionaries; /* struct dictionary, SQUEEZE_DICTIONARIES of them */
     uint64_t limbo_space;
     uint64_t limbo_slots;
 };
 
-void corefile_fill(struct corefile *corefile, const struct space *space, const struct pagetable *table, const struct pool *pool,
+void corefile_fill(struct corefile *corefile, const struct space *space, const struct pagetable *table, const struct store *store,
                    const struct limbo *limbo, bool by_protection);
 
 #endif

@@ -36,17 +36,18 @@ static size_t group_length(const struct fetch *images, size_t n, size_t *bytes)
     return length;
 }
 
-static int open_box(const struct fetch *image, unsigned char *box, unsigned char *page)
+static int open_box(const struct store *store, struct squeeze_reader *reader, const struct fetch *image, unsigned char *box,
+                    unsigned char *page)
 {
-    size_t bytes;
+    struct pool_image opened = {.data = box + SEAL_HEADER_BYTES};
     int error = seal_open(image->where.seal, image->where.sequence, image->where.unit, box,
-                          image->n_units * SWAP_UNIT_BYTES, &bytes);
+                          image->n_units * SWAP_UNIT_BYTES, &opened.bytes, &opened.kind);
 
-    return error != 0 ? error : store_decode(box + SEAL_HEADER_BYTES, bytes, page);
+    return error != 0 ? error : store_decode(store->dictionaries, reader, &opened, page);
 }
 
-size_t fetch_images(struct swap *swap, const struct fetch *images, size_t n, unsigned char *buffer,
-                    unsigned char (*pages)[PAGE_BYTES], int *error)
+size_t fetch_images(struct swap *swap, const struct store *store, struct squeeze_reader *reader, const struct fetch *images, size_t n,
+                    unsigned char *buffer, unsigned char (*pages)[PAGE_BYTES], int *error)
 {
     size_t i = 0;
 
@@ -70,7 +71,7 @@ size_t fetch_images(struct swap *swap, const struct fetch *images, size_t n, uns
             return i;
         for (size_t end = i + length, first = i; i < end; i++) {
             if (images[i].n_units > 0)
-                *error = open_box(&images[i], (unsigned char *)data + (images[i].where.offset - images[first].where.offset),
+                *error = open_box(store, reader, &images[i], (unsigned char *)data + (images[i].where.offset - images[first].where.offset),
                                   pages[i]);
             if (*error != 0) {
                 __atomic_add_fetch(&swap->read_errors, 1, __ATOMIC_RELAXED);

@@ -20,13 +20,14 @@ struct fetch {
 
 /*
  * Restore pages of a run from their images.
+ * @store:  has the dictionaries
  * @buffer: FETCH_BUFFER_BYTES, page-aligned, for boxes as they are read
  * Returns how many of the @n are done; less than @n: *@error says why the next one is not (-EIO, -ENODATA, -EBADMSG ...),
  * and it was the first that was tried if the result is 0.
  * Context: fault path.
  */
-size_t fetch_images(struct swap *swap, const struct fetch *images, size_t n, unsigned char *buffer,
-                    unsigned char (*pages)[PAGE_BYTES], int *error);
+size_t fetch_images(struct swap *swap, const struct store *store, struct squeeze_reader *reader, const struct fetch *images, size_t n,
+                    unsigned char *buffer, unsigned char (*pages)[PAGE_BYTES], int *error);
 
 /* The one line about a page that is lost. */
 void fetch_complain(const struct swap *swap, const struct fetch *image, const void *page, int error);

@@ -25,6 +25,12 @@ void pager_use_swap(struct pager *pager, const struct pager_swap *swap)
     pager->swap = *swap;
 }
 
+void pager_use_cold(struct pager *pager, enum squeeze_way way, int level)
+{
+    pager->cold_way = way;
+    pager->cold_level = level;
+}
+
 int pager_use_far(struct pager *pager, void (*survey_locked)(void *arg), void *arg)
 {
     int error = space_init_far(&pager->space);
@@ -79,6 +85,14 @@ static void evict_entry(void *arg, unsigned worker)
     struct pager *pager = arg;
 
     reclaim_background(&pager->reclaim, worker);
+}
+
+static void cold_entry(void *arg, unsigned worker)
+{
+    struct pager *pager = arg;
+
+    (void)worker;
+    cold_background(&pager->reclaim.writeback.cold);
 }
 
 static void write_entry(void *arg, unsigned worker)
@@ -160,6 +174,18 @@ static void start_swap(struct pager *pager)
         log_line(LOG_ERROR, "swap file %s: cannot be used: %e; images stay in RAM", pager->swap.path, -error);
 }
 
+/* Where a swap file is a place for images, what stays in RAM does not stay for long. */
+static void start_cold(struct pager *pager)
+{
+    struct reclaim *r = &pager->reclaim;
+    struct writeback *wb = &r->writeback;
+
+    cold_init(&wb->cold, &pager->store, writeback_is_on(wb) ? SQUEEZE_OFF : pager->cold_way, pager->cold_level, &r->frames_wanted);
+    wb->locked = &pager->locked;
+    wb->undumped = &pager->undumped;
+    wb->far_undumped = &pager->far_undumped;
+}
+
 /* Once, before the threads are brought in: what libraries do here must not trap, as signals are blocked. */
 static int build(struct pager *pager)
 {
@@ -181,6 +207,8 @@ static int build(struct pager *pager)
         reclaim_fix_way_locked(&pager->reclaim, pager->reclaim_way);
     if (error == 0)
         start_swap(pager);
+    if (error == 0)
+        start_cold(pager);
     pager->failed = error != 0;
     pager->built = error == 0;
     return error;
@@ -197,12 +225,16 @@ static void describe(const struct pager *pager, struct fault_setup *setup)
         .number = number_entry,
         .n_numbers = pager->table.n_pages,
         .on_fault = fault_entry,
-        .background = {{evict_entry, "ghostmem/evict"}},
+        .background = {{.run = evict_entry, .name = "ghostmem/evict"}},
         .arg = (void *)(uintptr_t)pager,
     };
     if (writeback_is_on(&pager->reclaim.writeback)) {
         setup->background[1].run = write_entry;
         setup->background[1].name = "ghostmem/write";
+    } else if (cold_is_on(&pager->reclaim.writeback.cold)) {
+        setup->background[1].run = cold_entry;
+        setup->background[1].name = "ghostmem/cold";
+        setup->background[1].is_idle = true;
     }
 }
 
@@ -317,7 +349,7 @@ int pager_engage(struct pager *pager, size_t committed)
 
         if (unseen != 0)
             log_line(LOG_ERROR, "cannot see which pages are in RAM: %e; they stay there", -unseen);
-        corefile_fill(&pager->corefile, &pager->space, &pager->table, &pager->store.pool, &r->limbo,
+        corefile_fill(&pager->corefile, &pager->space, &pager->table, &pager->store, &r->limbo,
                       pager->backend->by_protection);
         if (pager->survey_locked != NULL)
             pager->survey_locked(pager->survey_arg);

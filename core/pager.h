@@ -39,6 +39,8 @@ struct pager {
     struct pager_swap swap;
     void (*on_wake)(void *arg, unsigned worker);
     void *on_wake_arg;
+    enum squeeze_way cold_way; /* of squeezing images that stay cold */
+    int cold_level;
     bool reclaim_fixed; /* who evicts is not for a duel to say */
     enum reclaim_way reclaim_way;
 
@@ -72,6 +74,8 @@ struct pager {
     _Atomic bool reprotected; /* there was such a call */
     struct hold ceding;       /* what must stay until it is ceded */
     struct marks locked;      /* what the program has locked in RAM: never evicted; guarded by pager.lock */
+    struct marks undumped;    /* what it wants to be kept out of core files; likewise */
+    _Atomic bool far_undumped; /* it wants that of some memory outside of the ghost range */
     _Atomic bool locks_future; /* what is allocated from now on will be */
     _Atomic uint64_t ceded[PAGER_MAX_CEDED]; /* first page, and the end in the upper half; 0: free. Never freed while in use */
     _Atomic uint32_t n_ceded;
@@ -90,6 +94,9 @@ void pager_init(struct pager *pager, size_t limit, uint64_t pool_bound_bytes, st
 
 /* Before engaging: images leave RAM when they pass the pool's bound. */
 void pager_use_swap(struct pager *pager, const struct pager_swap *swap);
+
+/* Before engaging: how images that stay cold are squeezed. @level: 0 is the usual one. Without a swap file. */
+void pager_use_cold(struct pager *pager, enum squeeze_way way, int level);
 
 /*
  * Before engaging: all private memory is to be managed. @survey_locked(@arg): learns what there is (pager_far.h), once no call of the
@@ -185,6 +192,9 @@ int pager_pin(struct pager *pager, page_number first, size_t n_pages);
 /* Hints. Frozen pages come in, at most half of the limit; resident ones are the next to leave. Context: as pager_hold(). */
 void pager_want(struct pager *pager, page_number first, size_t n_pages);
 void pager_spurn(struct pager *pager, page_number first, size_t n_pages);
+
+/* What the program wants to be kept out of core files (MADV_DONTDUMP), or does not any more: it gets into no dictionary. 0 or -ENOMEM. */
+int pager_keep_undumped(struct pager *pager, page_number first, size_t n_pages, bool on);
 
 /* In a forked child, which inherits no locks. */
 void pager_forget_locks(struct pager *pager);

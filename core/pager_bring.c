@@ -156,12 +156,12 @@ static size_t prepare_contents(struct pager *pager, struct run *run, struct recl
     if (run->all_empty)
         return n;
     if (run->any_swapped)
-        n = fetch_images(&pager->reclaim.writeback.swap, run->images, n, w->boxes, w->pages, error);
+        n = fetch_images(&pager->reclaim.writeback.swap, &pager->store, &w->scratch.reader, run->images, n, w->boxes, w->pages, error);
     for (size_t i = 0; i < n; i++) {
         const struct origin *origin = &run->origins[i];
 
         if (origin->state == PAGE_FROZEN)
-            INVARIANT(store_get(&pager->store, (store_handle)origin->value, w->pages[i]) == 0);
+            INVARIANT(store_get(&pager->store, &w->scratch.reader, (store_handle)origin->value, w->pages[i]) == 0);
         else if (origin->state != PAGE_SWAPPED)
             codec_fill(w->pages[i], origin->state == PAGE_SAME ? origin->value : 0);
         if (run->keeps[i])
@@ -173,16 +173,19 @@ static size_t prepare_contents(struct pager *pager, struct run *run, struct recl
 }
 
 /* The image stays with its page, or goes. Its number among the kept ones, or 0. */
-static uint32_t keep_image_locked(struct pager *pager, const struct run *run, size_t i)
+static uint32_t keep_image_locked(struct pager *pager, page_number number, const struct run *run, size_t i)
 {
     struct writeback *wb = &pager->reclaim.writeback;
     uint32_t handle = (uint32_t)run->origins[i].value;
     uint32_t n_units = run->images[i].n_units;
     bool swapped = run->origins[i].state == PAGE_SWAPPED;
+    bool slow = !swapped && store_is_slow(&pager->store, handle);
     uint32_t kept = 0;
 
     LOCK_ASSERT_HELD(LOCK_PAGER);
-    if (run->keeps[i])
+    if (slow)
+        cold_note_thaw(&wb->cold, number);
+    if (run->keeps[i] && !(slow && cold_comes_back(&wb->cold, number)))
         kept = swapped ? kept_add_locked(&wb->kept, handle, n_units, run->hashes[i])
                        : writeback_keep_locked(wb, handle, run->hashes[i]);
     if (kept == 0 && swapped)
@@ -193,7 +196,7 @@ static uint32_t keep_image_locked(struct pager *pager, const struct run *run, si
 }
 
 /* The page is there. Returns the number of its kept image, or 0. */
-static uint32_t release_origin_locked(struct pager *pager, const struct run *run, size_t i)
+static uint32_t release_origin_locked(struct pager *pager, page_number number, const struct run *run, size_t i)
 {
     struct reclaim_counters *counters = &pager->reclaim.counters;
     const struct origin *origin = &run->origins[i];
@@ -204,7 +207,7 @@ static uint32_t release_origin_locked(struct pager *pager, const struct run *run
     else
         counters->thaws++;
     if (origin->state == PAGE_SWAPPED || origin->state == PAGE_FROZEN)
-        return keep_image_locked(pager, run, i);
+        return keep_image_locked(pager, number, run, i);
     return 0;
 }
 
@@ -309,7 +312,7 @@ static size_t fill_relock(struct pager *pager, const struct fault *fault, const 
         page_number number = nth_page(span, i);
         struct page *page = page_at(&pager->table, number);
 
-        page->value = release_origin_locked(pager, &run, i);
+        page->value = release_origin_locked(pager, number, &run, i);
         reclaim_enter_locked(r, number);
         page->flags |= (i < run.n_protected ? PAGE_FLAG_SHUT : 0) | PAGE_FLAG_SOLE;
     }

@@ -40,7 +40,7 @@ static void bring_home(void *arg, unsigned worker)
         if (page_state(page) != PAGE_SWAPPED)
             continue;
         swap_locate_locked(&wb->swap, page->value, &image.where);
-        if (fetch_images(&wb->swap, &image, 1, w->boxes, w->pages, &error) == 1)
+        if (fetch_images(&wb->swap, &pager->store, &w->scratch.reader, &image, 1, w->boxes, w->pages, &error) == 1)
             handle = store_put(&pager->store, &w->scratch, w->pages[0]);
         if (handle == 0) {
             job->n_left++;
@@ -125,7 +125,7 @@ static const void *read_from_swap(struct pager *pager, const struct page *page, 
     int error;
 
     swap_locate_locked(swap, page->value, &image.where);
-    if (fetch_images(swap, &image, 1, w->boxes, w->pages, &error) == 1)
+    if (fetch_images(swap, &pager->store, &w->scratch.reader, &image, 1, w->boxes, w->pages, &error) == 1)
         return w->pages[0];
     fetch_complain(swap, &image, target, error);
     (void)os_mem_protect_none(target, PAGE_BYTES);
@@ -140,7 +140,7 @@ static const void *contents_of(struct pager *pager, const struct page *page, uns
 
     switch (page_state(page)) {
     case PAGE_FROZEN:
-        INVARIANT(store_get(&pager->store, page->value, buffer) == 0);
+        INVARIANT(store_get(&pager->store, &r->workers[0].scratch.reader, page->value, buffer) == 0);
         return buffer;
     case PAGE_SAME:
         codec_fill(buffer, page_word(page));
@@ -269,6 +269,7 @@ void pager_fork_child(struct pager *pager)
     r->writeback.paused = false;
     swap_fork_child(&r->writeback.swap, &pager->fork_copies, pager->backend->files_thread == 0);
     lose_what_is_left_behind(pager);
+    writeback_fork_child(&r->writeback);
     reclaim_fork_child(r);
     if (pager->store.pool.compacting)
         pool_compact_end(&pager->store.pool);

@@ -1,5 +1,5 @@
 /*
- * pager_lock.c - what the program locks in RAM, pins, wants or does not want there. See pager.h.
+ * pager_lock.c - what the program locks in RAM, pins, wants or does not want there, and keeps out of core files. See pager.h.
  *
  * The kernel has the lock too: else it might swap the page out itself. There it is always MLOCK_ONFAULT, because what is not in its
  * place is ours to bring in, and must not be filled with zeros; so nothing that is ours is filled either. The kernel is told first: from
@@ -134,4 +134,22 @@ void pager_forget_locks(struct pager *pager)
     pager_lock_future(pager, false);
     if (marks_any(&pager->locked))
         note(pager, 0, (page_number)pager->space.near_pages, false);
+}
+
+int pager_keep_undumped(struct pager *pager, page_number first, size_t n_pages, bool on)
+{
+    struct visit visit;
+    int error = 0;
+
+    visit_begin(&pager->visits, &visit);
+    os_lock_take(&pager->reclaim.lock);
+    if (on)
+        error = marks_reserve(&pager->undumped, pager->space.near_pages);
+    if (error == 0 && on)
+        marks_add(&pager->undumped, first, (page_number)(first + n_pages));
+    else if (error == 0)
+        marks_remove(&pager->undumped, first, (page_number)(first + n_pages));
+    os_lock_release(&pager->reclaim.lock);
+    visit_end(&visit);
+    return error;
 }

@@ -32,7 +32,7 @@
  * What an entry holds besides its state:
  *   RESIDENT          links of the queue it stands in; the number of its kept image, if it has one (kept.h)
  *   COOLED, FREEZING  the limbo slot, and in `next` the number of its kept image (FREEZING in place: as RESIDENT)
- *   FROZEN            the store's handle; with a swap file, links of the queue for write-back
+ *   FROZEN            the store's handle; with a swap file, links of the queue for write-back; else see writeback_cold.c
  *   SWAPPED           the swap's handle, and in `next` the image's units
  *   SAME              the word that fills the page
  *
@@ -67,7 +67,7 @@ enum page_state {
 #define PAGE_FLAG_LAST 1u
 /* Resident and not to be had at the moment (locked in RAM): stands in the queue of those. */
 #define PAGE_FLAG_STUCK 2u
-/* Frozen, and being copied to the swap file: not in its queue. Who takes the page away clears it. */
+/* Frozen, and being copied to the swap file (not in its queue then), or being squeezed. Who takes the page away clears it. */
 #define PAGE_FLAG_WRITING 4u
 /*
  * Resident (the same bit), in a frame that fill() brought, and no fork since: no other mapping (of a forked child, of a pipe)

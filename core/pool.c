@@ -14,6 +14,10 @@
 /* Fetched ahead of an image's use; the processor's own prefetching goes on from there. */
 #define PREFETCH_BYTES 256
 #define CACHE_LINE_BYTES 64
+/* In front of an image: its length, and its kind in the bits above. */
+#define LABEL_KIND_SHIFT 13
+#define LABEL_BYTES_MASK ((1u << LABEL_KIND_SHIFT) - 1)
+_Static_assert(PAGE_BYTES <= LABEL_BYTES_MASK && POOL_KINDS << LABEL_KIND_SHIFT <= UINT16_MAX + 1, "both fit into 16 bits");
 
 struct pool_slab {
     uint16_t units;      /* of one slot; 0: the slab is empty and on the free list */
@@ -36,7 +40,7 @@ static unsigned slots_of(const struct pool_slab *slab)
     return (unsigned)(POOL_SLAB_BYTES / slot_bytes(slab));
 }
 
-/* A plain page fills its slot; every other image starts with its length. */
+/* A plain page fills its slot; every other image starts with its label. */
 static bool is_plain(const struct pool_slab *slab)
 {
     return slab->units == POOL_MAX_UNITS;
@@ -67,20 +71,25 @@ static size_t held_by(const struct pool_slab *slab)
     return round_up(slab->n_carved * slot_bytes(slab), PAGE_BYTES);
 }
 
-/* The classes' image lengths are read without a lock, so that they must not be able to change under the reader. */
-static size_t image_bytes(const struct pool_slab *slab, const unsigned char *slot)
+/* Labels are read without a lock, so that they must not be able to change under the reader. */
+static struct pool_image image_at(const struct pool_slab *slab, const unsigned char *slot)
 {
-    uint16_t length;
+    uint16_t label;
 
     if (is_plain(slab))
-        return PAGE_BYTES;
-    memcpy(&length, slot, sizeof length);
-    return length;
+        return (struct pool_image){.data = slot, .bytes = PAGE_BYTES};
+    memcpy(&label, slot, sizeof label);
+    return (struct pool_image){
+        .data = slot + sizeof label,
+        .bytes = label & LABEL_BYTES_MASK,
+        .kind = (unsigned)label >> LABEL_KIND_SHIFT,
+    };
 }
 
-static size_t stored_bytes(const struct pool_slab *slab, const unsigned char *slot)
+/* Of its slot. */
+static size_t stored_bytes(const struct pool_image *image, const unsigned char *slot)
 {
-    return image_bytes(slab, slot) + (is_plain(slab) ? 0 : sizeof(uint16_t));
+    return image->bytes + (size_t)(image->data - slot);
 }
 
 static void add(_Atomic uint64_t *counter, uint64_t by)
@@ -249,15 +258,26 @@ static void slot_give_back_locked(struct pool *pool, struct pool_slab *slab, uns
         slab_retire_locked(pool, slab);
 }
 
-pool_handle pool_put(struct pool *pool, const void *image, size_t bytes)
+unsigned pool_units(size_t bytes)
+{
+    return (unsigned)(round_up(bytes + (bytes == PAGE_BYTES ? 0 : sizeof(uint16_t)), POOL_UNIT_BYTES) / POOL_UNIT_BYTES);
+}
+
+static void count_kind_locked(struct pool *pool, unsigned kind, uint64_t n, uint64_t bytes)
+{
+    add(&pool->n_of_kind[kind], n);
+    add(&pool->bytes_of_kind[kind], bytes);
+}
+
+pool_handle pool_put(struct pool *pool, const void *image, size_t bytes, unsigned kind)
 {
     bool plain = bytes == PAGE_BYTES;
     size_t stored = bytes + (plain ? 0 : sizeof(uint16_t));
-    unsigned units = (unsigned)(round_up(stored, POOL_UNIT_BYTES) / POOL_UNIT_BYTES);
-    uint16_t length = (uint16_t)bytes;
+    unsigned units = pool_units(bytes);
+    uint16_t label = (uint16_t)(bytes | kind << LABEL_KIND_SHIFT);
     unsigned char *slot;
 
-    DEBUG_INVARIANT(bytes > 0 && units <= POOL_MAX_UNITS && (plain || units < POOL_MAX_UNITS));
+    DEBUG_INVARIANT(bytes > 0 && units <= POOL_MAX_UNITS && (plain ? kind == 0 : units < POOL_MAX_UNITS) && kind < POOL_KINDS);
     os_lock_take(&pool->lock);
     slot = slot_take_locked(pool, units);
     if (slot != NULL) {
@@ -265,28 +285,27 @@ pool_handle pool_put(struct pool *pool, const void *image, size_t bytes)
         add(&pool->used_bytes, stored);
         if (look(&pool->used_bytes) > look(&pool->used_bytes_peak))
             atomic_store_explicit(&pool->used_bytes_peak, look(&pool->used_bytes), memory_order_relaxed);
-        add(&pool->n_images_made, 1);
-        add(&pool->made_bytes, stored);
+        count_kind_locked(pool, kind, 1, stored);
+        if (kind == 0) {
+            add(&pool->n_images_made, 1);
+            add(&pool->made_bytes, stored);
+        }
     }
     os_lock_release(&pool->lock);
     if (slot == NULL)
         return 0;
     /* The slot is ours alone until the handle is known. */
     if (!plain) {
-        memcpy(slot, &length, sizeof length);
-        slot += sizeof length;
+        memcpy(slot, &label, sizeof label);
+        slot += sizeof label;
     }
     memcpy(slot, image, bytes);
     return (pool_handle)((size_t)(slot - pool->space) / POOL_UNIT_BYTES + 1);
 }
 
-const void *pool_image(const struct pool *pool, pool_handle handle, size_t *bytes)
+struct pool_image pool_image(const struct pool *pool, pool_handle handle)
 {
-    const struct pool_slab *slab = slab_of(pool, handle);
-    const unsigned char *slot = address_of(pool, handle);
-
-    *bytes = image_bytes(slab, slot);
-    return is_plain(slab) ? slot : slot + sizeof(uint16_t);
+    return image_at(slab_of(pool, handle), address_of(pool, handle));
 }
 
 void pool_prefetch(const struct pool *pool, pool_handle handle)
@@ -309,23 +328,25 @@ struct pool_where pool_where(pool_handle handle)
     };
 }
 
-const void *pool_image_of(const void *slab, const void *slot, size_t *bytes)
+struct pool_image pool_image_of(const void *slab, const void *slot)
 {
     struct pool_slab record;
 
     memcpy(&record, slab, sizeof record);
-    *bytes = image_bytes(&record, slot);
-    return is_plain(&record) ? slot : (const unsigned char *)slot + sizeof(uint16_t);
+    return image_at(&record, slot);
 }
 
 void pool_free(struct pool *pool, pool_handle handle)
 {
     struct pool_slab *slab = slab_of(pool, handle);
     unsigned char *slot = address_of(pool, handle);
+    struct pool_image image = image_at(slab, slot);
+    uint64_t stored = stored_bytes(&image, slot);
 
     os_lock_take(&pool->lock);
     add(&pool->n_images, -(uint64_t)1);
-    add(&pool->used_bytes, -(uint64_t)stored_bytes(slab, slot));
+    add(&pool->used_bytes, -stored);
+    count_kind_locked(pool, image.kind, -(uint64_t)1, -stored);
     slot_give_back_locked(pool, slab, slot);
     os_lock_release(&pool->lock);
 }
@@ -374,7 +395,9 @@ pool_handle pool_relocate(struct pool *pool, pool_handle handle)
     os_lock_take(&pool->lock);
     to = slab->evacuating ? slot_take_locked(pool, slab->units) : NULL;
     if (to != NULL) {
-        memcpy(to, from, stored_bytes(slab, from));
+        struct pool_image image = image_at(slab, from);
+
+        memcpy(to, from, stored_bytes(&image, from));
         slot_give_back_locked(pool, slab, from);
         handle = (pool_handle)((size_t)(to - pool->space) / POOL_UNIT_BYTES + 1);
     }

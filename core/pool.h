@@ -23,6 +23,16 @@ typedef uint32_t pool_handle;
 #define POOL_SLAB_BYTES (64 * KIB)
 #define POOL_MAX_UNITS (PAGE_BYTES / POOL_UNIT_BYTES)
 
+/* How an image was made: a number below this. What the numbers mean is core/squeeze.h's. */
+#define POOL_KINDS 8u
+
+/* An image where it lies. @bytes: PAGE_BYTES is a plain page. */
+struct pool_image {
+    const unsigned char *data;
+    size_t bytes;
+    unsigned kind;
+};
+
 struct pool_slab;
 
 struct pool {
@@ -48,7 +58,9 @@ struct pool {
     _Atomic uint64_t held_bytes_peak;
     _Atomic uint64_t meta_bytes; /* RAM for slab records */
     _Atomic uint64_t n_images_made; /* since the start */
-    _Atomic uint64_t made_bytes;    /* of those, lengths included */
+    _Atomic uint64_t made_bytes;    /* of those, lengths included; images that are made of images do not count */
+    _Atomic uint64_t n_of_kind[POOL_KINDS];
+    _Atomic uint64_t bytes_of_kind[POOL_KINDS]; /* lengths included */
 };
 
 /*
@@ -58,21 +70,24 @@ struct pool {
 int pool_init(struct pool *pool, size_t space_bytes, uint64_t bound_bytes);
 
 /*
- * Store a copy of @image. @bytes: 1 .. POOL_MAX_UNITS * POOL_UNIT_BYTES; exactly PAGE_BYTES for a plain page.
+ * Store a copy of @image. @bytes: 1 .. POOL_MAX_UNITS * POOL_UNIT_BYTES; exactly PAGE_BYTES for a plain page, which is of kind 0.
  * Returns a handle, or 0: the bound is reached, or the system has no memory.
  * Context: fault path; takes pool.lock.
  */
-pool_handle pool_put(struct pool *pool, const void *image, size_t bytes);
+pool_handle pool_put(struct pool *pool, const void *image, size_t bytes, unsigned kind);
 
-/* The image of a live handle, in place until it is freed or relocated, and its length. Takes no lock. */
-const void *pool_image(const struct pool *pool, pool_handle handle, size_t *bytes);
+/* The image of a live handle, in place until it is freed or relocated. Takes no lock. */
+struct pool_image pool_image(const struct pool *pool, pool_handle handle);
+
+/* Units of a slot for an image of @bytes: what it costs. */
+unsigned pool_units(size_t bytes);
 
 /* The image will be wanted in a moment: its first bytes are on their way into the cache. */
 void pool_prefetch(const struct pool *pool, pool_handle handle);
 
 /*
  * The same for a pool in the memory of another process: where the image's slab record and its slot lie, in bytes from `slabs`
- * and `space`; and what they hold. @slot may be anything: *@bytes is for the caller to check.
+ * and `space`; and what they hold. @slot may be anything: the length is for the caller to check.
  */
 struct pool_where {
     size_t slab;
@@ -80,7 +95,7 @@ struct pool_where {
     size_t slot;
 };
 struct pool_where pool_where(pool_handle handle);
-const void *pool_image_of(const void *slab, const void *slot, size_t *bytes);
+struct pool_image pool_image_of(const void *slab, const void *slot);
 
 void pool_free(struct pool *pool, pool_handle handle);
 

@@ -563,6 +563,7 @@ void reclaim_background(struct reclaim *r, unsigned worker)
                 rest(r, ticket);
             continue;
         }
+        writeback_serve_cold(&r->writeback);
         if (pool_wants_compaction(&r->store->pool))
             reclaim_compact(r);
         os_event_wait(&r->frames_wanted, ticket, -1);

@@ -91,7 +91,7 @@ static bool is_as_kept(struct reclaim *r, struct reclaim_worker *w, size_t i, co
         return false;
     if (kept_is_hash(w->hashes[i]))
         return kept_same(kept_hash_of(&r->writeback.kept, page), w->hashes[i]);
-    return kept_is_pooled(image) && store_get(r->store, image->handle, w->scratch.image) == 0 &&
+    return kept_is_pooled(image) && store_get(r->store, &w->scratch.reader, image->handle, w->scratch.image) == 0 &&
            memcmp(w->scratch.image, page, PAGE_BYTES) == 0;
 }
 

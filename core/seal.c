@@ -13,7 +13,8 @@
 struct header {
     unsigned char tag[16];
     uint16_t image_bytes;
-    uint16_t zero[3];
+    uint16_t kind;
+    uint16_t zero[2];
 };
 _Static_assert(sizeof(struct header) == SEAL_HEADER_BYTES, "the header as seal.h has it");
 _Static_assert(crypto_aead_chacha20poly1305_ietf_ABYTES == 16, "a Poly1305 tag fits");
@@ -23,7 +24,8 @@ _Static_assert(crypto_aead_chacha20poly1305_ietf_KEYBYTES == SEAL_KEY_BYTES, "on
 struct place {
     uint64_t sequence;
     uint32_t unit;
-    uint32_t image_bytes;
+    uint16_t image_bytes;
+    uint16_t kind;
 };
 #define NONCE_BYTES ((size_t)crypto_aead_chacha20poly1305_ietf_NPUBBYTES)
 _Static_assert(NONCE_BYTES == sizeof(uint64_t) + sizeof(uint32_t), "sequence and unit are the nonce");
@@ -62,10 +64,10 @@ static void checksum(const struct seal *seal, const struct place *place, const u
     sodium_memzero(&seed, sizeof seed);
 }
 
-void seal_close(const struct seal *seal, uint64_t sequence, uint32_t unit, unsigned char *box, size_t image_bytes)
+void seal_close(const struct seal *seal, uint64_t sequence, uint32_t unit, unsigned char *box, size_t image_bytes, unsigned kind)
 {
-    struct place place = {.sequence = sequence, .unit = unit, .image_bytes = (uint32_t)image_bytes};
-    struct header header = {.image_bytes = (uint16_t)image_bytes};
+    struct place place = {.sequence = sequence, .unit = unit, .image_bytes = (uint16_t)image_bytes, .kind = (uint16_t)kind};
+    struct header header = {.image_bytes = place.image_bytes, .kind = place.kind};
     unsigned char *image = box + SEAL_HEADER_BYTES;
 
     if (seal->encrypts)
@@ -78,7 +80,7 @@ void seal_close(const struct seal *seal, uint64_t sequence, uint32_t unit, unsig
 }
 
 int seal_open(const struct seal *seal, uint64_t sequence, uint32_t unit, unsigned char *box, size_t box_bytes,
-              size_t *image_bytes)
+              size_t *image_bytes, unsigned *kind)
 {
     struct place place = {.sequence = sequence, .unit = unit};
     unsigned char *image = box + SEAL_HEADER_BYTES;
@@ -89,7 +91,9 @@ int seal_open(const struct seal *seal, uint64_t sequence, uint32_t unit, unsigne
     if (header.image_bytes == 0 || header.image_bytes > box_bytes - SEAL_HEADER_BYTES)
         return -EBADMSG;
     place.image_bytes = header.image_bytes;
+    place.kind = header.kind;
     *image_bytes = header.image_bytes;
+    *kind = header.kind;
     if (seal->encrypts)
         return crypto_aead_chacha20poly1305_ietf_decrypt_detached(
                    image, NULL, image, header.image_bytes, header.tag, (const unsigned char *)&place, sizeof place,

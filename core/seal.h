@@ -2,7 +2,7 @@
  * seal.h - what protects an image outside of RAM: its length and a checksum, or encryption with a proof of origin.
  *
  *     24 bytes of header                                   then the image
- *     tag (16: XXH3-128, or Poly1305), length (2), 0 (6)
+ *     tag (16: XXH3-128, or Poly1305), length (2), kind (2: of struct pool_image), 0 (4)
  *
  * The tag covers header and image and the place where they belong: the number of the segment's writing and the unit in
  * it. So a block that the disk mixed up, kept from an earlier writing, or lost does not pass for the right one.
@@ -34,14 +34,14 @@ int seal_init(struct seal *seal, unsigned char *key, bool encrypts);
 void seal_forget(struct seal *seal);
 
 /* Write the header in front of an image that stands at @box + SEAL_HEADER_BYTES, and encrypt that in place. */
-void seal_close(const struct seal *seal, uint64_t sequence, uint32_t unit, unsigned char *box, size_t image_bytes);
+void seal_close(const struct seal *seal, uint64_t sequence, uint32_t unit, unsigned char *box, size_t image_bytes, unsigned kind);
 
 /*
  * Check what was read, and decrypt it in place.
- * @box_bytes: readable from @box on. *@image_bytes: its length; it stands at @box + SEAL_HEADER_BYTES.
+ * @box_bytes: readable from @box on. *@image_bytes: its length; it stands at @box + SEAL_HEADER_BYTES. *@kind: as it was closed.
  * Returns 0, or -EBADMSG.
  */
 int seal_open(const struct seal *seal, uint64_t sequence, uint32_t unit, unsigned char *box, size_t box_bytes,
-              size_t *image_bytes);
+              size_t *image_bytes, unsigned *kind);
 
 #endif

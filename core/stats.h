@@ -35,6 +35,19 @@ struct stats {
     uint64_t pool_used_bytes_peak;
     uint64_t pool_held_bytes;
     uint64_t pool_held_bytes_peak;
+    uint64_t cold_images; /* in the pool, squeezed */
+    uint64_t cold_bytes;
+    uint64_t cold_squeezed; /* since the start */
+    uint64_t cold_squeezed_from_bytes;
+    uint64_t cold_squeezed_bytes;
+    uint64_t cold_refused;
+    uint64_t cold_thaws;
+    uint64_t cold_failures;
+    uint64_t cold_pauses;
+    uint64_t cold_dictionaries; /* in use */
+    uint64_t cold_dictionaries_made;
+    uint64_t cold_dictionaries_refused;
+    uint64_t cold_cpu_us;
     uint64_t swap_used_bytes;
     uint64_t swap_file_bytes;
     uint64_t swapped_pages;

@@ -52,6 +52,8 @@ void writeback_enter_locked(struct writeback *wb, page_number number)
     LOCK_ASSERT_HELD(LOCK_PAGER);
     if (writeback_is_on(wb))
         queue_push(&wb->queue, wb->table, number);
+    else if (cold_is_on(&wb->cold))
+        writeback_note_image_locked(wb, number);
 }
 
 /* Still frozen, and the same image: the one that was copied is what the page needs. */
@@ -65,25 +67,26 @@ void writeback_leave_locked(struct writeback *wb, page_number number)
     struct page *page;
 
     LOCK_ASSERT_HELD(LOCK_PAGER);
-    if (!writeback_is_on(wb))
+    if (!writeback_is_on(wb) && !cold_is_out(&wb->cold))
         return;
     page = page_at(wb->table, number);
     if ((page->flags & PAGE_FLAG_WRITING) != 0)
         page->flags &= ~PAGE_FLAG_WRITING & 15u;
-    else
+    else if (writeback_is_on(wb))
         queue_remove(&wb->queue, wb->table, number);
 }
 
 void writeback_recall_locked(struct writeback *wb, page_number first, size_t n_pages)
 {
     LOCK_ASSERT_HELD(LOCK_PAGER);
-    for (page_number i = first; wb->busy && i < first + n_pages; i++) {
+    for (page_number i = first; (wb->busy || cold_is_out(&wb->cold)) && i < first + n_pages; i++) {
         struct page *page = page_at(wb->table, i);
 
         if (!is_still_written(page))
             continue;
         page->flags &= ~PAGE_FLAG_WRITING & 15u;
-        queue_push_oldest(&wb->queue, wb->table, i);
+        if (writeback_is_on(wb))
+            queue_push_oldest(&wb->queue, wb->table, i);
     }
 }
 
@@ -216,26 +219,26 @@ uint32_t writeback_open_segment(struct writeback *wb, struct swap_where *where)
     return segment;
 }
 
-/* Room for one more image. NULL: the segment is full. */
-static unsigned char *add_record(struct writeback_buffer *buffer, page_number number, size_t image_bytes,
-                                 swap_handle from)
+/* A copy of one more image. False: the segment is full. */
+static bool add_record(struct writeback_buffer *buffer, page_number number, const struct pool_image *image)
 {
-    size_t box_bytes = round_up(SEAL_HEADER_BYTES + image_bytes, SWAP_UNIT_BYTES);
+    size_t box_bytes = round_up(SEAL_HEADER_BYTES + image->bytes, SWAP_UNIT_BYTES);
     uint32_t n_units = (uint32_t)(box_bytes / SWAP_UNIT_BYTES);
     unsigned char *box = buffer->segment + buffer->n_units * SWAP_UNIT_BYTES;
 
     if (buffer->n_units + n_units > SWAP_SEGMENT_UNITS)
-        return NULL;
+        return false;
     buffer->records[buffer->n_records++] = (struct record){
         .number = number,
         .unit = (uint16_t)buffer->n_units,
         .n_units = (uint16_t)n_units,
-        .image_bytes = (uint32_t)image_bytes,
-        .from = from,
+        .image_bytes = (uint16_t)image->bytes,
+        .kind = (uint16_t)image->kind,
     };
     buffer->n_units += n_units;
-    memset(box + SEAL_HEADER_BYTES + image_bytes, 0, box_bytes - SEAL_HEADER_BYTES - image_bytes);
-    return box + SEAL_HEADER_BYTES;
+    memcpy(box + SEAL_HEADER_BYTES, image->data, image->bytes);
+    memset(box + SEAL_HEADER_BYTES + image->bytes, 0, box_bytes - SEAL_HEADER_BYTES - image->bytes);
+    return true;
 }
 
 int writeback_write_segment(struct writeback *wb, const struct swap_where *where)
@@ -248,7 +251,7 @@ int writeback_write_segment(struct writeback *wb, const struct swap_where *where
         const struct record *record = &buffer->records[i];
 
         seal_close(where->seal, where->sequence, record->unit, buffer->segment + record->unit * SWAP_UNIT_BYTES,
-                   record->image_bytes);
+                   record->image_bytes, record->kind);
     }
     memset(buffer->segment + bytes, 0, whole_bytes - bytes);
     return swap_write(&wb->swap, where, buffer->segment, whole_bytes);
@@ -262,18 +265,14 @@ static bool gather_chunk_locked(struct writeback *wb)
     for (unsigned i = 0; i < GATHER_CHUNK; i++) {
         page_number number = wb->queue.oldest;
         struct page *page;
-        const void *image;
-        unsigned char *copy;
-        size_t bytes;
+        struct pool_image image;
 
         if (number == PAGE_NONE)
             return false;
         page = page_at(wb->table, number);
-        image = pool_image(&wb->store->pool, page->value, &bytes);
-        copy = add_record(wb->buffer, number, bytes, 0);
-        if (copy == NULL)
+        image = pool_image(&wb->store->pool, page->value);
+        if (!add_record(wb->buffer, number, &image))
             return false;
-        memcpy(copy, image, bytes);
         queue_remove(&wb->queue, wb->table, number);
         page->flags |= PAGE_FLAG_WRITING;
     }
@@ -474,5 +473,6 @@ void writeback_background(struct writeback *wb)
 
 size_t writeback_meta_bytes(const struct writeback *wb)
 {
-    return kept_meta_bytes(&wb->kept) + (writeback_is_on(wb) ? sizeof *wb->buffer + swap_meta_bytes(&wb->swap) : 0);
+    return kept_meta_bytes(&wb->kept) + cold_meta_bytes(&wb->cold) +
+           (writeback_is_on(wb) ? sizeof *wb->buffer + swap_meta_bytes(&wb->swap) : 0);
 }

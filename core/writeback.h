@@ -9,16 +9,18 @@
  *
  * Invariants, with the lock free of holders:
  *   1. queue = pages in PAGE_FROZEN without PAGE_FLAG_WRITING, when there is a swap; empty otherwise
- *   2. PAGE_FLAG_WRITING is set only on FROZEN pages, and only while `busy`
+ *   2. PAGE_FLAG_WRITING is set only on FROZEN pages, and only while `busy`; or, without a swap, while the cold tier's batch is out
  *   3. live units of a segment = units of the pages in PAGE_SWAPPED, or in transit from it, that name it
  *
- * Calls: swap, store, queue, pagetable, log, os.  Locks: pager.lock, which it is given.
+ * Calls: swap, store, cold, marks, queue, pagetable, log, os.  Locks: pager.lock, which it is given.
  * Memory: its own mapping: two segments and a list.
  */
 #ifndef GHOSTMEM_CORE_WRITEBACK_H
 #define GHOSTMEM_CORE_WRITEBACK_H
 
+#include "core/cold.h"
 #include "core/kept.h"
+#include "core/marks.h"
 #include "core/pagetable.h"
 #include "core/queue.h"
 #include "core/store.h"
@@ -34,6 +36,10 @@ struct writeback {
     struct store *store;
     struct swap swap;
     struct kept kept;
+    struct cold cold; /* without a swap */
+    const struct marks *locked; /* pages that must not get into a dictionary; NULL: none */
+    const struct marks *undumped;
+    const _Atomic bool *far_undumped; /* nor, if true, any outside of the ghost range; NULL: false */
     _Atomic uint64_t bound_bytes; /* of the pool, with a swap */
     uint64_t limit_bytes; /* of resident pages */
     struct writeback_buffer *buffer;
@@ -112,6 +118,22 @@ void writeback_poke(struct writeback *wb);
 
 /* The background thread's life: opens the file, writes, cleans. Never returns. */
 void writeback_background(struct writeback *wb);
+
+/* ---- writeback_cold.c: without a swap, images are squeezed ---- */
+
+/* In writeback_enter_locked(): when the page's image was made is noted. */
+void writeback_note_image_locked(struct writeback *wb, page_number number);
+
+/* What the cold thread waits for: a part of the thread that evicts. Takes the lock in short turns. */
+void writeback_serve_cold(struct writeback *wb);
+
+/* The parts of it. */
+void writeback_gather_cold(struct writeback *wb);
+void writeback_settle_cold(struct writeback *wb);
+void writeback_install_dictionary(struct writeback *wb);
+
+/* In a forked child. */
+void writeback_fork_child(struct writeback *wb);
 
 size_t writeback_meta_bytes(const struct writeback *wb);
 

@@ -77,15 +77,17 @@ static int copy_victim(struct writeback *wb, uint32_t victim)
         struct record *record = &buffer->records[i];
         unsigned char *box = buffer->source + swap_unit_of(record->from) * SWAP_UNIT_BYTES;
         size_t image_bytes;
+        unsigned kind;
 
         if (swap_segment_of(record->from) != victim || buffer->n_units + record->n_units > SWAP_SEGMENT_UNITS)
             continue;
         error = seal_open(where.seal, where.sequence, swap_unit_of(record->from), box, record->n_units * SWAP_UNIT_BYTES,
-                          &image_bytes);
+                          &image_bytes, &kind);
         if (error != 0)
             break;
         record->unit = (uint16_t)buffer->n_units;
-        record->image_bytes = (uint32_t)image_bytes;
+        record->image_bytes = (uint16_t)image_bytes;
+        record->kind = (uint16_t)kind;
         memcpy(buffer->segment + buffer->n_units * SWAP_UNIT_BYTES, box, record->n_units * SWAP_UNIT_BYTES);
         buffer->n_units += record->n_units;
     }

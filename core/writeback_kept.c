@@ -38,11 +38,10 @@ bool writeback_wants_kept_locked(struct writeback *wb, bool is_free, bool for_lo
 
 uint32_t writeback_keep_locked(struct writeback *wb, store_handle handle, struct kept_hash hash)
 {
-    size_t bytes;
+    size_t bytes = pool_image(&wb->store->pool, handle).bytes;
     uint32_t kept;
 
     LOCK_ASSERT_HELD(LOCK_PAGER);
-    (void)pool_image(&wb->store->pool, handle, &bytes);
     kept = kept_add_locked(&wb->kept, handle, KEPT_IN_POOL | (uint32_t)bytes, hash);
     if (kept != 0)
         wb->kept_bytes += bytes;

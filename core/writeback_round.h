@@ -17,7 +17,8 @@ struct record {
     page_number number;
     uint16_t unit;
     uint16_t n_units;
-    uint32_t image_bytes;
+    uint16_t image_bytes;
+    uint16_t kind; /* of struct pool_image */
     swap_handle from; /* cleaning: where the image lies; 0 otherwise */
 };
 

@@ -44,6 +44,29 @@ static void collect_waiting(struct stats *stats)
     }
 }
 
+static void collect_cold(struct stats *stats)
+{
+    const struct cold *cold = &ghost.pager.reclaim.writeback.cold;
+    const struct pool *pool = &ghost.pager.store.pool;
+
+    for (unsigned kind = IMAGE_FAST + 1; kind < POOL_KINDS; kind++) {
+        stats->cold_images += pool->n_of_kind[kind];
+        stats->cold_bytes += pool->bytes_of_kind[kind];
+    }
+    for (unsigned i = 0; i < SQUEEZE_DICTIONARIES; i++)
+        stats->cold_dictionaries += __atomic_load_n(&cold->serials[i], __ATOMIC_RELAXED) != 0;
+    stats->cold_squeezed = look(&cold->counters.squeezed);
+    stats->cold_squeezed_from_bytes = look(&cold->counters.squeezed_from_bytes);
+    stats->cold_squeezed_bytes = look(&cold->counters.squeezed_bytes);
+    stats->cold_refused = look(&cold->counters.refused);
+    stats->cold_thaws = look(&cold->counters.thaws);
+    stats->cold_failures = look(&cold->counters.failures);
+    stats->cold_pauses = look(&cold->counters.pauses);
+    stats->cold_dictionaries_made = look(&cold->counters.dictionaries);
+    stats->cold_dictionaries_refused = look(&cold->counters.dictionaries_refused);
+    stats->cold_cpu_us = look(&cold->counters.cpu_ns) / 1000;
+}
+
 static void collect_paging(struct stats *stats)
 {
     struct reclaim *r = &ghost.pager.reclaim;
@@ -117,6 +140,7 @@ void ghost_collect(struct stats *stats)
         collect_paging(stats);
         collect_waiting(stats);
         collect_swap(stats);
+        collect_cold(stats);
         collect_managed(stats);
         unmanaged_collect(stats);
     }

@@ -471,6 +471,8 @@ static void start_locked(void)
         .encrypts = ghost.config.swap_encrypt,
         .plain = !ghost.config.compress,
     });
+    pager_use_cold(&ghost.pager, ghost.config.cold == CONFIG_COLD_ZSTD ? SQUEEZE_ZSTD
+                                 : ghost.config.cold == CONFIG_COLD_LZ4 ? SQUEEZE_LZ4 : SQUEEZE_OFF, ghost.config.cold_level);
     if (ghost.config.reclaim != CONFIG_RECLAIM_AUTO)
         pager_fix_reclaim(&ghost.pager, ghost.config.reclaim == CONFIG_RECLAIM_DIRECT ? RECLAIM_DIRECT : RECLAIM_BACKGROUND);
     control_start();

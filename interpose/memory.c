@@ -82,6 +82,18 @@ static long mark(struct marks *marks, page_number first, size_t n_pages, int adv
     return error;
 }
 
+/* Images are made with what other pages have in common, in core files too: see pager_keep_undumped(). */
+static long keep_undumped(page_number first, size_t n_pages, bool on)
+{
+    long error = 0;
+
+    os_lock_take(&lock);
+    if (first + n_pages <= ghost.heap.top && (on || marks_any(&ghost.pager.undumped)))
+        error = pager_keep_undumped(&ghost.pager, first, n_pages, on);
+    os_lock_release(&lock);
+    return error;
+}
+
 /* Discarding takes the lock away: it comes back. Source: madvise(2): what is locked is not discarded but by MADV_DONTNEED_LOCKED. */
 static long discard(page_number first, size_t n_pages, bool also_locked)
 {
@@ -116,6 +128,8 @@ bool memory_advise(const unsigned long *args, long *result)
 
     *result = 0;
     if (!memory_is_ghost(args[0], args[1], &first, &n_pages)) {
+        if (advice == MADV_DONTDUMP)
+            atomic_store(&ghost.pager.far_undumped, true);
         if (!memory_has_far())
             return false;
         *result = memory_far_advise(args);
@@ -126,6 +140,10 @@ bool memory_advise(const unsigned long *args, long *result)
     case MADV_KEEPONFORK:
         *result = mark(&wiped, first, n_pages, advice, advice == MADV_WIPEONFORK);
         return true;
+    case MADV_DONTDUMP:
+    case MADV_DODUMP:
+        *result = keep_undumped(first, n_pages, advice == MADV_DONTDUMP);
+        return *result != 0; /* the rest is the kernel's to do */
     case MADV_DONTFORK:
     case MADV_DOFORK:
         *result = mark(&unforked, first, n_pages, advice, advice == MADV_DONTFORK);
@@ -159,7 +177,7 @@ static page_number number_of(const void *p)
 
 static bool any_marks(void)
 {
-    return marks_any(&wiped) || marks_any(&unforked) || marks_any(&ghost.pager.locked);
+    return marks_any(&wiped) || marks_any(&unforked) || marks_any(&ghost.pager.locked) || marks_any(&ghost.pager.undumped);
 }
 
 static void unmark(struct marks *marks, page_number first, page_number end, int advice)
@@ -170,12 +188,35 @@ static void unmark(struct marks *marks, page_number first, page_number end, int 
     marks_remove(marks, first, end);
 }
 
+static void unmark_undumped(page_number first, page_number end)
+{
+    if (!marks_meet(&ghost.pager.undumped, first, end))
+        return;
+    (void)tell(first, end, MADV_DODUMP);
+    (void)pager_keep_undumped(&ghost.pager, first, end - first, false);
+}
+
+/* At its new place too, before anybody may take it for a sample: a dictionary is looked through before it is used. */
+static void move_undumped(page_number first, page_number end, page_number to)
+{
+    struct marks_range range = {.end = first};
+
+    while (marks_next(&ghost.pager.undumped, range.end, end, &range)) {
+        page_number there = to + (range.first - first);
+
+        (void)tell(there, there + (range.end - range.first), MADV_DONTDUMP);
+        (void)pager_keep_undumped(&ghost.pager, there, range.end - range.first, true);
+    }
+    unmark_undumped(first, end);
+}
+
 /* What has been said of pages that a block has no more. Nobody else can say anything of them while the lock is held. */
 static void unmark_locked(page_number first, page_number end)
 {
     LOCK_ASSERT_HELD(LOCK_MARKS);
     unmark(&wiped, first, end, MADV_KEEPONFORK);
     unmark(&unforked, first, end, MADV_DOFORK);
+    unmark_undumped(first, end);
     if (marks_meet(&ghost.pager.locked, first, end))
         pager_unlock(&ghost.pager, first, end - first);
 }
@@ -260,6 +301,7 @@ static void *resize_marked(void *p, size_t bytes, const char *caller)
     if (fresh != NULL && fresh != p) {
         move_marks(&wiped, first, end, number_of(fresh), MADV_WIPEONFORK);
         move_marks(&unforked, first, end, number_of(fresh), MADV_DONTFORK);
+        move_undumped(first, end, number_of(fresh));
         (void)tell(first, end, MADV_KEEPONFORK);
         (void)tell(first, end, MADV_DOFORK);
     }

@@ -47,6 +47,12 @@ struct fault_range {
 typedef void fault_callback(void *arg, struct fault *fault);
 typedef void fault_background(void *arg, unsigned worker);
 typedef void fault_job(void *arg, unsigned worker);
+/* One that runs for ever. */
+struct fault_backgrounder {
+    void *backend;
+    unsigned index;
+};
+
 typedef bool fault_next_part(void *arg, struct fault_range *part);
 typedef size_t fault_number(void *arg, uintptr_t addr);
 
@@ -60,6 +66,7 @@ struct fault_setup {
     struct {
         fault_background *run;
         const char *name; /* of the thread */
+        bool is_idle; /* see os_thread_start_idle() */
     } background[FAULT_BACKGROUNDS];
     void *arg;
 };

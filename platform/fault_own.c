@@ -35,10 +35,10 @@ void fault_numbers_give(struct fault_numbers *numbers, unsigned number)
 
 static void background_main(void *arg)
 {
-    struct fault_own *own = arg;
-    unsigned index = atomic_fetch_add(&own->next_background, 1);
+    const struct fault_backgrounder *self = arg;
+    const struct fault_own *own = self->backend;
 
-    own->setup.background[index].run(own->setup.arg, FAULT_OWN_APART + 1 + index);
+    own->setup.background[self->index].run(own->setup.arg, FAULT_OWN_APART + 1 + self->index);
 }
 
 void fault_own_start_background(struct fault_own *own)
@@ -46,14 +46,18 @@ void fault_own_start_background(struct fault_own *own)
     if (atomic_load_explicit(&own->background_started, memory_order_relaxed) ||
         atomic_exchange(&own->background_started, true))
         return;
-    for (unsigned i = 0; i < FAULT_BACKGROUNDS && own->setup.background[i].run != NULL; i++)
-        (void)os_thread_start(background_main, own, own->setup.background[i].name, true);
+    for (unsigned i = 0; i < FAULT_BACKGROUNDS && own->setup.background[i].run != NULL; i++) {
+        own->backgrounds[i] = (struct fault_backgrounder){own, i};
+        if (own->setup.background[i].is_idle)
+            (void)os_thread_start_idle(background_main, &own->backgrounds[i], own->setup.background[i].name);
+        else
+            (void)os_thread_start(background_main, &own->backgrounds[i], own->setup.background[i].name, true);
+    }
 }
 
 void fault_own_restart(struct fault_own *own)
 {
     atomic_store(&own->background_started, false);
-    atomic_store(&own->next_background, 0);
     own->workers = (struct fault_numbers){0};
     os_lock_reset(&own->apart_lock);
 }

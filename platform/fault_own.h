@@ -36,7 +36,7 @@ struct fault_own {
     struct fault_numbers workers;
     struct os_lock apart_lock; /* whose holder has worker FAULT_OWN_APART */
     _Atomic bool background_started;
-    _Atomic uint32_t next_background;
+    struct fault_backgrounder backgrounds[FAULT_BACKGROUNDS];
 };
 
 static inline struct fault_own *fault_own_of(struct fault_backend *contract)

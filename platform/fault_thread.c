@@ -40,7 +40,7 @@ struct thread_backend {
     unsigned n_handlers;
 
     _Atomic uint32_t next_handler;
-    _Atomic uint32_t next_background;
+    struct fault_backgrounder backgrounds[FAULT_BACKGROUNDS];
     const int *files; /* to keep; valid while starting */
     unsigned n_files;
     _Atomic int started; /* what starting came to: 1 not yet, 0 running, -errno */
@@ -86,10 +86,10 @@ static void handler_main(void *arg)
 
 static void background_main(void *arg)
 {
-    struct thread_backend *b = arg;
-    unsigned index = atomic_fetch_add(&b->next_background, 1);
+    const struct fault_backgrounder *self = arg;
+    const struct thread_backend *b = self->backend;
 
-    b->setup.background[index].run(b->setup.arg, b->n_handlers + index);
+    b->setup.background[self->index].run(b->setup.arg, b->n_handlers + self->index);
 }
 
 static _Noreturn void serve(struct service *service, unsigned worker)
@@ -141,8 +141,13 @@ static int open_and_watch(struct thread_backend *b)
     /* The first handler is enough for correctness; the others and the background threads are for speed. */
     for (unsigned i = 1; i < b->n_handlers; i++)
         (void)os_thread_start(handler_main, b, "ghostmem/fault", true);
-    for (unsigned i = 0; i < FAULT_BACKGROUNDS && b->setup.background[i].run != NULL; i++)
-        (void)os_thread_start(background_main, b, b->setup.background[i].name, true);
+    for (unsigned i = 0; i < FAULT_BACKGROUNDS && b->setup.background[i].run != NULL; i++) {
+        b->backgrounds[i] = (struct fault_backgrounder){b, i};
+        if (b->setup.background[i].is_idle)
+            (void)os_thread_start_idle(background_main, &b->backgrounds[i], b->setup.background[i].name);
+        else
+            (void)os_thread_start(background_main, &b->backgrounds[i], b->setup.background[i].name, true);
+    }
     return 0;
 }
 
@@ -169,7 +174,6 @@ static int thread_restart(struct fault_backend *contract, const int *files, unsi
     b->service = b->locked_service = (struct service){.arg = NULL};
     b->started_event = (struct os_event){0};
     atomic_store(&b->next_handler, 0);
-    atomic_store(&b->next_background, 0);
     b->files = files;
     b->n_files = n_files;
     atomic_store(&b->started, 1);

@@ -92,6 +92,7 @@ struct start {
     char name[NAME_BYTES];
     size_t place; /* in `stacks` */
     bool keeps_capabilities;
+    bool is_idle;
     struct os_event ready;
     _Atomic bool is_ready;
 };
@@ -113,6 +114,8 @@ static void thread_main(struct start *start)
     sys_call2(SYS_prctl, PR_SET_NAME, start->name);
     if (start->place < MAX_THREADS)
         atomic_store(&ids[start->place], id_in_process(os_thread_id()));
+    if (start->is_idle)
+        sys_call3(SYS_sched_setscheduler, 0, SCHED_IDLE, &(struct sched_param){0});
     if (!start->keeps_capabilities)
         os_thread_drop_capabilities();
     atomic_store(&start->is_ready, true);
@@ -189,7 +192,7 @@ static void wait_until_ready(struct start *start)
     }
 }
 
-int os_thread_start(os_thread_main *run, void *arg, const char *name, bool share_files)
+static int start_thread(os_thread_main *run, void *arg, const char *name, bool share_files, bool is_idle)
 {
     /* Untraced: a tracer of the program would stop them too, and then wait for a page that they are to bring in. */
     unsigned long flags = CLONE_VM | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD | CLONE_SETTLS | CLONE_UNTRACED;
@@ -214,6 +217,7 @@ int os_thread_start(os_thread_main *run, void *arg, const char *name, bool share
     start->arg = arg;
     strncpy(start->name, name, NAME_BYTES - 1);
     start->keeps_capabilities = !share_files;
+    start->is_idle = is_idle;
     if (share_files)
         flags |= CLONE_FILES;
     start->place = remember_stack((uintptr_t)memory | (!share_files || os_thread_has_own_files() ? OWN_FILES : 0));
@@ -226,6 +230,16 @@ int os_thread_start(os_thread_main *run, void *arg, const char *name, bool share
     }
     wait_until_ready(start);
     return 0;
+}
+
+int os_thread_start(os_thread_main *run, void *arg, const char *name, bool share_files)
+{
+    return start_thread(run, arg, name, share_files, false);
+}
+
+int os_thread_start_idle(os_thread_main *run, void *arg, const char *name)
+{
+    return start_thread(run, arg, name, true, true);
 }
 
 unsigned os_cpu_count(void)
@@ -243,12 +257,17 @@ uint32_t os_thread_id(void)
     return (uint32_t)sys_call0(SYS_gettid);
 }
 
-uint64_t os_now_ns(void)
+static uint64_t read_clock(clockid_t clock)
 {
     struct timespec now;
 
-    sys_call2(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
+    sys_call2(SYS_clock_gettime, clock, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t os_now_ns(void)
+{
+    return read_clock(CLOCK_MONOTONIC);
 }
 
 /* ---- the cheap clock ---- */
@@ -331,6 +350,16 @@ uint64_t os_wall_clock_s(void)
 
     sys_call2(SYS_clock_gettime, CLOCK_REALTIME, &now);
     return (uint64_t)now.tv_sec;
+}
+
+uint64_t os_thread_cpu_ns(void)
+{
+    return read_clock(CLOCK_THREAD_CPUTIME_ID);
+}
+
+uint64_t os_process_cpu_ns(void)
+{
+    return read_clock(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 void os_sleep_ms(unsigned ms)

@@ -26,6 +26,9 @@ typedef void os_thread_main(void *arg);
  */
 int os_thread_start(os_thread_main *run, void *arg, const char *name, bool share_files);
 
+/* The same with @share_files, for a thread that runs where a processor is idle, and next to nothing otherwise. Source: sched(7). */
+int os_thread_start_idle(os_thread_main *run, void *arg, const char *name);
+
 /* Does the caller run in a thread that os_thread_start() made? */
 bool os_thread_is_ours(void);
 
@@ -62,6 +65,10 @@ uint64_t os_ticks_ns(uint64_t ticks);
 
 /* Seconds since 1970. */
 uint64_t os_wall_clock_s(void);
+
+/* Processor time that the calling thread has used, and that the whole process has. */
+uint64_t os_thread_cpu_ns(void);
+uint64_t os_process_cpu_ns(void);
 
 void os_sleep_ms(unsigned ms);
 

@@ -11,11 +11,12 @@ layer() {
     core/space.*) echo 3 ;;
     core/log.* | core/duel.* | core/trace.h | core/bitset.*) echo 2 ;;
     core/config.* | core/stats.*) echo 3 ;;
-    core/codec.* | core/pool.* | core/seal.*) echo 4 ;;
+    core/codec.* | core/pool.* | core/seal.*) echo 3 ;;
+    core/squeeze.* | core/teach.*) echo 4 ;;
     core/store.* | core/swap.* | core/swap_tend.*) echo 5 ;;
     core/pagetable.* | core/fetch.* | core/kept.* | core/around.*) echo 6 ;;
-    core/queue.* | core/history.* | core/limbo.* | core/stream.* | core/hold.* | core/marks.*) echo 7 ;;
-    core/corefile.* | core/visit.* | core/writeback.* | core/writeback_round.* | core/writeback_clean.* | core/writeback_kept.*) echo 8 ;;
+    core/cold.* | core/queue.* | core/history.* | core/limbo.* | core/stream.* | core/hold.* | core/marks.*) echo 7 ;;
+    core/corefile.* | core/visit.* | core/writeback.* | core/writeback_round.* | core/writeback_clean.* | core/writeback_kept.* | core/writeback_cold.*) echo 8 ;;
     core/reclaim.* | core/reclaim_cool.* | core/reclaim_freeze.* | core/reclaim_extract.* | core/reclaim_sweep.*) echo 9 ;;
     core/pager.* | core/pager_block.* | core/pager_bring.* | core/pager_fault.* | core/pager_hold.* | core/pager_limit.* | core/pager_far.* | core/pager_far_move.* | core/pager_fork.* | core/pager_protect.* | core/pager_lock.* | core/pager_cede.*) echo 10 ;;
     core/heap.* | core/heap_bins.* | core/heap_tags.* | core/heap_walk.*) echo 11 ;;

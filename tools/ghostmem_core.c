@@ -31,6 +31,8 @@ struct restoration {
     struct dump dump;
     struct corefile state;
     int copy; /* -1: only make room */
+    struct dictionary dictionaries[SQUEEZE_DICTIONARIES];
+    struct squeeze_reader reader;
 
     /* Pages. */
     size_t n_restored;
@@ -92,15 +94,33 @@ static void find_state(struct restoration *r, const char *path)
     give_up("%s: no GhostMem in it, or none that had begun to page: there is nothing to restore", path);
 }
 
+/* Images of a dictionary that is not in the file are damaged. */
+static void find_dictionaries(struct restoration *r)
+{
+    struct dictionary there[SQUEEZE_DICTIONARIES];
+    const void *table = dump_at(&r->dump, r->state.dictionaries, sizeof there);
+
+    if (table == NULL)
+        return;
+    memcpy(there, table, sizeof there);
+    for (unsigned i = 0; i < SQUEEZE_DICTIONARIES; i++) {
+        const void *content = NULL;
+
+        if (there[i].content != NULL && there[i].bytes <= MIB)
+            content = dump_at(&r->dump, (uintptr_t)there[i].content, there[i].bytes);
+        if (content != NULL)
+            (void)dictionary_make(&r->dictionaries[i], content, there[i].bytes, 0);
+    }
+}
+
 /* ---- pages ---- */
 
-static int thaw(const struct restoration *r, store_handle handle, void *page)
+static int thaw(struct restoration *r, store_handle handle, void *page)
 {
     struct pool_where where = pool_where(handle);
     const void *slab;
     const unsigned char *slot;
-    const unsigned char *image;
-    size_t bytes;
+    struct pool_image image;
 
     if (handle == 0 || where.slot / POOL_SLAB_BYTES >= r->state.pool_max_slabs)
         return -EBADMSG;
@@ -108,11 +128,11 @@ static int thaw(const struct restoration *r, store_handle handle, void *page)
     slot = dump_at(&r->dump, r->state.pool_space + where.slot, POOL_UNIT_BYTES);
     if (slab == NULL || slot == NULL)
         return -EBADMSG;
-    image = pool_image_of(slab, slot, &bytes);
-    if (bytes == 0 || bytes > PAGE_BYTES ||
-        dump_at(&r->dump, r->state.pool_space + where.slot, (size_t)(image - slot) + bytes) == NULL)
+    image = pool_image_of(slab, slot);
+    if (image.bytes == 0 || image.bytes > PAGE_BYTES ||
+        dump_at(&r->dump, r->state.pool_space + where.slot, (size_t)(image.data - slot) + image.bytes) == NULL)
         return -EBADMSG;
-    return store_decode(image, bytes, page);
+    return store_decode(r->dictionaries, &r->reader, &image, page);
 }
 
 /* 1: @page has the contents; 0: what the core file has is right, or all there is. */
@@ -288,6 +308,7 @@ int main(int argc, char **argv)
     if (dump_open(&r.dump, argv[1], &why) != 0)
         give_up("%s: %s", argv[1], why);
     find_state(&r, argv[1]);
+    find_dictionaries(&r);
     restore(&r, output);
     status = tell(&r, output);
     dump_close(&r.dump);

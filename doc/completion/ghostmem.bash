@@ -6,6 +6,7 @@ _ghostmem_values() { # OPTION: what may stand behind it
     --faults) compgen -W "auto signal thread segv" -- "$cur" ;;
     --scope) compgen -W "blocks process" -- "$cur" ;;
     --sort) compgen -W "process memory faults wait images limit" -- "$cur" ;;
+    --cold) compgen -W "zstd lz4 off" -- "$cur" ;;
     --reclaim) compgen -W "auto direct background" -- "$cur" ;;
     --misuse) compgen -W "warn abort" -- "$cur" ;;
     --verbose) compgen -W "0 1 2" -- "$cur" ;;
@@ -24,7 +25,7 @@ _ghostmem_processes() { # that run under GhostMem, as far as we may see
 
 _ghostmem() {
     local cur=${COMP_WORDS[COMP_CWORD]} command=run i=1 word
-    local options="-m -v --max-memory= --max-pages= --scope= --threshold= --swap= --swap-max= --swap-encrypt --compress= --pool= --faults=
+    local options="-m -v --max-memory= --max-pages= --scope= --threshold= --swap= --swap-max= --swap-encrypt --compress= --cold= --pool= --faults=
         --reclaim= --programs= --stats --verbose --log= --interpose --misuse= --strict --disable --force --help --version"
 
     case ${COMP_WORDS[1]-} in

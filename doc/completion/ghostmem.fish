@@ -10,7 +10,7 @@ function __ghostmem_skip --no-scope-shadowing
             case --
                 set -e words[1]
                 return 1
-            case -m --max-memory --max-pages --scope --threshold --swap --swap-max --pool --faults --reclaim --programs --log
+            case -m --max-memory --max-pages --scope --threshold --swap --swap-max --cold --pool --faults --reclaim --programs --log
                 set -e words[1]
             case '-*'
             case '*'
@@ -65,6 +65,7 @@ complete -c ghostmem -n __ghostmem_before_program -r -l swap -d 'A swap file, or
 complete -c ghostmem -n __ghostmem_before_program -x -l swap-max -d 'Largest size of the swap file'
 complete -c ghostmem -n __ghostmem_before_program -f -l swap-encrypt -d 'Encrypt the swap file'
 complete -c ghostmem -n __ghostmem_before_program -x -l compress -a '0 1' -d '0: plain pages in the swap file'
+complete -c ghostmem -n __ghostmem_before_program -x -l cold -a 'zstd lz4 off' -d 'How compressed pages that stay cold are squeezed'
 complete -c ghostmem -n __ghostmem_before_program -x -l pool -d 'Most RAM for compressed pages'
 complete -c ghostmem -n __ghostmem_before_program -x -l faults -a 'auto signal thread segv' -d 'Who serves a fault'
 complete -c ghostmem -n __ghostmem_before_program -x -l reclaim -a 'auto direct background' -d 'Who evicts'

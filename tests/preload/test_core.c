@@ -285,6 +285,11 @@ Test(core, debugger_shows_restored_pages)
     cr_assert_not_null(strstr(text, "write_wildly"), "%s", text);
 }
 
+Test(core, images_that_were_squeezed_are_restored_with_their_dictionary, .timeout = 60)
+{
+    crash_and_restore("crashes_with_cold_memory", "GHOSTMEM_FAULTS=signal");
+}
+
 Test(core, images_in_a_swap_file_are_counted_and_their_pages_left)
 {
     char swap[PATH_BYTES];

@@ -126,6 +126,8 @@ Test(config, bad_and_unknown_settings_count_and_change_nothing)
         "GHOSTMEM_RECLAIM=never",  "GHOSTMEM_STATS=yes",    "GHOSTMEM_STATS=TRUE",     "GHOSTMEM_STATS=2",
         "GHOSTMEM_LOG=on",         "GHOSTMEM_LOG=1",        "GHOSTMEM_SWAP=off",       "GHOSTMEM_SWAP=1",
         "GHOSTMEM_MAX_PAGES=300M", "GHOSTMEM_MAX_PAGES=5%", "GHOSTMEM_MAX_MEMORY=0",   "GHOSTMEM_MAX_MEMORY=20479",
+        "GHOSTMEM_COLD=brotli",   "GHOSTMEM_COLD=zstd:20",   "GHOSTMEM_COLD=zstd:",
+        "GHOSTMEM_COLD=off:1",     "GHOSTMEM_COLD=lz4:3x",   "GHOSTMEM_COLD=",
     };
     struct config defaults;
 
@@ -147,6 +149,16 @@ Test(config, who_evicts_can_be_chosen)
     cr_assert_eq(READ("GHOSTMEM_RECLAIM=auto").reclaim, CONFIG_RECLAIM_AUTO);
     cr_assert_eq(READ("GHOSTMEM_RECLAIM=direct").reclaim, CONFIG_RECLAIM_DIRECT);
     cr_assert_eq(READ("GHOSTMEM_RECLAIM=background").reclaim, CONFIG_RECLAIM_BACKGROUND);
+}
+
+Test(config, how_cold_images_are_squeezed_can_be_chosen)
+{
+    cr_assert_eq(READ("GHOSTMEM_VERBOSE=0").cold, CONFIG_COLD_ZSTD);
+    cr_assert_eq(READ("GHOSTMEM_VERBOSE=0").cold_level, 0);
+    cr_assert_eq(READ("GHOSTMEM_COLD=off").cold, CONFIG_COLD_OFF);
+    cr_assert_eq(READ("GHOSTMEM_COLD=lz4:12").cold, CONFIG_COLD_LZ4);
+    cr_assert_eq(READ("GHOSTMEM_COLD=lz4:12").cold_level, 12);
+    cr_assert_eq(READ("GHOSTMEM_COLD=zstd:3").cold_level, 3);
 }
 
 Test(config, swap_settings_are_taken)

@@ -18,14 +18,18 @@ static void fill(unsigned char *image, size_t bytes, unsigned seed)
         image[i] = (unsigned char)(seed + i * 31);
 }
 
+static unsigned kind_of(size_t bytes, unsigned seed)
+{
+    return bytes == PAGE_BYTES ? 0 : seed % POOL_KINDS;
+}
+
 static bool holds(pool_handle handle, size_t bytes, unsigned seed)
 {
     unsigned char expected[PAGE_BYTES];
-    size_t got;
-    const void *image = pool_image(&pool, handle, &got);
+    struct pool_image image = pool_image(&pool, handle);
 
     fill(expected, bytes, seed);
-    return got == bytes && memcmp(image, expected, bytes) == 0;
+    return image.bytes == bytes && image.kind == kind_of(bytes, seed) && memcmp(image.data, expected, bytes) == 0;
 }
 
 static pool_handle put(size_t bytes, unsigned seed)
@@ -33,7 +37,7 @@ static pool_handle put(size_t bytes, unsigned seed)
     unsigned char image[PAGE_BYTES];
 
     fill(image, bytes, seed);
-    return pool_put(&pool, image, bytes);
+    return pool_put(&pool, image, bytes, kind_of(bytes, seed));
 }
 
 /* Lengths that a page's image can have. */

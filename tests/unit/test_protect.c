@@ -197,7 +197,7 @@ static size_t fill_pool(struct world *w, pool_handle *images, size_t max)
     size_t n = 0;
 
     for (size_t bytes = PAGE_BYTES - POOL_UNIT_BYTES - 2; bytes > POOL_UNIT_BYTES; bytes -= POOL_UNIT_BYTES)
-        while (n < max && (images[n] = pool_put(&w->pager.store.pool, image, bytes)) != 0)
+        while (n < max && (images[n] = pool_put(&w->pager.store.pool, image, bytes, 0)) != 0)
             n++;
     return n;
 }

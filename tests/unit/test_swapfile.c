@@ -22,29 +22,31 @@ static void seal_round_trip(bool encrypts)
     unsigned char image[1000];
     unsigned char copy[sizeof box];
     size_t bytes;
+    unsigned kind;
 
     cr_assert_eq(seal_start(), 0);
     cr_assert_eq(seal_init(&seal, key, encrypts), 0);
     for (size_t i = 0; i < sizeof image; i++)
         image[i] = (unsigned char)(i * 7);
     memcpy(box + SEAL_HEADER_BYTES, image, sizeof image);
-    seal_close(&seal, 5, 9, box, sizeof image);
+    seal_close(&seal, 5, 9, box, sizeof image, 3);
     cr_assert_eq(memcmp(box + SEAL_HEADER_BYTES, image, sizeof image) == 0, !encrypts);
     for (size_t bit = 0; bit < sizeof box * 8; bit += 13) {
-        if (bit / 8 >= 18 && bit / 8 < SEAL_HEADER_BYTES)
+        if (bit / 8 >= 20 && bit / 8 < SEAL_HEADER_BYTES)
             continue; /* zeros that nobody reads */
         memcpy(copy, box, sizeof box);
         copy[bit / 8] ^= (unsigned char)(1 << bit % 8);
-        cr_assert_eq(seal_open(&seal, 5, 9, copy, sizeof box, &bytes), -EBADMSG, "bit %zu", bit);
+        cr_assert_eq(seal_open(&seal, 5, 9, copy, sizeof box, &bytes, &kind), -EBADMSG, "bit %zu", bit);
     }
     memcpy(copy, box, sizeof box);
-    cr_assert_eq(seal_open(&seal, 6, 9, copy, sizeof box, &bytes), -EBADMSG, "of another writing");
+    cr_assert_eq(seal_open(&seal, 6, 9, copy, sizeof box, &bytes, &kind), -EBADMSG, "of another writing");
     memcpy(copy, box, sizeof box);
-    cr_assert_eq(seal_open(&seal, 5, 10, copy, sizeof box, &bytes), -EBADMSG, "of another place");
+    cr_assert_eq(seal_open(&seal, 5, 10, copy, sizeof box, &bytes, &kind), -EBADMSG, "of another place");
     memset(copy, 0, sizeof copy);
-    cr_assert_eq(seal_open(&seal, 5, 9, copy, sizeof box, &bytes), -EBADMSG, "never written");
-    cr_assert_eq(seal_open(&seal, 5, 9, box, sizeof box, &bytes), 0);
+    cr_assert_eq(seal_open(&seal, 5, 9, copy, sizeof box, &bytes, &kind), -EBADMSG, "never written");
+    cr_assert_eq(seal_open(&seal, 5, 9, box, sizeof box, &bytes, &kind), 0);
     cr_assert_eq(bytes, sizeof image);
+    cr_assert_eq(kind, 3);
     cr_assert_eq(memcmp(box + SEAL_HEADER_BYTES, image, sizeof image), 0);
 }
 

@@ -59,8 +59,8 @@ static const unsigned for_paging[] = {
 /* And to start it. */
 static const unsigned for_the_start[] = {
     SYS_userfaultfd, SYS_pipe2, SYS_vmsplice, SYS_fcntl, SYS_getdents64, SYS_rt_sigaction, SYS_sigaltstack, SYS_tgkill,
-    SYS_arch_prctl, SYS_clone,
-    SYS_capset, SYS_unshare, SYS_close_range, SYS_poll, SYS_getrandom, SYS_sched_getaffinity,
+    SYS_arch_prctl, SYS_clone, SYS_capset, SYS_unshare, SYS_close_range, SYS_poll, SYS_getrandom, SYS_sched_getaffinity,
+    SYS_sched_setscheduler,
 };
 
 static void allow(struct sock_filter *filter, unsigned short *n, const unsigned *calls, size_t n_calls)

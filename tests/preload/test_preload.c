@@ -480,7 +480,7 @@ Test(settings, unknown_variable_is_one_line)
 {
     complains("GHOSTMEM_MAXPAGES=5",
               "ghostmem: GHOSTMEM_MAXPAGES: no such setting; accepted after GHOSTMEM_ are MAX_PAGES MAX_MEMORY SCOPE THRESHOLD "
-              "SWAP SWAP_MAX SWAP_ENCRYPT COMPRESS POOL FAULTS RECLAIM PROGRAMS STATS VERBOSE LOG "
+              "SWAP SWAP_MAX SWAP_ENCRYPT COMPRESS COLD POOL FAULTS RECLAIM PROGRAMS STATS VERBOSE LOG "
               "INTERPOSE MISUSE STRICT DISABLE; it is ignored\n");
 }
 

@@ -297,8 +297,8 @@ static void shrink(struct pager *pager)
     if (pager->survey_locked == NULL && !pager->was_put_off)
         return;
     os_lock_take(&r->lock);
-    if (pager->was_put_off && r->charged > r->limit)
-        r->exceeded_peak = r->charged - r->limit;
+    if (pager->was_put_off && r->charged_peak > r->limit) /* threads that fault may have evicted some by now */
+        r->exceeded_peak = max_size(r->exceeded_peak, r->charged_peak - r->limit);
     os_lock_release(&r->lock);
     pager->backend->run(pager->backend, shrink_job, r, FAULT_JOB);
     os_lock_take(&r->lock);

@@ -16,10 +16,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Signals are blocked for so long where libc makes a thread, and threads stand in vfork(2) where a child begins by posix_spawn(3). */
-#define HINDERED_ROUNDS 10
+/*
+ * Signals are blocked for a moment where libc makes a thread, and threads stand in vfork(2) where a child begins by posix_spawn(3): on a
+ * busy machine a moment is some time slices. Rounds of 1 ms and a little more, the first time; afterwards one look.
+ */
+#define HINDERED_ROUNDS 60
 /* The same where it has been asked: of signals that come one after the other the lowest is taken first. */
-#define ASKED_ROUNDS 50
+#define ASKED_ROUNDS 100
 /* So long no thread has come, of those that could. */
 #define PATIENCE_MS 1000
 /* When somebody waits for a reason. */

@@ -54,7 +54,7 @@ Test(run, limit_holds_in_the_program)
 
 Test(run, every_setting_is_an_option)
 {
-    static const char *const values[] = {"64", "64K", "auto", "blocks", "1", "lz4"};
+    static const char *const values[] = {"64", "64K", "auto", "blocks", "1", "lz4", "warn"};
     const char *accepted;
     const char *name;
 

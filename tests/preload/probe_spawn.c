@@ -317,7 +317,7 @@ static void paging_starts_once_signals_are_unblocked(size_t bytes)
 
 static void paging_starts_after_a_long_vfork(size_t bytes)
 {
-    hindered_thread(VFORK, bytes, 1300000);
+    hindered_thread(VFORK, bytes, 2500000);
 }
 
 static void mask_is_full(void)

@@ -81,6 +81,9 @@ struct ghost_quiet {
 /* The signals that are ours alone in a thread whose calls trap: the kernel must not have them blocked. */
 #define GHOST_HIDDEN (os_signal_bit(SIGBUS) | os_signal_bit(SIGSEGV) | os_signal_bit(SIGSYS))
 
+/* The signal by which a thread is brought in: libc's own for setuid(3), which libc lets nobody block. Source: nptl(7). */
+#define GHOST_SUMMONS 33
+
 /* Those that are ours cannot be blocked: who comes meanwhile is missed, and comes afterwards. */
 extern __thread unsigned ghost_quiet_depth;
 extern __thread volatile bool ghost_quiet_missed;
@@ -93,7 +96,8 @@ static inline struct ghost_quiet ghost_quiet_begin(void)
     if (!quiet.on)
         return quiet;
     quiet.was_in = os_stub_self != NULL;
-    quiet.mask = os_signals_defer();
+    /* It may wait for a lock that is held until all threads are in. */
+    quiet.mask = os_signals_defer(quiet.was_in ? 0 : os_signal_bit(GHOST_SUMMONS));
     ghost_quiet_depth++;
     return quiet;
 }

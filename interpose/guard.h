@@ -38,8 +38,7 @@
 /* The signals that are ours alone. */
 #define GUARD_HIDDEN GHOST_HIDDEN
 #define GUARD_N_HIDDEN 3
-/* The signal by which a thread is brought in: libc's own for setuid(3), which libc lets nobody block. Source: nptl(7). */
-#define GUARD_SUMMONS 33
+#define GUARD_SUMMONS GHOST_SUMMONS
 
 struct guard_thread {
     struct os_stub stub; /* first: os_stub_self leads here */

@@ -279,7 +279,7 @@ void guard_run(void (*run)(void *arg), void *arg)
         run(arg);
         return;
     }
-    mask = os_signals_defer();
+    mask = os_signals_defer(0);
     ghost_quiet_depth++;
     os_call_on_stack(run, arg, (uintptr_t)self->stack + GUARD_STACK_BYTES);
     ghost_quiet_depth--;

@@ -198,46 +198,48 @@ static void atfork_child(void)
 /*
  * Without traps the holder of one of libc's locks may still wait for us: the lock of its list of streams. The holder may wait for a
  * stream, and the stream's holder may wait for memory. So that lock is taken before ours here. It is recursive.
+ *
+ * Threads with traps take it here too. While paging is put off there are threads of both kinds, and one without traps waits for the lock
+ * of fork()'s handlers when it has ours and that of the streams. Who has the lock of the handlers must not wait for these.
  */
-static bool knows_streams(void)
+static __thread bool fork_has_streams;
+
+static void lock_streams(void)
 {
     const struct libc *libc = libc_next();
 
-    return libc->lock_streams != NULL && libc->unlock_streams != NULL && libc->reset_streams != NULL;
-}
-
-static void lock_for_fork(void)
-{
-    if (knows_streams())
-        libc_next()->lock_streams();
-    atfork_prepare();
-}
-
-static void fork_parent(void)
-{
-    if (!fork_is_ours)
+    if (libc->lock_streams == NULL || libc->unlock_streams == NULL || libc->reset_streams == NULL)
         return;
-    atfork_parent();
-    if (knows_streams())
-        libc_next()->unlock_streams();
+    libc->lock_streams();
+    fork_has_streams = true;
 }
 
 static void fork_prepare(void)
 {
+    lock_streams();
     if (guard_traps_forks())
         return;
-    lock_for_fork();
+    atfork_prepare();
     if (guard_traps_forks()) /* paging has started while this waited */
-        fork_parent();
+        atfork_parent();
+}
+
+static void fork_parent(void)
+{
+    if (fork_is_ours)
+        atfork_parent();
+    if (fork_has_streams)
+        libc_next()->unlock_streams();
+    fork_has_streams = false;
 }
 
 static void fork_child(void)
 {
-    if (!fork_is_ours)
-        return;
-    atfork_child();
-    if (knows_streams())
+    if (fork_is_ours)
+        atfork_child();
+    if (fork_has_streams)
         libc_next()->reset_streams();
+    fork_has_streams = false;
 }
 
 EXPORT pid_t _Fork(void);

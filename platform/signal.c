@@ -83,9 +83,9 @@ void os_signal_return(void)
 }
 #endif
 
-os_sigset os_signals_defer(void)
+os_sigset os_signals_defer(os_sigset but)
 {
-    const os_sigset deferred = ~(os_signal_bit(SIGSYS) | os_signal_bit(SIGSEGV) | os_signal_bit(SIGBUS) |
+    const os_sigset deferred = ~(but | os_signal_bit(SIGSYS) | os_signal_bit(SIGSEGV) | os_signal_bit(SIGBUS) |
                                  os_signal_bit(SIGFPE) | os_signal_bit(SIGILL) | os_signal_bit(SIGTRAP));
     volatile os_sigset set;
     volatile os_sigset old;

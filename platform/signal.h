@@ -35,8 +35,8 @@ struct os_sigaction {
 os_sigset os_signals_block(void);
 void os_signals_restore(os_sigset mask);
 
-/* The same, but SIGSYS and the signals of faults stay unblocked. For as long as a lock is held. */
-os_sigset os_signals_defer(void);
+/* The same, but SIGSYS, the signals of faults and those of @but stay unblocked. For as long as a lock is held. */
+os_sigset os_signals_defer(os_sigset but);
 
 /* 0 or -errno. */
 int os_sigaction(int number, const struct os_sigaction *action, struct os_sigaction *old);

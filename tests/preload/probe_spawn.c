@@ -354,7 +354,57 @@ static void paging_starts_where_signals_are_blocked(size_t bytes)
     CHECK(pthread_kill(thread, SIGUSR1) == 0 && pthread_join(thread, NULL) == 0);
 }
 
+static void on_a_signal(int number)
+{
+    (void)number;
+}
+
+/* Two of four fork as well. */
+static void *allocate_and_fork(void *arg)
+{
+    size_t me = (uintptr_t)arg % 4;
+    size_t bytes = (size_t)1 << 20;
+
+    for (uint64_t round = 0; round < 12; round++) {
+        char *p = filled(bytes, round * 8 + me);
+
+        if (me < 2 && round % 4 == 1) {
+            pid_t child = fork();
+
+            if (child == 0)
+                _exit(0);
+            expect_success(child);
+        }
+        check(p, bytes, round * 8 + me);
+        free(p);
+    }
+    return NULL;
+}
+
+/* The program has handlers, so signals are deferred in threads that wait for memory: for the one that waits for them all to be in. */
+static void paging_starts_where_threads_wait_for_memory(size_t bytes)
+{
+    enum { N = 8 };
+    pthread_t threads[N];
+    pid_t child;
+    char *p;
+
+    CHECK(signal(SIGUSR1, on_a_signal) != SIG_ERR);
+    for (size_t i = 0; i < N; i++)
+        CHECK(pthread_create(&threads[i], NULL, allocate_and_fork, (void *)(uintptr_t)i) == 0);
+    child = fork();
+    if (child == 0)
+        _exit(0);
+    expect_success(child);
+    p = filled(bytes, 1);
+    for (size_t i = 0; i < N; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    check(p, bytes, 1);
+    free(p);
+}
+
 const struct probe probes_spawn[] = {
+    {"paging_starts_where_threads_wait_for_memory", paging_starts_where_threads_wait_for_memory},
     {"paging_starts_after_a_vfork", paging_starts_after_a_vfork},
     {"paging_starts_after_a_long_vfork", paging_starts_after_a_long_vfork},
     {"paging_starts_once_signals_are_unblocked", paging_starts_once_signals_are_unblocked},

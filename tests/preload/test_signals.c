@@ -103,6 +103,22 @@ Test(signals, paging_starts_where_signals_are_blocked)
     starts_well("paging_starts_where_signals_are_blocked");
 }
 
+/* Several times: it is a matter of moments. */
+Test(signals, paging_starts_where_threads_wait_for_memory)
+{
+    static const char *const backends[] = {"GHOSTMEM_FAULTS=signal", "GHOSTMEM_FAULTS=segv"};
+    struct outcome outcome;
+
+    for (int i = 0; i < 10; i++) {
+        const char *settings[6] = {backends[i % 2], "GHOSTMEM_MAX_PAGES=1024"};
+
+        run_probe("paging_starts_where_threads_wait_for_memory", "6", NULL, settings, required("GHOSTMEM_LIB"), &outcome);
+        cr_assert(outcome.status == 0, "%s: status %#x, %s", backends[i % 2], (unsigned)outcome.status, outcome.errors);
+        cr_assert_str_eq(outcome.errors, "");
+        cr_assert(says(outcome.stats, "engaged", "true") && says(outcome.stats, "limit_exceeded_pages_peak", "0"), "%s", outcome.stats);
+    }
+}
+
 Test(signals, line_names_who_keeps_paging_from_starting)
 {
     const char *settings[6] = {"GHOSTMEM_FAULTS=signal", "GHOSTMEM_MAX_PAGES=1024"};

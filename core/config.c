@@ -170,8 +170,8 @@ static enum outcome parse_threshold(struct config *config, const char *value)
 
     if (!config_parse_size(value, &bytes))
         return BAD;
-    config->threshold_bytes = bytes < PAGE_BYTES ? PAGE_BYTES : bytes;
-    return bytes < PAGE_BYTES ? ADJUSTED : TAKEN;
+    config->threshold_bytes = bytes == 0 ? 1 : bytes;
+    return TAKEN;
 }
 
 static enum outcome parse_pool(struct config *config, const char *value)
@@ -380,7 +380,7 @@ static const struct setting settings[] = {
     {"MAX_MEMORY", parse_max_memory, "a size of at least 20K such as 512M or 2G, or a share from 1% to 100%", DEFAULT_LIMIT, "20K",
      guess_max_memory},
     {"SCOPE", parse_scope, "process or blocks", "blocks", NULL, NULL},
-    {"THRESHOLD", parse_threshold, "a size such as 128K", "128K", "4096: smaller blocks are not ghost memory yet", NULL},
+    {"THRESHOLD", parse_threshold, "a size such as 128K", "128K", NULL, NULL},
     {"SWAP", parse_swap, "a path", "RAM alone", NULL, guess_file},
     {"SWAP_MAX", parse_swap_max, "a size such as 8G", "no bound", NULL, NULL},
     {"SWAP_ENCRYPT", parse_swap_encrypt, "0 or 1", "0", NULL, NULL},

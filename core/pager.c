@@ -392,6 +392,17 @@ int pager_commit(struct pager *pager, size_t from, size_t to)
     return os_mem_commit((void *)space_address(&pager->space, (page_number)from), (to - from) * PAGE_BYTES);
 }
 
+/* Read while others may write it: whatever is seen then is a state that the page had or gets. */
+__attribute__((no_sanitize("thread"))) bool pager_is_near(const struct pager *pager, page_number number)
+{
+    enum page_state state;
+
+    if (!pager_is_engaged(pager))
+        return true;
+    state = page_state(page_at(&pager->table, number));
+    return state == PAGE_RESIDENT || state == PAGE_FRESH || state == PAGE_EMPTY || state == PAGE_THAWING || state == PAGE_CEDED;
+}
+
 void pager_forbid_extracting(struct pager *pager)
 {
     struct visit visit;

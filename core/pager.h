@@ -152,6 +152,9 @@ static inline void pager_prefetch(const struct pager *pager, page_number number)
     __builtin_prefetch(page_at(&pager->table, number), 1);
 }
 
+/* Is a touch of the page likely to cost little: it is in RAM, or was never touched? A hint. Context: any; takes no lock. */
+bool pager_is_near(const struct pager *pager, page_number number);
+
 /* Frames may be pinned from now on, which extracting would not see: pages are moved. Context: as pager_hold(). */
 void pager_forbid_extracting(struct pager *pager);
 

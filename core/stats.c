@@ -84,6 +84,8 @@ static const struct number numbers[] = {
     NUMBER(reclaimed_background),
     NUMBER(limit_exceeded_pages_peak),
     NUMBER(ghost_blocks),
+    NUMBER(small_blocks),
+    NUMBER(small_pages),
     NUMBER(ghost_bytes_live),
     NUMBER(ghost_bytes_peak),
     NUMBER(managed_pages_blocks),

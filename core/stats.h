@@ -87,6 +87,8 @@ struct stats {
     uint64_t reclaimed_background;
     uint64_t limit_exceeded_pages_peak;
     uint64_t ghost_blocks;
+    uint64_t small_blocks; /* of these */
+    uint64_t small_pages; /* that have these */
     uint64_t ghost_bytes_live;
     uint64_t ghost_bytes_peak;
     uint64_t managed_pages_blocks; /* now, resident or not */

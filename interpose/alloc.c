@@ -1,10 +1,11 @@
 /*
  * alloc.c - malloc and its family.
  *
- * Small requests are libc's, large ones the ghost heap's; whose a pointer is, its address alone decides. errno is what
- * the C standard, POSIX and glibc's manual ("Replacing malloc") say: ENOMEM on failure, untouched by free().
+ * Small requests are libc's, large ones the ghost heap's; whose a pointer is, its address alone decides. Where the threshold is below
+ * a page, the heap's slabs have the smaller ones: small.h. errno is what the C standard, POSIX and glibc's manual ("Replacing malloc")
+ * say: ENOMEM on failure, untouched by free().
  *
- * Calls: ghost, heap, memory, libc.  Locks: none of its own.  Memory: none of its own.
+ * Calls: ghost, heap, memory, small, libc.  Locks: none of its own.  Memory: none of its own.
  */
 #include "interpose/control.h"
 #include "interpose/deepbind.h"
@@ -13,6 +14,9 @@
 #include "interpose/libc.h"
 #include "interpose/memory.h"
 #include "interpose/pressure.h"
+#include "interpose/small.h"
+
+#include "platform/file.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -82,18 +86,30 @@ static bool is_within_reason(size_t bytes)
     return !os_mem_is_beyond_reason(bytes);
 }
 
-/* A ghost block, or NULL: it is libc's turn. */
-static void *ghost_allocate(size_t bytes, size_t alignment)
+/* A ghost block, or NULL: it is libc's turn. *@dirty: it need not read as zeros. */
+static void *ghost_allocate(size_t bytes, size_t alignment, bool *dirty)
 {
     struct request request = {.bytes = bytes, .alignment = alignment};
 
+    *dirty = false;
     if (__builtin_expect(bytes < threshold(), 1))
         return NULL;
     if (__builtin_expect(atomic_load_explicit(&deepbind_pending, memory_order_relaxed), 0))
         deepbind_turn();
-    if (__builtin_expect(is_within_reason(bytes), 1))
+    if (bytes <= SMALL_MAX_BYTES && alignment <= SMALL_MAX_BYTES)
+        request.p = small_allocate(bytes, alignment, false, dirty);
+    if (request.p == NULL && __builtin_expect(is_within_reason(bytes), 1))
         guard_ask(do_allocate, &request);
     return request.p;
+}
+
+/* The same of what a thread has at hand. */
+static inline void *small_at_hand(size_t bytes, bool *dirty)
+{
+    if (bytes > SMALL_MAX_BYTES || bytes < atomic_load_explicit(&ghost_threshold_bytes, memory_order_relaxed) ||
+        __builtin_expect(atomic_load_explicit(&deepbind_pending, memory_order_relaxed), 0))
+        return NULL;
+    return small_take(bytes, dirty);
 }
 
 static void do_free(void *arg)
@@ -105,7 +121,10 @@ static void do_free(void *arg)
 
 static void ghost_free(void *p, const char *caller)
 {
-    guard_ask(do_free, &(struct request){.p = p, .caller = caller});
+    if (!small_owns(p))
+        guard_ask(do_free, &(struct request){.p = p, .caller = caller});
+    else if (!small_free(p, caller))
+        os_abort();
 }
 
 static void do_resize(void *arg)
@@ -123,12 +142,25 @@ static void *ghost_resize(void *p, size_t bytes, const char *caller)
     return request.p;
 }
 
+static size_t small_usable_bytes(const void *p, const char *caller)
+{
+    size_t bytes = small_look_up(p, caller);
+
+    if (bytes == 0)
+        os_abort();
+    return bytes;
+}
+
 /* The pager is not asked. */
 static size_t ghost_usable_bytes(const void *p, const char *caller)
 {
-    struct ghost_quiet quiet = ghost_quiet_begin();
-    size_t bytes = heap_usable_bytes(&ghost.heap, p, caller);
+    struct ghost_quiet quiet;
+    size_t bytes;
 
+    if (small_owns(p))
+        return small_usable_bytes(p, caller);
+    quiet = ghost_quiet_begin();
+    bytes = heap_usable_bytes(&ghost.heap, p, caller);
     ghost_quiet_end(quiet);
     return bytes;
 }
@@ -151,12 +183,16 @@ static void *out_of_memory(void)
 
 EXPORT void *malloc(size_t bytes)
 {
-    const struct libc *libc = libc_next();
-    void *p;
+    bool dirty;
+    void *p = small_at_hand(bytes, &dirty);
+    const struct libc *libc;
 
+    if (p != NULL)
+        return p;
+    libc = libc_next();
     if (__builtin_expect(libc == NULL, 0))
         return arena_allocate(bytes);
-    p = ghost_allocate(bytes, 0);
+    p = ghost_allocate(bytes, 0, &dirty);
     if (p != NULL)
         return p;
     pressure_note(bytes);
@@ -168,7 +204,8 @@ EXPORT void free(void *p)
     const struct libc *libc;
 
     if (is_ghost(p)) {
-        ghost_free(p, "free");
+        if (!small_put(p))
+            ghost_free(p, "free");
         return;
     }
     if (p == NULL || arena_owns(p))
@@ -181,6 +218,7 @@ EXPORT void free(void *p)
 EXPORT void *calloc(size_t n, size_t bytes)
 {
     const struct libc *libc = libc_next();
+    bool dirty;
     size_t total;
     void *p;
 
@@ -188,9 +226,11 @@ EXPORT void *calloc(size_t n, size_t bytes)
         return out_of_memory();
     if (__builtin_expect(libc == NULL, 0))
         return arena_allocate(total);
-    p = ghost_allocate(total, 0); /* fresh ghost pages read as zeros */
-    if (p != NULL)
-        return p;
+    p = small_at_hand(total, &dirty);
+    if (p == NULL)
+        p = ghost_allocate(total, 0, &dirty);
+    if (p != NULL) /* fresh ghost pages read as zeros */
+        return dirty ? memset(p, 0, total) : p;
     pressure_note(total);
     return libc->calloc(n, bytes);
 }
@@ -205,14 +245,33 @@ static void *resize_across(void *p, size_t old_bytes, void *fresh, size_t bytes)
     return fresh;
 }
 
+/* In place within the class. Where there is no other block, one that is to shrink stays. */
+static void *resize_small(void *p, size_t bytes)
+{
+    size_t old_bytes = small_usable_bytes(p, "realloc");
+    void *fresh;
+
+    if (bytes <= SMALL_MAX_BYTES && slab_bytes(slab_class(bytes)) == old_bytes)
+        return p;
+    fresh = malloc(bytes);
+    return fresh == NULL && bytes <= old_bytes ? p : resize_across(p, old_bytes, fresh, bytes);
+}
+
 static void *resize_ghost(const struct libc *libc, void *p, size_t bytes)
 {
-    void *fresh;
+    void *fresh = NULL;
+    bool dirty;
 
     if (bytes == 0) {
         ghost_free(p, "realloc");
         return NULL;
     }
+    if (small_owns(p))
+        return resize_small(p, bytes);
+    if (bytes <= SMALL_MAX_BYTES && bytes >= threshold())
+        fresh = small_allocate(bytes, 0, false, &dirty);
+    if (fresh != NULL)
+        return resize_across(p, ghost_usable_bytes(p, "realloc"), fresh, bytes);
     if (bytes >= REASON_BYTES && !is_within_reason(bytes - min_size(bytes, ghost_usable_bytes(p, "realloc"))))
         return out_of_memory();
     fresh = ghost_resize(p, bytes, "realloc");
@@ -224,6 +283,7 @@ static void *resize_ghost(const struct libc *libc, void *p, size_t bytes)
 EXPORT void *realloc(void *p, size_t bytes)
 {
     const struct libc *libc = libc_next();
+    bool dirty;
     void *fresh;
 
     if (p == NULL)
@@ -237,7 +297,7 @@ EXPORT void *realloc(void *p, size_t bytes)
     pressure_note(bytes);
     if (bytes < threshold())
         return libc->realloc(p, bytes);
-    fresh = ghost_allocate(bytes, 0);
+    fresh = ghost_allocate(bytes, 0, &dirty);
     if (fresh == NULL)
         return libc->realloc(p, bytes);
     return resize_across(p, libc->malloc_usable_size(p), fresh, bytes);
@@ -255,7 +315,9 @@ EXPORT void *reallocarray(void *p, size_t n, size_t bytes)
 /* Odd alignments are left to libc's own rules, which differ from version to version. */
 static void *allocate_aligned(size_t alignment, size_t bytes)
 {
-    return is_power_of_two(alignment) ? ghost_allocate(bytes, alignment) : NULL;
+    bool dirty;
+
+    return is_power_of_two(alignment) ? ghost_allocate(bytes, alignment, &dirty) : NULL;
 }
 
 EXPORT void *aligned_alloc(size_t alignment, size_t bytes)
@@ -283,13 +345,14 @@ EXPORT void *memalign(size_t alignment, size_t bytes)
 EXPORT int posix_memalign(void **result, size_t alignment, size_t bytes)
 {
     const struct libc *libc = libc_next();
+    bool dirty;
     void *p;
 
     if (!is_power_of_two(alignment) || alignment % sizeof(void *) != 0)
         return EINVAL;
     if (libc == NULL)
         return ENOMEM;
-    p = ghost_allocate(bytes, alignment);
+    p = ghost_allocate(bytes, alignment, &dirty);
     if (p == NULL) {
         pressure_note(bytes);
         return libc->posix_memalign(result, alignment, bytes);

@@ -4,12 +4,13 @@
  * They are for the ghost heap what alloc.c is, without libc behind them: where the limit cannot be kept, blocks are
  * ghost memory all the same. A pointer of the program's is looked up before anything is done to it.
  *
- * Calls: ghost, heap, memory, pager.  Locks: none of its own.  Memory: none of its own.
+ * Calls: ghost, heap, memory, small, pager.  Locks: none of its own.  Memory: none of its own.
  */
 #include "interpose/ghost.h"
 #include "interpose/ghostmem.h"
 #include "interpose/guard.h"
 #include "interpose/memory.h"
+#include "interpose/small.h"
 
 #include "core/log.h"
 #include "platform/file.h"
@@ -137,14 +138,23 @@ static void do_allocate(void *arg)
         request->p = heap_allocate_always(heap, request->bytes, request->alignment);
 }
 
-static void *allocate(size_t bytes, size_t alignment)
+/* *@dirty: it need not read as zeros. */
+static void *allocate(size_t bytes, size_t alignment, bool *dirty)
 {
     struct request request = {.bytes = max_size(bytes, 1), .alignment = alignment};
 
+    *dirty = false;
+    if (request.bytes <= SMALL_MAX_BYTES && alignment <= SLAB_ALIGNMENT)
+        request.p = small_take(request.bytes, dirty);
+    if (__builtin_expect(request.p != NULL, 1))
+        return request.p;
     ghost_configure();
     if (bytes > SIZE_MAX / 2)
         return fail(ENOMEM);
-    guard_ask(do_allocate, &request);
+    if (request.bytes <= SMALL_MAX_BYTES && alignment <= SMALL_MAX_BYTES)
+        request.p = small_allocate(request.bytes, alignment, true, dirty);
+    if (request.p == NULL)
+        guard_ask(do_allocate, &request);
     return request.p != NULL ? request.p : fail(ENOMEM);
 }
 
@@ -159,10 +169,12 @@ static size_t look_up(const void *p, const char *caller)
 {
     size_t bytes = 0;
 
-    if (heap_owns(&ghost.heap, p))
-        bytes = heap_look_up(&ghost.heap, p, caller);
-    else
+    if (!heap_owns(&ghost.heap, p))
         log_line(LOG_ERROR, "%s(%p): foreign pointer: no ghost memory at this address", caller, p);
+    else if (small_owns(p))
+        bytes = small_look_up(p, caller);
+    else
+        bytes = heap_look_up(&ghost.heap, p, caller);
     if (bytes == 0)
         misused();
     return bytes;
@@ -170,7 +182,10 @@ static size_t look_up(const void *p, const char *caller)
 
 static void check_size(const struct request *request, size_t block_bytes)
 {
-    if (!request->sized || round_up(min_size(max_size(request->bytes, 1), SIZE_MAX / 2), PAGE_BYTES) == block_bytes)
+    size_t bytes = min_size(max_size(request->bytes, 1), SIZE_MAX / 2);
+
+    if (!request->sized ||
+        (small_owns(request->p) ? small_may_have(request->p, bytes) : round_up(bytes, PAGE_BYTES) == block_bytes))
         return;
     log_line(LOG_ERROR, "%s(%p, %z): wrong size: the block has %z bytes", request->caller, request->p, request->bytes, block_bytes);
     misused();
@@ -184,7 +199,10 @@ static void do_deallocate(void *arg)
     if (bytes == 0)
         return;
     check_size(request, bytes);
-    memory_free(request->p, request->caller);
+    if (small_owns(request->p))
+        (void)small_free(request->p, request->caller);
+    else
+        memory_free(request->p, request->caller);
 }
 
 static void do_resize(void *arg)
@@ -197,7 +215,10 @@ static void do_resize(void *arg)
     request->error = old_bytes == 0 ? EINVAL : ENOMEM;
     if (old_bytes == 0)
         return;
-    request->p = memory_resize(p, request->bytes, request->caller);
+    if (small_owns(p))
+        request->p = small_may_have(p, request->bytes) ? p : NULL;
+    else if (request->bytes > SMALL_MAX_BYTES)
+        request->p = memory_resize(p, request->bytes, request->caller);
     if (request->p == NULL)
         request->bytes = old_bytes; /* to be copied, if the program has another block */
 }
@@ -211,29 +232,47 @@ static void do_look_up(void *arg)
 
 EXPORT void *ghostmem_allocate(size_t bytes)
 {
-    return allocate(bytes, 0);
+    bool dirty;
+
+    return allocate(bytes, 0, &dirty);
 }
 
 EXPORT void *ghostmem_allocate_zeroed(size_t n, size_t bytes)
 {
+    bool dirty;
     size_t total;
+    void *p;
 
     if (__builtin_mul_overflow(n, bytes, &total))
         return fail(ENOMEM);
-    return allocate(total, 0); /* fresh ghost pages read as zeros */
+    p = allocate(total, 0, &dirty);
+    return p != NULL && dirty ? memset(p, 0, total) : p; /* fresh ghost pages read as zeros */
 }
 
 EXPORT void *ghostmem_allocate_aligned(size_t alignment, size_t bytes)
 {
+    bool dirty;
+
     if (alignment == 0 || (alignment & (alignment - 1)) != 0)
         return fail(EINVAL);
-    return allocate(bytes, alignment);
+    return allocate(bytes, alignment, &dirty);
+}
+
+/* The usual case: a live small block of these bytes, whose thread has a cache with room. */
+static bool put_at_hand(void *p, size_t bytes)
+{
+    const struct slab *slab = heap_owns(&ghost.heap, p) ? slab_at(&ghost.slabs, p) : NULL;
+
+    return slab != NULL && bytes - 1 < SMALL_MAX_BYTES && slab_class(bytes) == slab->class && small_put(p);
 }
 
 EXPORT void ghostmem_deallocate(void *p, size_t bytes)
 {
-    int saved_errno = errno;
+    int saved_errno;
 
+    if (__builtin_expect(put_at_hand(p, bytes), 1))
+        return;
+    saved_errno = errno;
     if (p != NULL)
         guard_ask(do_deallocate, &(struct request){.p = p, .bytes = bytes, .sized = true, .caller = "ghostmem_deallocate"});
     errno = saved_errno;
@@ -241,8 +280,11 @@ EXPORT void ghostmem_deallocate(void *p, size_t bytes)
 
 EXPORT void ghostmem_free(void *p)
 {
-    int saved_errno = errno;
+    int saved_errno;
 
+    if (heap_owns(&ghost.heap, p) && small_put(p))
+        return;
+    saved_errno = errno;
     if (p != NULL)
         guard_ask(do_deallocate, &(struct request){.p = p, .caller = "ghostmem_free"});
     errno = saved_errno;
@@ -251,16 +293,17 @@ EXPORT void ghostmem_free(void *p)
 EXPORT void *ghostmem_resize(void *p, size_t bytes)
 {
     struct request request = {.p = p, .bytes = max_size(bytes, 1), .caller = "ghostmem_resize"};
+    bool dirty;
     void *fresh;
 
     if (p == NULL)
-        return allocate(bytes, 0);
+        return allocate(bytes, 0, &dirty);
     if (bytes > SIZE_MAX / 2)
         return fail(ENOMEM);
     guard_ask(do_resize, &request);
     if (request.p != NULL || request.error == EINVAL)
         return request.p != NULL ? request.p : fail(EINVAL);
-    fresh = allocate(bytes, 0); /* where the limit cannot be kept */
+    fresh = allocate(bytes, 0, &dirty); /* from or to a small one, or where the limit cannot be kept */
     if (fresh == NULL)
         return NULL;
     memcpy(fresh, p, min_size(request.bytes, bytes));

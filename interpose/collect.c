@@ -1,6 +1,7 @@
 /* collect.c - see ghost.h: everything that is counted, in one place. */
 #include "interpose/ghost.h"
 #include "interpose/identity.h"
+#include "interpose/small.h"
 #include "interpose/unmanaged.h"
 
 #include "platform/thread.h"
@@ -121,6 +122,17 @@ static void collect_managed(struct stats *stats)
     stats->mappings_refused = pager->n_unwatched;
 }
 
+/* Slabs are blocks of the heap. What they hold are blocks of the program. */
+static void collect_small(struct stats *stats)
+{
+    struct slab_counts counts = slabs_count(&ghost.slabs);
+
+    stats->small_blocks = small_count(&counts);
+    stats->small_pages = counts.n_pages - min_size(counts.n_empty_pages, counts.n_pages);
+    stats->ghost_blocks += stats->small_blocks - min_size(counts.n_slabs, stats->ghost_blocks);
+    stats->ghost_bytes_live -= min_size(counts.n_empty_pages * PAGE_BYTES, stats->ghost_bytes_live);
+}
+
 void ghost_collect(struct stats *stats)
 {
     const struct heap *heap = &ghost.heap;
@@ -144,6 +156,7 @@ void ghost_collect(struct stats *stats)
         collect_managed(stats);
         unmanaged_collect(stats);
     }
+    collect_small(stats);
     identity_collect(stats);
-    stats->meta_bytes = heap_meta_bytes(heap) + pager_meta_bytes(&ghost.pager);
+    stats->meta_bytes = heap_meta_bytes(heap) + slabs_meta_bytes(&ghost.slabs) + pager_meta_bytes(&ghost.pager);
 }

@@ -1,7 +1,7 @@
 /*
  * ghost.h - the one instance of everything, and when it comes to life.
  *
- * Calls: heap, pager, config, stats, log.  Locks: start_lock, taken before any other, only until the heap is there.
+ * Calls: heap, slab, pager, config, stats, log.  Locks: start_lock, taken before any other, only until the heap is there.
  * Memory: static.
  */
 #ifndef GHOSTMEM_INTERPOSE_GHOST_H
@@ -9,6 +9,7 @@
 
 #include "core/config.h"
 #include "core/heap.h"
+#include "core/slab.h"
 #include "core/stats.h"
 #include "platform/dispatch.h"
 #include "platform/signal.h"
@@ -18,6 +19,7 @@
 struct ghost {
     struct config config;
     struct heap heap;
+    struct slabs slabs;
     struct pager pager;
     const char *backend_reason; /* why the pager has the backend that it has */
     int process; /* id of the process that this state belongs to */

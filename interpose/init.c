@@ -9,6 +9,7 @@
 #include "interpose/memory.h"
 #include "interpose/pressure.h"
 #include "interpose/report.h"
+#include "interpose/small.h"
 #include "interpose/survey.h"
 
 #include "core/log.h"
@@ -132,14 +133,18 @@ void ghost_fork_prepare(void)
 {
     os_lock_take(&start_lock);
     memory_fork_prepare();
-    if (ghost.heap.bytes != 0)
-        heap_fork_prepare(&ghost.heap);
+    if (ghost.heap.bytes == 0)
+        return;
+    slabs_fork_prepare(&ghost.slabs);
+    heap_fork_prepare(&ghost.heap);
 }
 
 void ghost_fork_parent(void)
 {
-    if (ghost.heap.bytes != 0)
+    if (ghost.heap.bytes != 0) {
         heap_fork_parent(&ghost.heap);
+        slabs_fork_done(&ghost.slabs);
+    }
     memory_fork_parent();
     os_lock_release(&start_lock);
 }
@@ -150,12 +155,15 @@ void ghost_fork_child(void)
     identity_begin();
     control_fork_child();
     memory_fork_child_begin();
-    if (ghost.heap.bytes != 0)
+    if (ghost.heap.bytes != 0) {
         heap_fork_child(&ghost.heap);
+        slabs_fork_done(&ghost.slabs);
+    }
     report_fork_child();
     os_lock_release(&start_lock);
     guard_fork_child();
     memory_fork_child();
+    small_fork_child();
 }
 
 /*
@@ -478,6 +486,7 @@ static void start_locked(void)
     if (ghost.config.reclaim != CONFIG_RECLAIM_AUTO)
         pager_fix_reclaim(&ghost.pager, ghost.config.reclaim == CONFIG_RECLAIM_DIRECT ? RECLAIM_DIRECT : RECLAIM_BACKGROUND);
     control_start();
+    small_start();
     heap_open(&ghost.heap);
     log_line(LOG_CHOICE, "limit %z pages, range of %z MiB, backend %s when needed: %s", limit,
              ghost.heap.n_pages * PAGE_BYTES / MIB, ghost.pager.backend->name, ghost.backend_reason);

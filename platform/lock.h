@@ -21,6 +21,8 @@ enum os_lock_rank {
     LOCK_NONE,
     LOCK_START,    /* interpose/init.c */
     LOCK_MARKS,    /* interpose/memory.c */
+    LOCK_SLABS,    /* core/slab.h, one for each size class */
+    LOCK_RECORDS,  /* core/slab.h */
     LOCK_HEAP,     /* core/heap.h */
     LOCK_APART,    /* platform/fault_own.h */
     LOCK_JOB,      /* platform/fault_thread.c */
@@ -78,6 +80,24 @@ static inline void os_lock_take(struct os_lock *lock)
 static inline void os_lock_release(struct os_lock *lock)
 {
     os_lock_check_released(lock);
+    if (atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2)
+        os_lock_release_slow(lock);
+}
+
+/*
+ * Of locks of one rank a thread takes one at a time. Or, for a fork, the first with os_lock_take() and then, in their order, the others
+ * with os_lock_take_more(); they are released in the opposite order.
+ */
+static inline void os_lock_take_more(struct os_lock *lock)
+{
+    uint32_t expected = 0;
+
+    if (!atomic_compare_exchange_strong_explicit(&lock->word, &expected, 1, memory_order_acquire, memory_order_relaxed))
+        os_lock_take_slow(lock);
+}
+
+static inline void os_lock_release_more(struct os_lock *lock)
+{
     if (atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2)
         os_lock_release_slow(lock);
 }

@@ -20,7 +20,8 @@ layer() {
     core/reclaim.* | core/reclaim_cool.* | core/reclaim_freeze.* | core/reclaim_extract.* | core/reclaim_sweep.*) echo 9 ;;
     core/pager.* | core/pager_block.* | core/pager_bring.* | core/pager_fault.* | core/pager_hold.* | core/pager_limit.* | core/pager_far.* | core/pager_far_move.* | core/pager_fork.* | core/pager_protect.* | core/pager_lock.* | core/pager_cede.*) echo 10 ;;
     core/heap.* | core/heap_bins.* | core/heap_tags.* | core/heap_walk.*) echo 11 ;;
-    interpose/* | tools/*) echo 12 ;;
+    core/slab.* | core/slab_records.*) echo 12 ;;
+    interpose/* | tools/*) echo 13 ;;
     *) echo "" ;;
     esac
 }
@@ -29,7 +30,7 @@ layer() {
 module() {
     local m=${1%.*}
     case $m in
-    core/heap_* | core/pager_* | core/reclaim_* | core/swap_* | core/writeback_*) m=${m%%_*} ;;
+    core/heap_* | core/pager_* | core/reclaim_* | core/slab_* | core/swap_* | core/writeback_*) m=${m%%_*} ;;
     esac
     echo "$m"
 }
@@ -46,7 +47,7 @@ for file in platform/*.[ch] core/*.[ch] interpose/*.[ch] tools/*.[ch] tools/*/*.
         theirs=$(layer "$included")
         [ "$(module "$file")" = "$(module "$included")" ] && continue
         [ "$own" -eq 0 ] && [ "${theirs:-99}" -eq 0 ] && continue
-        [ "$own" -eq 12 ] && [ "${theirs:-99}" -le 12 ] && continue
+        [ "$own" -eq 13 ] && [ "${theirs:-99}" -le 13 ] && continue
         if [ -z "$theirs" ] || [ "$theirs" -ge "$own" ]; then
             echo "$file (layer $own) includes $included (layer ${theirs:-unknown})"
             bad=1

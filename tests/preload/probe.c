@@ -19,7 +19,7 @@ static const struct probe *const tables[] = {
     probes_alloc, probes_process, probes_kernel, probes_swap, probes_calls, probes_signals, probes_stacks,
     probes_table, probes_large, probes_map, probes_crash, probes_children, probes_world, probes_advice,
     probes_confined, probes_faults, probes_share, probes_ahead, probes_trace, probes_rows, probes_rings, probes_secrets, probes_spawn,
-    probes_messages, probes_plugin, probes_inplace, probes_remap, probes_cold,
+    probes_messages, probes_plugin, probes_inplace, probes_remap, probes_cold, probes_small,
 };
 
 void die(const char *file, int line, const char *what)

@@ -42,6 +42,7 @@ extern const struct probe probes_messages[];
 extern const struct probe probes_inplace[];
 extern const struct probe probes_remap[];
 extern const struct probe probes_cold[];
+extern const struct probe probes_small[];
 
 void die(const char *file, int line, const char *what);
 #define CHECK(condition) ((condition) ? (void)0 : die(__FILE__, __LINE__, #condition))

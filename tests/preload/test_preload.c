@@ -438,9 +438,8 @@ Test(settings, bad_value_is_one_line_and_the_run_goes_on)
     complains("GHOSTMEM_MAX_PAGES=4",
               "ghostmem: GHOSTMEM_MAX_PAGES=4: too small; accepted: a number of 4096-byte pages, at least 5, or 0 for the "
               "default; used instead: 5\n");
-    complains("GHOSTMEM_THRESHOLD=100",
-              "ghostmem: GHOSTMEM_THRESHOLD=100: too small; accepted: a size such as 128K; used instead: 4096: smaller blocks are "
-              "not ghost memory yet\n");
+    complains("GHOSTMEM_THRESHOLD=all",
+              "ghostmem: GHOSTMEM_THRESHOLD=all: not understood; accepted: a size such as 128K; used instead: 128K\n");
 }
 
 Test(settings, a_bad_limit_or_path_says_what_may_have_been_meant)

@@ -1,7 +1,6 @@
 // pmr_map.cpp - a std::pmr container in ghost memory, with small nodes: `pmr_map`.
 //
-// Each block of ghost memory has whole pages of its own, so nodes of some bytes come from a pool of the standard library, which takes
-// large blocks from ghost memory.
+// Blocks below a page share pages, so the nodes come from ghost memory as they are.
 //
 //     c++ -std=c++17 pmr_map.cpp $(pkg-config --cflags --libs ghostmem) && ./a.out
 #include <ghostmem.hpp>
@@ -15,9 +14,7 @@ int main()
 {
     ghostmem::configuration().max_memory_pages(1024).apply();
 
-    std::pmr::monotonic_buffer_resource large(1 << 20, ghostmem::resource());
-    std::pmr::unsynchronized_pool_resource pool(&large);
-    std::pmr::unordered_map<int, std::pmr::string> names(&pool);
+    std::pmr::unordered_map<int, std::pmr::string> names(ghostmem::resource());
 
     for (int i = 0; i < 100000; i++)
         names.emplace(i, "the name of number " + std::to_string(i));

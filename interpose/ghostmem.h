@@ -74,7 +74,10 @@ int ghostmem_set_limit(size_t pages);
 
 /* ---- blocks ---- */
 
-/* A block of @bytes. NULL: ENOMEM. It is aligned for every type; to a page, if it is one or more. @bytes of 0 count as 1. */
+/*
+ * A block of @bytes. NULL: ENOMEM. It is aligned for every type; to a page, if it is one or more. @bytes of 0 count as 1. Blocks up to
+ * 2048 bytes share pages with others of about their size; larger ones have whole pages.
+ */
 void *ghostmem_allocate(size_t bytes);
 
 /* @n times @bytes, all of them zero. NULL: ENOMEM. */

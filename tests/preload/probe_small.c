@@ -241,10 +241,12 @@ static void small_blocks_are_whole_after_a_fork(size_t bytes)
             free(blocks[i].p);
             renew(&blocks[i], &random);
         }
-        if (child == 0)
+        if (child == 0) {
+            market_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER; /* a thread of the parent's may have had it */
+            memset(market, 0, sizeof market);
             live_for(1000, random);
-        if (child == 0)
             _exit(0);
+        }
         expect_success(child);
     }
     stop = true;

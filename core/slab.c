@@ -9,6 +9,9 @@
 /* Slabs in the warm list that are found to be frozen, at one time: a long list of them is not walked at once. */
 #define LOOKS 16
 
+/* Slots that come back at one time, under the lock. */
+#define GIVEN_AT_ONCE 32u
+
 /* Empty slabs of a class that stay, before paging starts: so many, and a share of all. */
 #define EMPTY_FEW 8
 #define EMPTY_SHARE 8
@@ -233,10 +236,9 @@ static void *give_locked(struct slabs *slabs, struct slab_class *of, const struc
     return NULL;
 }
 
-void slab_give(struct slabs *slabs, unsigned class, struct slab_row *row, unsigned n)
+static void give_some(struct slabs *slabs, struct slab_class *of, struct slab_row *row, unsigned n)
 {
-    struct slab_class *of = &slabs->classes[class];
-    void *emptied[SLAB_ROW];
+    void *emptied[GIVEN_AT_ONCE];
     unsigned n_emptied = 0;
 
     os_lock_take(&of->lock);
@@ -247,13 +249,23 @@ void slab_give(struct slabs *slabs, unsigned class, struct slab_row *row, unsign
             emptied[n_emptied++] = pages;
     }
     /* Of those that stayed, before paging started, nobody has any use now. */
-    while (of->n_empty > 0 && n_emptied < SLAB_ROW && pager_is_engaged(slabs->heap->pager))
+    while (of->n_empty > 0 && n_emptied < GIVEN_AT_ONCE && pager_is_engaged(slabs->heap->pager))
         emptied[n_emptied++] = leave_locked(slabs, of, of->lists[SLAB_EMPTY]);
     row->n -= n;
     memmove(row->slots, row->slots + n, row->n * sizeof row->slots[0]);
     os_lock_release(&of->lock);
     for (unsigned i = 0; i < n_emptied; i++)
         slabs->give_pages(emptied[i]);
+}
+
+void slab_give(struct slabs *slabs, unsigned class, struct slab_row *row, unsigned n)
+{
+    while (n > 0) {
+        unsigned n_now = n < GIVEN_AT_ONCE ? n : GIVEN_AT_ONCE;
+
+        give_some(slabs, &slabs->classes[class], row, n_now);
+        n -= n_now;
+    }
 }
 
 /* ---- others ---- */

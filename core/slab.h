@@ -69,13 +69,12 @@ struct slab_class {
 };
 
 /* Slots of one class that are with a cache: the oldest first. */
-#define SLAB_ROW 32u
 struct slab_row {
     unsigned n;
     struct slab_slot {
         unsigned char *p;
         unsigned char *state;
-    } slots[SLAB_ROW];
+    } *slots;
 };
 
 struct slabs {

@@ -1,5 +1,5 @@
 /*
- * slab_records.h - memory for what is known of slabs: records of a class's size, in chunks of 16 KiB.
+ * slab_records.h - memory for what is known of slabs: records of a class's size, in chunks of 32 KiB.
  *
  * A chunk in which no record is used any more gives its RAM back and may become another class's.
  *
@@ -11,12 +11,12 @@
 
 #include "core/slab.h"
 
-#define SLAB_CHUNK_BYTES (16 * KIB)
+#define SLAB_CHUNK_BYTES (32 * KIB)
 
 /* The pages up to @end can be looked up from now on. 0 or -ENOMEM. Takes records_lock. */
 int slab_records_reach(struct slabs *slabs, page_number end);
 
-/* 16 KiB of zeros, aligned so. NULL: no memory. Takes records_lock. */
+/* 32 KiB of zeros, aligned so. NULL: no memory. Takes records_lock. */
 void *slab_chunk_new(struct slabs *slabs);
 void slab_chunk_free(struct slabs *slabs, void *chunk);
 

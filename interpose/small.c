@@ -13,10 +13,10 @@
 
 _Static_assert(sizeof(struct small_cache) <= SLAB_CHUNK_BYTES, "a cache is a chunk of records");
 
-/* About 8 KiB of each class. */
+/* At most 16 KiB of each class: a lock is taken for half of it at a time. */
 const unsigned char small_most[SLAB_CLASSES] = {
-    32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, /* up to 256 bytes */
-    16, 16, 16, 16, 8,  8,  8,  8,  4,  4,  4,  4,
+    128, 128, 128, 128, 128, 128, 128, 128, 64, 64, 64, 64, 64, 64, 64, 64, /* up to 256 bytes */
+    32,  32,  32,  32,  16,  16,  16,  16,  8,  8,  8,  8,
 };
 
 /* Once paging has started: what lies in caches is not seen by who looks for pages that are in RAM. */
@@ -67,9 +67,15 @@ static struct small_cache *used_before(uint32_t id)
 static struct small_cache *new_cache(uint32_t id)
 {
     struct small_cache *cache = slab_chunk_new(&ghost.slabs);
+    size_t n_slots = 0;
 
     if (cache == NULL)
         return NULL;
+    for (unsigned class = 0; class < SLAB_CLASSES; class++) {
+        cache->rows[class].slots = &cache->slots[n_slots];
+        n_slots += small_most[class];
+    }
+    INVARIANT(n_slots == SMALL_SLOTS);
     cache->owner = id;
     cache->next = atomic_load(&caches);
     while (!atomic_compare_exchange_weak(&caches, &cache->next, cache))
@@ -138,10 +144,9 @@ static unsigned most_of(unsigned class)
     return pager_is_engaged(&ghost.pager) && most > MOST_WHILE_PAGING ? MOST_WHILE_PAGING : most;
 }
 
-static void *take(struct slab_row *row, unsigned class, struct request *request)
+/* An empty row gets @n slots. */
+static void *take(struct slab_row *row, unsigned n, unsigned class, struct request *request)
 {
-    unsigned n = most_of(class) / 2;
-
     if (row->n > 0 && !prefer_near(row))
         slab_give(&ghost.slabs, class, row, row->n);
     if (row->n == 0 && slab_take(&ghost.slabs, class, row, n) == 0)
@@ -160,13 +165,13 @@ static void do_allocate(void *arg)
     control_look();
     cache = own_cache();
     if (small_enter(cache)) {
-        request->p = take(&cache->rows[class], class, request);
+        request->p = take(&cache->rows[class], most_of(class) / 2, class, request);
         small_leave(cache);
     } else {
-        struct slab_row row = {.n = 0};
+        struct slab_slot slot;
+        struct slab_row row = {.n = 0, .slots = &slot};
 
-        request->p = take(&row, class, request);
-        slab_give(&ghost.slabs, class, &row, row.n);
+        request->p = take(&row, 1, class, request);
     }
 }
 
@@ -207,7 +212,8 @@ static void do_free(void *arg)
         put(&cache->rows[class], class, request->p, state);
         small_leave(cache);
     } else {
-        struct slab_row row = {.n = 1, .slots = {{request->p, state}}};
+        struct slab_slot slot = {request->p, state};
+        struct slab_row row = {.n = 1, .slots = &slot};
 
         slab_give(&ghost.slabs, class, &row, 1);
     }

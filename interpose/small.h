@@ -15,11 +15,15 @@
 
 #define SMALL_MAX_BYTES SLAB_MAX_BYTES
 
+/* The sum of small_most. */
+#define SMALL_SLOTS 1760u
+
 struct small_cache {
     bool ready; /* the thread may use it */
     _Atomic uint32_t owner; /* a thread's id; 0: nobody's */
     struct small_cache *next; /* of all that there ever were */
-    struct slab_row rows[SLAB_CLASSES];
+    struct slab_row rows[SLAB_CLASSES]; /* each has its part of: */
+    struct slab_slot slots[SMALL_SLOTS];
 };
 
 /* Never NULL: who has none has one that is never ready. */

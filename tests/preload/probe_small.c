@@ -1,6 +1,9 @@
 /* probe_small.c - blocks below a page, where the threshold makes them ghost memory. */
 #include "tests/preload/probe.h"
 
+#include "interpose/ghostmem.h"
+
+#include <dlfcn.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -126,7 +129,7 @@ static void live_for(int n_steps, uint64_t random)
 
 static void *live(void *arg)
 {
-    live_for(6000, (uintptr_t)arg);
+    live_for(3000, (uintptr_t)arg);
     return NULL;
 }
 
@@ -159,7 +162,7 @@ static void small_blocks_go_from_thread_to_thread(size_t bytes)
 
 static void *fill_a_cache(void *arg)
 {
-    enum { N = 100 };
+    enum { N = 200 };
     char *blocks[N];
 
     (void)arg;
@@ -175,31 +178,73 @@ static void *fill_a_cache(void *arg)
     return NULL;
 }
 
-static size_t resident_kib(void)
+/* Of the heap's pages. Under the library alone. */
+static size_t live_kib(void)
 {
-    FILE *file = fopen("/proc/self/statm", "r");
-    size_t all = 0;
-    size_t resident = 0;
+    size_t (*look)(struct ghostmem_statistics *, size_t);
+    struct ghostmem_statistics statistics;
 
-    CHECK(file != NULL && fscanf(file, "%zu %zu", &all, &resident) == 2);
-    fclose(file);
-    return resident * 4;
+    *(void **)&look = dlsym(RTLD_DEFAULT, "ghostmem_get_statistics");
+    CHECK(look != NULL && look(&statistics, sizeof statistics) == sizeof statistics);
+    return (size_t)statistics.live_bytes / 1024;
 }
 
+/* Were they lost, it would be 60 KiB a thread, and much more before paging starts. */
 static void small_blocks_of_ended_threads_come_back(size_t bytes)
 {
     size_t before = 0;
 
     (void)bytes;
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < 60; i++) {
         pthread_t thread;
 
         CHECK(pthread_create(&thread, NULL, fill_a_cache, NULL) == 0);
         CHECK(pthread_join(thread, NULL) == 0);
-        if (i == 20)
-            before = resident_kib();
+        if (i == 10)
+            before = live_kib();
     }
-    CHECK(resident_kib() < before + 2048); /* were they lost, it would be 40 KiB a thread */
+    CHECK(live_kib() < before + 512);
+}
+
+static pthread_barrier_t filled_it;
+
+static void *fill_a_cache_and_stay(void *arg)
+{
+    fill_a_cache(arg);
+    pthread_barrier_wait(&filled_it);
+    for (;;)
+        pause();
+    return NULL;
+}
+
+/* Each child leaves a thread behind, and its child has the thread's blocks. */
+static void small_blocks_of_threads_left_behind_come_back(size_t bytes)
+{
+    size_t before = 0;
+
+    (void)bytes;
+    for (int i = 0; i < 30; i++) {
+        pthread_t thread;
+        pid_t child;
+
+        CHECK(pthread_barrier_init(&filled_it, NULL, 2) == 0);
+        CHECK(pthread_create(&thread, NULL, fill_a_cache_and_stay, NULL) == 0);
+        pthread_barrier_wait(&filled_it);
+        child = fork();
+        CHECK(child >= 0);
+        if (child > 0 && i == 0) {
+            expect_success(child);
+            return;
+        }
+        if (child > 0) {
+            expect_success(child);
+            _exit(0);
+        }
+        if (i == 5)
+            before = live_kib();
+    }
+    CHECK(live_kib() < before + 512);
+    _exit(0);
 }
 
 /* ---- forks: other threads allocate meanwhile, and the child has their blocks no more ---- */
@@ -279,7 +324,7 @@ static void small_blocks_in_a_handler(size_t bytes)
     (void)bytes;
     CHECK(sigaction(SIGALRM, &action, NULL) == 0);
     CHECK(setitimer(ITIMER_REAL, &timer, NULL) == 0);
-    for (int i = 0; i < 20000; i++) {
+    for (int i = 0; i < 10000; i++) {
         struct block *block = &blocks[random_next(&random) % N_BLOCKS];
 
         if (block->p == NULL) {
@@ -290,7 +335,7 @@ static void small_blocks_in_a_handler(size_t bytes)
         free(block->p);
         block->p = NULL;
     }
-    for (volatile int i = 0; i < 300; i++) {
+    for (volatile int i = 0; i < 100; i++) {
         if (sigsetjmp(back, 1) != 0)
             continue;
         may_jump = 1;
@@ -360,6 +405,7 @@ static void small_free_long_after(size_t bytes)
 const struct probe probes_small[] = {
     {"small_blocks_go_from_thread_to_thread", small_blocks_go_from_thread_to_thread},
     {"small_blocks_of_ended_threads_come_back", small_blocks_of_ended_threads_come_back},
+    {"small_blocks_of_threads_left_behind_come_back", small_blocks_of_threads_left_behind_come_back},
     {"small_blocks_are_whole_after_a_fork", small_blocks_are_whole_after_a_fork},
     {"small_blocks_in_a_handler", small_blocks_in_a_handler},
     {"small_double_free", small_double_free},

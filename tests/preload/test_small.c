@@ -24,6 +24,7 @@ struct way {
 static const struct way ways[] = {
     {"signal", "16", "64", false}, {"segv", "64", "64", false},  {"thread", "1", "64", false},
     {"signal", "1000", "5", true}, {"segv", "1", "5", true},     {"thread", "64", "5", true},
+    {"auto", "16", "100000", false}, /* paging never starts */
 };
 
 static void run_in(const struct way *way, const char *probe, struct outcome *outcome)
@@ -70,6 +71,11 @@ Test(small, blocks_keep_their_contents_whoever_frees_them)
 Test(small, blocks_of_ended_threads_come_back)
 {
     goes_well("small_blocks_of_ended_threads_come_back", NULL);
+}
+
+Test(small, blocks_of_threads_that_a_child_does_not_have_come_back)
+{
+    goes_well("small_blocks_of_threads_left_behind_come_back", NULL);
 }
 
 Test(small, blocks_are_whole_after_a_fork)

@@ -34,20 +34,22 @@ static void begin(size_t limit)
 
 static void *take_one(unsigned class)
 {
-    struct slab_row row = {.n = 0};
+    struct slab_slot slot;
+    struct slab_row row = {.n = 0, .slots = &slot};
 
     if (slab_take(&slabs, class, &row, 1) == 0 && slab_grow(&slabs, class, false, &row, 1) == 0)
         return NULL;
-    slab_mark(row.slots[0].state, SLOT_OF_PROGRAM);
-    return row.slots[0].p;
+    slab_mark(slot.state, SLOT_OF_PROGRAM);
+    return slot.p;
 }
 
 static void give_one(void *p)
 {
     struct slab *slab = slab_at(&slabs, p);
-    struct slab_row row = {.n = 1, .slots = {{p, slab_state(&slabs, slab, p)}}};
+    struct slab_slot slot = {p, slab_state(&slabs, slab, p)};
+    struct slab_row row = {.n = 1, .slots = &slot};
 
-    slab_mark(row.slots[0].state, SLOT_OF_CACHE);
+    slab_mark(slot.state, SLOT_OF_CACHE);
     slab_give(&slabs, slab->class, &row, 1);
     cr_assert_eq(row.n, 0);
 }
@@ -183,6 +185,34 @@ Test(slab, slots_of_pages_in_ram_are_taken_first)
     for (size_t i = 0; i < FROZEN; i++)
         cr_assert_eq(space_number(&w->pager.space, (uintptr_t)take_one(CLASS)) < slabs.heap->top, true);
     cr_assert_eq(slabs.classes[CLASS].n_slabs, N / EACH, "no new page");
+}
+
+/* Pages get free slots while they are in RAM, and half of them leave before slots are wanted: those that gave theirs last. */
+Test(slab, slots_of_pages_that_have_left_meanwhile_are_passed_over)
+{
+    enum { LIMIT = 64, CLASS = 15, EACH = 16, N = 4 * LIMIT * EACH, HALF = 6 };
+    static void *blocks[N];
+    static size_t near[LIMIT];
+    size_t n_near = 0;
+
+    begin(LIMIT);
+    fill_beyond_the_limit(blocks, N, CLASS);
+    for (size_t i = N; i > 0 && n_near < 2 * HALF; i -= EACH)
+        if (fake_is_present(w, (void *)((uintptr_t)blocks[i - EACH] & ~(PAGE_BYTES - 1))))
+            near[n_near++] = i - EACH;
+    cr_assert_eq(n_near, 2 * HALF);
+    for (size_t i = 0; i < 2 * HALF; i++)
+        give_one(blocks[near[i] + 1]);
+    for (size_t i = 0; i < 2 * LIMIT; i++) {
+        (void)value_at(blocks[i * EACH]);
+        for (size_t k = 0; k < HALF; k++)
+            (void)value_at(blocks[near[k]]);
+    }
+    for (size_t i = 0; i < HALF; i++) {
+        unsigned char *p = take_one(CLASS);
+
+        cr_assert(fake_is_present(w, (void *)((uintptr_t)p & ~(PAGE_BYTES - 1))), "%zu", i);
+    }
 }
 
 Test(slab, records_give_their_ram_back)

@@ -286,7 +286,7 @@ TEST_PACKAGES = $(BUILD_PACKAGES) g++ libcriterion-dev libasan8 libubsan1 libtsa
                 memcached postgresql-15 stress-ng gdb strace libjemalloc2 libmimalloc2.0 \
                 libtcmalloc-minimal4 jq php-cli ruby nodejs clang cppcheck fish zsh tmux chromium
 SOAK_PACKAGES = $(TEST_PACKAGES) memtester stressapptest glibc-source
-BENCH_PACKAGES = $(BUILD_PACKAGES) python3 python3-numpy xz-utils util-linux redis-tools sqlite3 coreutils gnuplot-nox
+BENCH_PACKAGES = $(BUILD_PACKAGES) g++ libjemalloc2 libmimalloc2.0 python3 python3-numpy xz-utils util-linux redis-tools sqlite3 coreutils gnuplot-nox
 
 deps-build:
 	@tests/install.sh make $(BUILD_PACKAGES)
@@ -423,6 +423,10 @@ build/bench/workload: bench/workload.c bench/block.c bench/blocks.c bench/random
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -O2 $(WARNINGS) -o $@ $(filter %.c,$^) -lpthread -lm
 
+build/bench/small: bench/small.cpp
+	@mkdir -p $(@D)
+	g++ -std=c++17 -O2 -Wall -Wextra -Wshadow -Wconversion -Werror -fno-builtin-malloc -fno-builtin-free -o $@ $< -lpthread
+
 build/bench/floor: bench/floor.c bench/pattern.c $(wildcard bench/*.h)
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -O2 $(WARNINGS) -o $@ $(filter %.c,$^) -llz4 -lpthread
@@ -444,7 +448,7 @@ simulate-programs: build/bench/simulate build/trace/libghostmem.so
 	@build/bench/simulate --read-ahead $(TRACES)/*.trace
 
 bench: deps-bench
-	@$(MAKE) --no-print-directory libghostmem.so build/bench/workload build/bench/floor
+	@$(MAKE) --no-print-directory libghostmem.so build/bench/workload build/bench/floor build/bench/small
 	@bench/run.py
 
 # The curve of doc/measurements.md: measures for some minutes, then draws. bench/plot.py --draw-only draws it again from the same figures.

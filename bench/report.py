@@ -3,7 +3,7 @@
 import json
 import os
 
-COLUMNS = [("work", "work"), ("unit", "unit"), ("plain", "plain"), ("ghost", "GhostMem"), ("in_ram", "images in RAM"),
+COLUMNS = [("work", "work"), ("unit", "unit"), ("plain", "plain"), ("ghost", "GhostMem"), ("jemalloc", "jemalloc"), ("mimalloc", "mimalloc"), ("in_ram", "images in RAM"),
            ("zram", "zram"), ("disk", "kernel's swap file"), ("floor", "floor"), ("slowdown", "x plain"),
            ("vs_zram", "speed / zram"), ("vs_disk", "speed / swap file"), ("vs_floor", "x floor"), ("vs_smallest", "x smallest"), ("target", "target"),
            ("reached", "reached")]

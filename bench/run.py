@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """run.py - the benchmark of GhostMem: what `make bench` calls. One run, one table, every rival measured in the same run.
 
-    run.py [--runs N] [--quick] [--backends signal,thread,segv] [--limits 25,50] [--data text,binary,half] [--issue 2|3|4|5|6|19]
-           [--markdown] [--json FILE] [--sections fits,over,programs,process,growth,memory,calls,guard,swap]
+    run.py [--runs N] [--quick] [--backends signal,thread,segv] [--limits 25,50] [--data text,binary,half] [--issue 2|3|4|5|6|19|20]
+           [--markdown] [--json FILE] [--sections fits,small,over,programs,process,growth,memory,calls,guard,swap]
 
 Without options it measures all that issue 6 asks for, with the backend `signal`, medians of 5, in less than 90 minutes (40 or so) on a machine of
 two cores; it says at the start how long it will take about. Other backends, fewer runs and single sections by option.
 
   fits    wall time of sort, xz and a fill and scan with a limit far above their need, GhostMem by plain malloc, the two in turns
+  small   blocks below a page while all fit, beside glibc's malloc, jemalloc and mimalloc: small.py
   over    the workload's phases at a limit: plain malloc, GhostMem's backends, a memory cgroup of that limit with zram/lz4 swap, and
           the floor (floors.py), all of them in turns
   programs  wall time of sort, xz, numpy, sqlite3 and redis at a limit, beside zram at the same limit: programs.py
@@ -44,12 +45,13 @@ import process  # noqa: E402
 import programs  # noqa: E402
 import report  # noqa: E402
 import server  # noqa: E402
+import small  # noqa: E402
 import targets  # noqa: E402
 
 TOP = os.path.dirname(measure.HERE)
 MIB = 2**20
 PAIRS_A_RUN = 12  # of the short work within the limit
-SECTIONS = ["fits", "over", "programs", "process", "growth", "memory", "calls", "guard", "swap"]
+SECTIONS = ["fits", "small", "over", "programs", "process", "growth", "memory", "calls", "guard", "swap"]
 # Updates last: the pages that they leave behind are compressed in what comes after.
 PHASES = ["fill", "seqread", "randread", "randread:2", "zipf", "randupdate"]
 NAMES = {"fill": "sequential fill", "seqread": "sequential read", "randread": "random read", "zipf": "zipf 0.99 read",
@@ -89,8 +91,8 @@ def parse_arguments():
     if a.runs < 1 or not all(1 <= percent <= 99 for percent in a.limits):
         p.error("--runs must be at least 1, limits 1 to 99")
     a.library = os.path.abspath(a.library)
-    a.workload, a.floor = (os.path.abspath(os.path.join(a.build, name)) for name in ("workload", "floor"))
-    for program in (a.workload, a.floor):
+    a.workload, a.floor, a.small = (os.path.abspath(os.path.join(a.build, name)) for name in ("workload", "floor", "small"))
+    for program in (a.workload, a.floor, a.small):
         if not os.access(program, os.X_OK):
             p.error(f"{os.path.basename(program)} is not built")
     if a.quick:
@@ -131,6 +133,8 @@ class Bench:
             process.run(self)
         elif section == "growth":
             growth.run(self)
+        elif section == "small":
+            small.run(self)
         else:
             getattr(self, section)()
 

@@ -54,6 +54,10 @@ TARGETS = {
         "program": [("vs_zram", ">=", 1.0, "zram's speed")],
         "growth": [("vs_smallest", "<=", 1.25, "1.25 x smallest")],
     },
+    20: {
+        "small": [("slowdown", "<=", 1.0, "1.0 x plain")],
+        "node": [("slowdown", "<=", 1.25, "1.25 x plain")],
+    },
     19: {
         "process": [("vs_zram", ">=", 1.0, "zram's speed")],  # in three of four, and never below 1 / 1.5
         "process rss": [("value", "<=", 8, "8 MiB")],

@@ -123,7 +123,7 @@ static inline size_t slab_bytes(unsigned class)
     return slab_kinds[class].bytes;
 }
 
-/* The slab that @p, in the ghost range, lies in. NULL: in none. It stays as long as it has a slot that the caller has. */
+/* The slab that @p, anywhere, lies in. NULL: in none. It stays as long as it has a slot that the caller has. */
 static inline struct slab *slab_at(const struct slabs *slabs, const void *p)
 {
     size_t number = ((uintptr_t)p - slabs->base) >> PAGE_SHIFT;

@@ -203,9 +203,10 @@ EXPORT void free(void *p)
 {
     const struct libc *libc;
 
+    if (small_put(p))
+        return;
     if (is_ghost(p)) {
-        if (!small_put(p))
-            ghost_free(p, "free");
+        ghost_free(p, "free");
         return;
     }
     if (p == NULL || arena_owns(p))

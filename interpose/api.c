@@ -261,7 +261,7 @@ EXPORT void *ghostmem_allocate_aligned(size_t alignment, size_t bytes)
 /* The usual case: a live small block of these bytes, whose thread has a cache with room. */
 static bool put_at_hand(void *p, size_t bytes)
 {
-    const struct slab *slab = heap_owns(&ghost.heap, p) ? slab_at(&ghost.slabs, p) : NULL;
+    const struct slab *slab = slab_at(&ghost.slabs, p);
 
     return slab != NULL && bytes - 1 < SMALL_MAX_BYTES && slab_class(bytes) == slab->class && small_put(p);
 }
@@ -282,7 +282,7 @@ EXPORT void ghostmem_free(void *p)
 {
     int saved_errno;
 
-    if (heap_owns(&ghost.heap, p) && small_put(p))
+    if (small_put(p))
         return;
     saved_errno = errno;
     if (p != NULL)

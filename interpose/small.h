@@ -82,7 +82,7 @@ static inline void *small_take(size_t bytes, bool *dirty)
     return p;
 }
 
-/* @p, in the ghost range, is a live small block and has been freed, which was quick. False: nothing has happened. */
+/* @p, anywhere, is a live small block and has been freed, which was quick. False: nothing has happened. */
 static inline bool small_put(void *p)
 {
     struct small_cache *cache = small_self;
@@ -105,7 +105,7 @@ static inline bool small_put(void *p)
     return done;
 }
 
-/* Does @p, in the ghost range, lie in a slab? */
+/* Does @p lie in a slab? */
 static inline bool small_owns(const void *p)
 {
     return slab_at(&ghost.slabs, p) != NULL;

@@ -173,6 +173,30 @@ Test(library, misuse_is_said_and_ignored)
     cr_assert_not_null(at = strstr(at, "foreign pointer"));
 }
 
+Test(library, misuse_of_small_blocks_is_one_line_each_and_the_program_goes_on)
+{
+    const char *at = errors;
+    size_t n_lines = 0;
+
+    must_end_well("use", "signal", "small_misuse", "64", NULL);
+    cr_assert_not_null(at = strstr(at, "invalid pointer: 16 bytes inside the block"));
+    cr_assert_not_null(at = strstr(at, "ghostmem_deallocate(0x"));
+    cr_assert_not_null(at = strstr(at, "wrong size: the block has 112 bytes"));
+    cr_assert_not_null(at = strstr(at, "ghostmem_free(0x"));
+    cr_assert_not_null(at = strstr(at, "double free"));
+    cr_assert_not_null(at = strstr(at, "ghostmem_resize(0x"));
+    cr_assert_not_null(at = strstr(at, "double free"));
+    cr_assert_not_null(at = strstr(at, "foreign pointer"));
+    for (at = errors; (at = strchr(at, '\n')) != NULL; at++)
+        n_lines++;
+    cr_assert(n_lines == 5, "%s", errors);
+}
+
+Test(library, small_blocks_share_pages_and_are_freed_untouched)
+{
+    must_end_well_everywhere("nodes", "64");
+}
+
 Test(library, misuse_ends_the_program_where_it_is_to)
 {
     int status = run("use", "signal", (const char *[]){"misuse", "64", NULL}, "GHOSTMEM_MISUSE=abort");

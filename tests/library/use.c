@@ -121,6 +121,31 @@ static void resize(struct block *block, uint64_t *random)
     fill(block);
 }
 
+/* What one thread has allocated, another one gives back. */
+static struct block market[64]; /* guarded by: */
+static pthread_mutex_t market_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void trade(struct block *block, uint64_t *random)
+{
+    struct block mine = *block;
+    struct block *other = &market[random_next(random) % 64];
+
+    pthread_mutex_lock(&market_lock);
+    *block = *other;
+    *other = mine;
+    pthread_mutex_unlock(&market_lock);
+}
+
+static void empty_market(void)
+{
+    for (int i = 0; i < 64; i++) {
+        if (market[i].p != NULL)
+            check(&market[i], market[i].bytes);
+        ghostmem_deallocate(market[i].p, market[i].bytes);
+        market[i] = (struct block){.p = NULL};
+    }
+}
+
 static void *churn(void *arg)
 {
     static _Thread_local struct block blocks[N_BLOCKS];
@@ -134,9 +159,15 @@ static void *churn(void *arg)
             continue;
         }
         check(block, block->bytes);
-        if (random_next(&random) % 4 == 0) {
+        switch (random_next(&random) % 6) {
+        case 0:
             resize(block, &random);
             continue;
+        case 1:
+            trade(block, &random);
+            continue;
+        default:
+            break;
         }
         ghostmem_deallocate(block->p, block->bytes);
         block->p = NULL;
@@ -159,6 +190,7 @@ static void blocks(void)
         CHECK(pthread_create(&threads[i], NULL, churn, (void *)(i * 77 + 1)) == 0);
     for (int i = 0; i < N_THREADS; i++)
         pthread_join(threads[i], NULL);
+    empty_market();
     s = statistics();
     CHECK(s.limit_pages == limit && s.resident_pages_peak <= limit + N_THREADS * 4);
     CHECK(s.blocks == 0 || limit > 0);
@@ -181,6 +213,7 @@ static void fuzz(void)
             CHECK(pthread_create(&threads[i], NULL, churn, (void *)(seed * 1000003ul + i + 1)) == 0);
         for (int i = 0; i < N_THREADS; i++)
             pthread_join(threads[i], NULL);
+        empty_market();
         s = statistics();
         CHECK(s.blocks == 0 && s.live_bytes == 0); /* nothing is lost */
     }
@@ -351,6 +384,53 @@ static void misuse(void)
     CHECK(errno == 7);
 }
 
+/* The same of blocks that share a page. */
+static void small_misuse(void)
+{
+    unsigned char *p;
+    unsigned char *aligned;
+
+    initialize();
+    p = ghostmem_allocate(100);
+    CHECK(ghostmem_allocate(100) != NULL); /* the page stays */
+    aligned = ghostmem_allocate_aligned(256, 300);
+    CHECK(ghostmem_usable_size(p) == 112 && ghostmem_usable_size(aligned) == 512);
+    CHECK(ghostmem_resize(p, 112) == p);
+    ghostmem_deallocate(aligned, 300); /* no line */
+    errno = 7;
+    ghostmem_deallocate(p + 16, 112);
+    ghostmem_deallocate(p, 113);
+    ghostmem_free(p);
+    CHECK(ghostmem_resize(p, 5) == NULL && errno == EINVAL);
+    errno = 7;
+    ghostmem_free(&limit);
+    CHECK(errno == 7);
+}
+
+/* Memory that was in use is zero again where that is asked for, and nothing of it need be read to free it. */
+static void nodes(void)
+{
+    enum { N = 20000 };
+    static unsigned char *blocks[N];
+    uint64_t thaws;
+
+    initialize();
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < N; i++) {
+            blocks[i] = round == 0 ? ghostmem_allocate(72) : ghostmem_allocate_zeroed(8, 9);
+            for (int k = 0; k < 72; k++)
+                CHECK(round == 0 || blocks[i][k] == 0);
+            memset(blocks[i], i, 72);
+        }
+        CHECK(statistics().live_bytes < N * 72 * 5 / 4);
+        thaws = statistics().thaws + statistics().faults;
+        for (int i = 0; i < N; i++)
+            ghostmem_deallocate(blocks[i * 7 % N], 72);
+        CHECK(statistics().thaws + statistics().faults == thaws);
+        CHECK(statistics().blocks == 0);
+    }
+}
+
 static void children(void)
 {
     unsigned char *p;
@@ -407,7 +487,7 @@ static const struct {
 } cases[] = {
     {"blocks", blocks}, {"pins", pins}, {"pins_before", pins_before},
     {"hints", hints}, {"limits", limits}, {"settings", settings}, {"versions", versions},
-    {"fuzz", fuzz}, {"failures", failures}, {"misuse", misuse}, {"children", children}, {"calls", calls}, {"malloc", whose_malloc},
+    {"fuzz", fuzz}, {"failures", failures}, {"misuse", misuse}, {"small_misuse", small_misuse}, {"nodes", nodes}, {"children", children}, {"calls", calls}, {"malloc", whose_malloc},
 };
 
 int main(int argc, char **argv)

@@ -8,6 +8,9 @@
 #define TABLE_STEP_PAGES ((size_t)(64 * MIB / PAGE_BYTES))
 #define CHUNK_STEP 64u
 
+/* A processor that writes a slot's byte takes the line away from the others: two slabs never share one. */
+#define LINE_BYTES ((size_t)64)
+
 struct slab_chunk {
     struct slab_chunk *next; /* of its class, while it has room */
     struct slab_chunk *prev;
@@ -15,15 +18,16 @@ struct slab_chunk {
     uint32_t n_used;
     uint32_t n_carved; /* records that were ever used */
 };
+_Static_assert(sizeof(struct slab_chunk) <= LINE_BYTES, "records begin with the second line");
 
 static size_t record_bytes(unsigned class)
 {
-    return round_up(offsetof(struct slab, states) + slab_kinds[class].n_slots, sizeof(void *));
+    return round_up(offsetof(struct slab, states) + slab_kinds[class].n_slots, LINE_BYTES);
 }
 
 static uint32_t records_of(unsigned class)
 {
-    return (uint32_t)((SLAB_CHUNK_BYTES - sizeof(struct slab_chunk)) / record_bytes(class));
+    return (uint32_t)((SLAB_CHUNK_BYTES - LINE_BYTES) / record_bytes(class));
 }
 
 /* ---- chunks ---- */
@@ -169,7 +173,7 @@ struct slab *slab_record_new_locked(struct slabs *slabs, unsigned class)
     if (record != NULL)
         chunk->free = record->next;
     else
-        record = (struct slab *)(void *)((unsigned char *)(chunk + 1) + chunk->n_carved++ * record_bytes(class));
+        record = (struct slab *)(void *)((unsigned char *)chunk + LINE_BYTES + chunk->n_carved++ * record_bytes(class));
     if (++chunk->n_used == records_of(class))
         unlink_chunk_locked(of, chunk);
     memset(record, 0, record_bytes(class));

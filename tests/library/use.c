@@ -487,7 +487,8 @@ static const struct {
 } cases[] = {
     {"blocks", blocks}, {"pins", pins}, {"pins_before", pins_before},
     {"hints", hints}, {"limits", limits}, {"settings", settings}, {"versions", versions},
-    {"fuzz", fuzz}, {"failures", failures}, {"misuse", misuse}, {"small_misuse", small_misuse}, {"nodes", nodes}, {"children", children}, {"calls", calls}, {"malloc", whose_malloc},
+    {"fuzz", fuzz}, {"failures", failures}, {"misuse", misuse},
+    {"small_misuse", small_misuse}, {"nodes", nodes}, {"children", children}, {"calls", calls}, {"malloc", whose_malloc},
 };
 
 int main(int argc, char **argv)

@@ -143,6 +143,12 @@ static page_number take_span_locked(struct heap *heap, size_t n_pages)
     return first;
 }
 
+static void mark_end(struct heap *heap, page_number last)
+{
+    if (heap->joins == NULL || !heap->joins(heap->joins_arg, last))
+        pager_mark_last(heap->pager, last, true);
+}
+
 /* Nothing was watched so far: tell the pager where the blocks end that it has not heard of. */
 static void mark_all_blocks_locked(struct heap *heap)
 {
@@ -150,7 +156,7 @@ static void mark_all_blocks_locked(struct heap *heap)
     for (size_t i = 0, n_pages; i < heap->top; i += n_pages) {
         n_pages = heap_pages_at(heap, i);
         if (heap_kind_at(heap, i) == TAG_USED)
-            pager_mark_last(heap->pager, (page_number)(i + n_pages - 1), true);
+            mark_end(heap, (page_number)(i + n_pages - 1));
     }
 }
 

@@ -38,6 +38,8 @@ struct heap {
     bool closed; /* the limit cannot be kept here: no new blocks */
     uint64_t retry_ns; /* paging could not start yet: it is not tried again before */
     void (*put_off)(void); /* called then; NULL: nobody is */
+    bool (*joins)(const void *arg, page_number last); /* does what ends there go on in the next block? NULL: nothing does */
+    const void *joins_arg;
 
     /* Pages of tags written so far, a bit each: untouched ones cost nothing, and are not counted. */
     uint64_t tag_pages[HEAP_TAG_PAGES / 64];

@@ -26,11 +26,24 @@ const struct slab_kind slab_kinds[SLAB_CLASSES] = {
     KIND(768, 1),  KIND(896, 1),  KIND(1024, 1), KIND(1280, 1), KIND(1536, 3), KIND(1792, 1), KIND(2048, 1),
 };
 
+static bool is_slab(const struct slabs *slabs, size_t number)
+{
+    return number < atomic_load(&slabs->n_known) && atomic_load(&slabs->table[number]) != NULL;
+}
+
+/* Where paging starts while a slab comes or goes, read-ahead may go one page too far, or not far enough. */
+static bool joins_next(const void *arg, page_number last)
+{
+    return is_slab(arg, last) && is_slab(arg, (size_t)last + 1);
+}
+
 void slabs_init(struct slabs *slabs, struct heap *heap, void *(*take_pages)(size_t bytes, bool always), void (*give_pages)(void *p))
 {
     slabs->heap = heap;
     slabs->take_pages = take_pages;
     slabs->give_pages = give_pages;
+    heap->joins = joins_next;
+    heap->joins_arg = slabs;
     slabs->records_lock.rank = LOCK_RECORDS;
     for (unsigned i = 0; i < SLAB_CLASSES; i++)
         slabs->classes[i].lock.rank = LOCK_SLABS;
@@ -160,11 +173,26 @@ unsigned slab_take(struct slabs *slabs, unsigned class, struct slab_row *row, un
 
 /* ---- slabs come and go ---- */
 
+/* What ends at @last: is it the end, or do slabs go on? */
+static void mark_end(struct slabs *slabs, page_number last)
+{
+    if (is_slab(slabs, last))
+        pager_mark_last(slabs->heap->pager, last, !is_slab(slabs, (size_t)last + 1));
+}
+
+/* @value: the slab, or NULL: it is none any more. The heap marks its own blocks, so a slab that leaves is no concern here. */
 static void enter_locked(struct slabs *slabs, const struct slab *slab, struct slab *value)
 {
+    size_t n_pages = slab_kinds[slab->class].n_pages;
+
     LOCK_ASSERT_HELD(LOCK_SLABS);
-    for (unsigned i = 0; i < slab_kinds[slab->class].n_pages; i++)
+    for (size_t i = 0; i < n_pages; i++)
         atomic_store_explicit(&slabs->table[slab->first + i], value, memory_order_release);
+    if (!pager_is_engaged(slabs->heap->pager))
+        return;
+    if (slab->first > 0)
+        mark_end(slabs, slab->first - 1);
+    mark_end(slabs, (page_number)(slab->first + n_pages - 1));
 }
 
 unsigned slab_grow(struct slabs *slabs, unsigned class, bool always, struct slab_row *row, unsigned n)

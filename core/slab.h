@@ -10,6 +10,8 @@
  * Slabs with free slots stand in lists: those whose page was in RAM when last looked at, those whose page was not, and the empty ones.
  * Slots are taken from the first as long as there are any, because a slot of a frozen page costs a fault.
  *
+ * Slabs that lie side by side are one block to who reads ahead: a walk over many small blocks goes from page to page.
+ *
  * Calls: heap (its pages come and go by the functions that slabs_init() gets), pager, slab_records, os.
  * Locks: one for each size class, of which a thread takes one, or for a fork all; records_lock below them.
  * Memory: its own reservations: a pointer for each page of the ghost range up to the highest slab, and the records.
@@ -131,6 +133,15 @@ static inline struct slab *slab_at(const struct slabs *slabs, const void *p)
     if (number >= atomic_load_explicit(&slabs->n_known, memory_order_acquire))
         return NULL;
     return atomic_load_explicit(&slabs->table[number], memory_order_acquire);
+}
+
+/* Does the page belong to a slab, and the next one to none, or to another? A hint. */
+static inline bool slab_ends_at(const struct slabs *slabs, page_number number)
+{
+    size_t n_known = atomic_load_explicit(&slabs->n_known, memory_order_acquire);
+    const struct slab *slab = number < n_known ? atomic_load_explicit(&slabs->table[number], memory_order_acquire) : NULL;
+
+    return slab != NULL && (number + 1 >= n_known || atomic_load_explicit(&slabs->table[number + 1], memory_order_acquire) != slab);
 }
 
 /* The byte of the slot that begins at @p. NULL: none does. */

@@ -20,7 +20,7 @@ static page_number end_of_block(page_number first, page_number end)
     const struct pagetable *table = &ghost.pager.table;
 
     for (page_number number = first; number + 1 < end && pager_is_engaged(&ghost.pager); number++)
-        if ((page_at(table, number)->flags & PAGE_FLAG_LAST) != 0)
+        if ((page_at(table, number)->flags & PAGE_FLAG_LAST) != 0 || slab_ends_at(&ghost.slabs, number))
             return number + 1;
     return end;
 }

@@ -49,7 +49,7 @@ void visit_touch_stack(const struct space *space);
 /* What our code may need of the stack in ghost memory that @pointer points into: [*@first, *@end). */
 void visit_stack_pages(const struct visits *visits, uintptr_t pointer, page_number *first, page_number *end);
 
-/* Context: a thread of the program that holds no lock of ours but heap.lock. The table is there. */
+/* Context: a thread of the program that holds no lock of ours below heap.lock. The table is there. */
 void visit_begin(struct visits *visits, struct visit *visit);
 void visit_end(const struct visit *visit);
 

@@ -26,18 +26,15 @@ static int report_fd = -1; /* a duplicate of stderr: many programs close theirs 
 
 static _Atomic bool written;
 
-void report_write(void)
+static void write_it(void)
 {
-    static char text[STATS_TEXT_BYTES]; /* the stack may be ghost memory, which the kernel would find missing */
+    static char text[STATS_TEXT_BYTES];
     static char path[PATH_BYTES];
     struct stats stats;
     size_t length;
     int error;
     int fd;
 
-    /* A vfork() child shares our memory and is another process: the report is its parent's to make. */
-    if (pattern == NULL || ghost.process != os_process_id() || atomic_exchange(&written, true))
-        return;
     ghost_collect(&stats);
     if (report_fd >= 0) {
         length = stats_report(&stats, text, sizeof text);
@@ -53,6 +50,23 @@ void report_write(void)
         os_file_close(fd);
     if (error != 0)
         log_line(LOG_ERROR, "GHOSTMEM_STATS=%s: cannot be written: %e", path, -error);
+}
+
+/* The stack may be ghost memory, which the kernel would find missing. */
+void report_write(void)
+{
+    struct visit visit;
+
+    /* A vfork() child shares our memory and is another process: the report is its parent's to make. */
+    if (pattern == NULL || ghost.process != os_process_id() || atomic_exchange(&written, true))
+        return;
+    if (!pager_is_engaged(&ghost.pager)) {
+        write_it();
+        return;
+    }
+    visit_begin(&ghost.pager.visits, &visit);
+    write_it();
+    visit_end(&visit);
 }
 
 void report_fork_child(void)
